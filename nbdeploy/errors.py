@@ -1,0 +1,335 @@
+"""Everything nbdeploy raises on purpose.
+
+NbdeployError                     exit code 1
+├── WrongUse                      exit code 2; a UsageError in a magic
+│   ├── BadName
+│   ├── SampleMissing
+│   ├── UnknownOption
+│   └── NotAModel
+├── NotFound                      a name or version nobody knows
+├── CannotTravel                  an object, class or function that works only in this kernel
+├── UnsupportedData               a sample or column that has no JSON form
+├── NotServable                   a model that cannot answer rows
+├── Refused                       a rule of the registry or a gate says no
+│   ├── CheckFailed
+│   ├── GateRequired
+│   ├── VersionIsLive
+│   ├── DowngradeRefused
+│   ├── Untrusted
+│   └── NothingToRollBackTo
+├── Corrupt                       stored bytes are not what was published
+├── EnvironmentMismatch           this interpreter does not satisfy a bundle's lock
+├── ServiceFailed                 a service could not start, take over or stop
+│   ├── NotReady
+│   ├── PortTaken
+│   └── NotRunning
+├── CallRefused                   a service answered a call with an error
+├── Unreachable                   nobody answered
+└── Unsupported                   this platform or this launcher cannot do it
+
+Each class builds its own message: the value, the fact, the next step.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+def _rebuild(cls: type[NbdeployError], state: dict[str, Any]) -> NbdeployError:
+    error = cls.__new__(cls)
+    error.__dict__.update(state)
+    return error
+
+
+class NbdeployError(Exception):
+    exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        return self.message()
+
+    def message(self) -> str:
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.__dict__.copy())
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """' Did you mean "penguins"?' or ''."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f' Did you mean "{close[0]}"?' if close else ""
+
+
+@dataclass(eq=False)
+class WrongUse(NbdeployError):
+    text: str
+    exit_code: ClassVar[int] = 2
+
+    def message(self) -> str:
+        return self.text
+
+
+@dataclass(eq=False)
+class BadName(WrongUse):
+    text: str  # the name
+
+    def message(self) -> str:
+        return (
+            f'"{self.text}" cannot name a service: use 1 to 63 of a-z, 0-9, "-" and "_", beginning and ending with a '
+            "letter or digit, and no reserved word (latest, con, nul, ...). Give one with --name."
+        )
+
+
+@dataclass(eq=False)
+class SampleMissing(WrongUse):
+    text: str  # the model, as the user wrote it
+
+    def message(self) -> str:
+        return (
+            f"{self.text} needs a sample of the rows it will be asked about, to know their columns and types: "
+            f"%deploy {self.text} --sample X_train --target y_train"
+        )
+
+
+@dataclass(eq=False)
+class UnknownOption(WrongUse):
+    """A word of a command line nobody knows; `kind` is "verb", "option", "launcher" and the like."""
+
+    text: str
+    kind: str
+    known: Sequence[str]
+
+    def message(self) -> str:
+        hint = did_you_mean(self.text, self.known)
+        return f'There is no {self.kind} "{self.text}".{hint or " Known: " + ", ".join(self.known) + "."}'
+
+
+@dataclass(eq=False)
+class NotAModel(WrongUse):
+    text: str  # the type's name
+    served: Sequence[str]
+
+    def message(self) -> str:
+        return f"A {self.text} has none of the methods that can be served ({', '.join(self.served)}); deploy a fitted model."
+
+
+@dataclass(eq=False)
+class NotFound(NbdeployError):
+    """`kind` is "service", "version", "bundle", ...; `known` what exists, for the hint."""
+
+    kind: str
+    value: str
+    known: Sequence[str] = ()
+
+    def message(self) -> str:
+        hint = did_you_mean(self.value, self.known)
+        if not hint and self.known:
+            shown = ", ".join(self.known[:8])
+            hint = f" There is: {shown}{', ...' if len(self.known) > 8 else ''}."
+        return f'There is no {self.kind} "{self.value}".{hint}'
+
+
+@dataclass(eq=False)
+class CannotTravel(NbdeployError):
+    """`path` leads to the object (model.steps[0][1].lock_), `fact` says what it is, `advice` what to do."""
+
+    path: str
+    fact: str
+    advice: str
+    cell: str | None = None  # "In[3]"
+
+    def message(self) -> str:
+        where = f" (made in {self.cell})" if self.cell else ""
+        return f"{self.path}{where} {self.fact}, which cannot leave this kernel; {self.advice}."
+
+
+@dataclass(eq=False)
+class UnsupportedData(NbdeployError):
+    """`where` is "the sample" or 'column "age"'."""
+
+    where: str
+    fact: str
+    advice: str
+
+    def message(self) -> str:
+        return f"{self.where} {self.fact}; {self.advice}."
+
+
+@dataclass(eq=False)
+class NotServable(NbdeployError):
+    model: str
+    fact: str
+    advice: str
+
+    def message(self) -> str:
+        return f"{self.model} {self.fact}; {self.advice}."
+
+
+@dataclass(eq=False)
+class Refused(NbdeployError):
+    text: str
+
+    def message(self) -> str:
+        return self.text
+
+
+@dataclass(eq=False)
+class CheckFailed(Refused):
+    """The away-from-home check; `findings` are sentences, the culprit first."""
+
+    text: str  # the bundle
+    findings: Sequence[str] = ()
+
+    def message(self) -> str:
+        listed = "\n".join(f"  - {finding}" for finding in self.findings)
+        return f"{self.text} does not answer away from this kernel as it does here; nothing was published.\n{listed}"
+
+
+@dataclass(eq=False)
+class GateRequired(Refused):
+    text: str  # the name
+
+    def message(self) -> str:
+        return (
+            f"{self.text} was not judged and the settings say require_gate = true: "
+            "give --validate and --data, or --skip-gate with a reason."
+        )
+
+
+@dataclass(eq=False)
+class VersionIsLive(Refused):
+    text: str  # name:version
+    doing: str
+
+    def message(self) -> str:
+        return f"{self.text} is live, so it cannot be {self.doing}; roll back or serve another version first."
+
+
+@dataclass(eq=False)
+class DowngradeRefused(Refused):
+    text: str  # the bump asked for
+    needed: str
+    reason: str
+
+    def message(self) -> str:
+        return (
+            f"--bump {self.text} is less than this change needs: {self.needed}, because {self.reason}. "
+            "Leave --bump out, or insist with --force (it is recorded)."
+        )
+
+
+@dataclass(eq=False)
+class Untrusted(Refused):
+    text: str  # name:version
+    digest: str
+
+    def message(self) -> str:
+        return (
+            f"{self.text} was imported and loading it runs its code. If you trust its origin, import it with "
+            f"--trust {self.digest}"
+        )
+
+
+@dataclass(eq=False)
+class NothingToRollBackTo(Refused):
+    text: str  # name:version
+
+    def message(self) -> str:
+        return f"{self.text} is the first version that went live; there is none before it. `versions` lists all, --to picks one."
+
+
+@dataclass(eq=False)
+class Corrupt(NbdeployError):
+    what: str
+    fact: str
+    advice: str = "restore it from an export, or deploy again"
+
+    def message(self) -> str:
+        return f"{self.what} is not as it was published: {self.fact}; {self.advice}."
+
+
+@dataclass(eq=False)
+class EnvironmentMismatch(NbdeployError):
+    what: str
+    problems: Sequence[str]
+
+    def message(self) -> str:
+        shown = "; ".join(self.problems[:5])
+        return f"{self.what} cannot run in this interpreter: {shown}. Serve it with nbdeploy, which builds its environment."
+
+
+@dataclass(eq=False)
+class ServiceFailed(NbdeployError):
+    name: str
+    fact: str
+    advice: str
+
+    def message(self) -> str:
+        return f"{self.name}: {self.fact}; {self.advice}."
+
+
+@dataclass(eq=False)
+class NotReady(ServiceFailed):
+    """A candidate that did not become ready; `log` is the end of its output."""
+
+    log: str = ""
+
+    def message(self) -> str:
+        tail = f"\n{self.log}" if self.log else ""
+        return f"{self.name}: {self.fact}; {self.advice}.{tail}"
+
+
+@dataclass(eq=False)
+class PortTaken(ServiceFailed):
+    name: str
+    fact: str  # who has it
+    advice: str = "choose another with --port, or leave it out"
+
+
+@dataclass(eq=False)
+class NotRunning(ServiceFailed):
+    name: str
+    fact: str = "is not running"
+    advice: str = "`serve` starts it"
+
+
+@dataclass(eq=False)
+class CallRefused(NbdeployError):
+    """An error envelope of a service: HTTP status, its code, message and details (interface.md)."""
+
+    status: int
+    code: str
+    text: str
+    details: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    request_id: str | None = None
+
+    def message(self) -> str:
+        lines = [f"{self.text} (HTTP {self.status}, {self.code})"]
+        for detail in self.details[:10]:
+            hint = f"; {detail['hint']}" if detail.get("hint") else ""
+            where = ", ".join(f"{key} {detail[key]}" for key in ("row", "column") if detail.get(key) is not None)
+            lines.append(f"  - {where}: {detail.get('problem', '')}{hint}")
+        return "\n".join(lines)
+
+
+@dataclass(eq=False)
+class Unreachable(NbdeployError):
+    url: str
+    fact: str
+
+    def message(self) -> str:
+        return f"{self.url} did not answer: {self.fact}. `ps` shows what is running."
+
+
+@dataclass(eq=False)
+class Unsupported(NbdeployError):
+    what: str
+    advice: str
+
+    def message(self) -> str:
+        return f"{self.what} is not possible here; {self.advice}."

@@ -1,0 +1,1 @@
+"""What is shipped in every bundle, there as `nbdeploy_runtime`; it imports nothing of nbdeploy."""

@@ -1,0 +1,127 @@
+"""Homes, limits and time-outs: read once, then frozen.
+
+The nearest `nbdeploy.toml`, or `pyproject.toml` with a `[tool.nbdeploy]` table, found upward from the notebook, is
+read first; environment variables `NBDEPLOY_*` win over it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nbdeploy.errors import UnknownOption, WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    home: Path
+    bentoml_home: Path
+    require_gate: bool = False
+    allowed_hosts: tuple[str, ...] = ()  # beside loopback
+    ready_timeout: float = 120.0  # seconds a candidate may take until its golden rows are answered
+    predict_timeout: float = 30.0  # seconds
+    drain_timeout: float = 30.0  # seconds an old worker may take to finish what it began
+    max_body: int = 10_000_000  # bytes
+    max_rows: int = 10_000
+
+    @property
+    def registry(self) -> Path:
+        return self.home / "registry.db"
+
+    @property
+    def services(self) -> Path:
+        return self.home / "services"
+
+    @property
+    def reports(self) -> Path:
+        return self.home / "reports"
+
+    @property
+    def environments(self) -> Path:
+        return self.home / "envs"
+
+    @property
+    def bundles(self) -> Path:
+        return self.home / "bundles"
+
+    @classmethod
+    def load(cls, start: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Settings for a notebook or script in folder `start` (the working directory by default)."""
+        source, values = _from_file((start or Path.cwd()).resolve())
+        known = {item.name: str(item.type) for item in fields(cls)}
+        for key in values:
+            if key not in known:
+                raise UnknownOption(f"{key} (in {source})", "setting", sorted(known))
+        given = {key: _typed(key, value, known[key], str(source)) for key, value in values.items()}
+        for key, kind in known.items():
+            variable = f"NBDEPLOY_{key.upper()}"
+            if variable in environ and key != "bentoml_home":
+                given[key] = _typed(key, environ[variable], kind, variable)
+        given.setdefault("home", Path("~/.nbdeploy").expanduser())
+        if environ.get("BENTOML_HOME"):
+            given["bentoml_home"] = Path(environ["BENTOML_HOME"])
+        given.setdefault("bentoml_home", Path("~/bentoml").expanduser())
+        for key in ("home", "bentoml_home"):
+            given[key] = given[key].absolute()
+        return cls(**given)
+
+
+def _from_file(start: Path) -> tuple[Path | None, dict[str, Any]]:
+    for folder in (start, *start.parents):
+        own = folder / "nbdeploy.toml"
+        if own.is_file():
+            table = _read(own)
+            return own, {key: value for key, value in table.items() if not isinstance(value, dict)}
+        project = folder / "pyproject.toml"
+        if project.is_file():
+            table = _read(project).get("tool", {}).get("nbdeploy")
+            if table is not None:
+                return project, {key: value for key, value in table.items() if not isinstance(value, dict)}
+    return None, {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise WrongUse(f"{path} is not valid TOML: {exc}. Mend it, or move it away.") from exc
+
+
+def _typed(key: str, value: Any, kind: str, source: str) -> Any:
+    """The value as its field wants it; text from the environment and numbers from TOML alike."""
+    try:
+        if kind == "Path":
+            return Path(str(value)).expanduser()
+        if kind == "bool":
+            return _flag(value)
+        if kind == "float":
+            return _positive(float(value))
+        if kind == "int":
+            return _positive(int(value))
+        hosts = value.split(",") if isinstance(value, str) else value
+        return tuple(str(host).strip() for host in hosts if str(host).strip())
+    except (ValueError, TypeError) as exc:
+        raise WrongUse(f"{key} = {value!r} in {source} is not a {kind}: {exc}.") from exc
+
+
+def _flag(value: Any) -> bool:
+    text = str(value).strip().lower()
+    if text in {"1", "true", "yes", "on"}:
+        return True
+    if text in {"0", "false", "no", "off", ""}:
+        return False
+    raise ValueError("say true or false")
+
+
+def _positive(value: Number) -> Number:
+    if value <= 0:
+        raise ValueError("it must be above zero")
+    return value
