@@ -1,0 +1,1 @@
+"""From a fitted model in a notebook to a running, versioned service."""
