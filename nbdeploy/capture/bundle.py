@@ -1,0 +1,253 @@
+"""From live objects to a folder: everything of a bundle but its version, `bento.yaml` and README."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.errors import NotFound
+from nbdeploy.render import Card, Shown, Table
+from nbdeploy.runtime.manifest import FILE, FORMAT, Manifest, digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nbdeploy.capture.code import CapturedModel
+    from nbdeploy.capture.environment import Lock
+    from nbdeploy.capture.golden import Observed
+
+RUNTIME = Path(__file__).parents[1] / "runtime"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the user hands over: the fitted model, rows like those it will be asked about, and their labels."""
+
+    object: Any
+    name: str
+    sample: Any
+    target: Any = None
+    keys: Sequence[str] = ()
+    real_rows: bool = True
+
+
+@dataclass(frozen=True)
+class Bundle(Shown):
+    """A folder holding `src/` and `env/`, not yet published; `reference` names it: NAME@DIGEST12."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def src(self) -> Path:
+        return self.folder / "src"
+
+    @property
+    def requirements(self) -> Path:
+        return self.folder / "env" / "python" / "requirements.txt"
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def digest(self) -> str:
+        return self.manifest.digest
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}@{short(self.digest)}"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.manifest.warnings
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return tuple(method.name for method in self.manifest.methods)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "digest": self.digest,
+            "reference": self.reference,
+            "methods": list(self.methods),
+            "schema": self.manifest.to_dict()["schema"],
+            "warnings": list(self.warnings),
+            "folder": str(self.folder),
+        }
+
+    def card(self) -> Card:
+        size = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        return Card(
+            title=self.reference,
+            status="bundle",
+            facts=(
+                ("model", self.manifest.model["class"]),
+                ("methods", ", ".join(self.methods)),
+                ("columns", len(self.manifest.schema.columns)),
+                ("size", f"{size / 1e6:.1f} MB"),
+                ("requirements", f"{len(self.manifest.environment['requirements'])} pinned packages"),
+            ),
+            tables=(schema_table(self.manifest),),
+            notes=tuple(("warning", text) for text in self.warnings),
+        )
+
+
+def short(digest: str) -> str:
+    """The first twelve hex digits, as in NAME@DIGEST12."""
+    return digest.removeprefix("sha256:")[:12]
+
+
+def schema_table(manifest: Manifest) -> Table:
+    rows = [
+        (column.name, column.kind, "yes" if column.nullable else "no", _range(column.categories, column.low, column.high))
+        for column in manifest.schema.columns
+    ]
+    return Table(("column", "kind", "null", "seen"), rows)
+
+
+def _range(categories: Sequence[Any] | None, low: Any, high: Any) -> str:
+    if categories is not None:
+        shown = ", ".join(str(value) for value in categories[:4])
+        return f"{shown}, ... ({len(categories)})" if len(categories) > 4 else shown
+    if low is None:
+        return ""
+    return f"{low:g} to {high:g}" if isinstance(low, (int, float)) else f"{low} to {high}"
+
+
+def stage(model: Model, home: Path, shell: Any = None) -> Bundle:
+    """Write the bundle into `home`/NAME@DIGEST12.
+
+    Raises:
+        CannotTravel, UnsupportedData, NotServable: with the object or column, and what to do.
+    """
+    from nbdeploy.capture.code import capture_model
+    from nbdeploy.capture.environment import lock, warm
+    from nbdeploy.capture.golden import observe
+    from nbdeploy.capture.schema import infer
+
+    warm()
+    captured = capture_model(model.object, shell=shell)
+    schema = infer(model.sample, keys=tuple(model.keys))
+    observed = observe(model.object, model.sample, schema, real_rows=model.real_rows)
+    locked = lock(captured.modules, frames=observed.schema.container in {"frame", "series"})
+    files = _files(captured, locked, observed, model)
+    facts = _facts(model, captured, locked, observed, shell)
+    return _write(home, model.name, files, facts, locked)
+
+
+def _files(captured: CapturedModel, locked: Lock, observed: Observed, model: Model) -> dict[str, bytes]:
+    """The content of src/, but for the manifest."""
+    from nbdeploy.capture.profile import profile
+
+    predictions = observed.golden["answers"].get("predict")
+    files = {"model.pkl": captured.pickle}
+    files |= {f"captured/{name}": content for name, content in captured.files.items()}
+    files |= {f"captured/{name}": path.read_bytes() for name, path in locked.copied}
+    files["golden.json"] = _json(observed.golden)
+    files["profile.json"] = _json(profile(model.sample, observed.schema, target=model.target, predictions=predictions))
+    for path in sorted(RUNTIME.glob("*.py")):
+        files[f"nbdeploy_runtime/{path.name}"] = path.read_bytes()
+    return files
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True).encode()
+
+
+def _facts(model: Model, captured: CapturedModel, locked: Lock, observed: Observed, shell: Any) -> dict[str, Any]:
+    """Every field of the manifest but files and digest."""
+    from nbdeploy.capture.metrics import parameters_of, task_of, training_metrics
+    from nbdeploy.capture.provenance import provenance
+
+    kind = type(model.object)
+    task = task_of(model.object, model.target)
+    return {
+        "format": FORMAT,
+        "name": model.name,
+        "title": model.name,
+        "model": {
+            "class": f"{kind.__module__}.{kind.__qualname__}",
+            "task": task,
+            "parameters": parameters_of(model.object),
+        },
+        "methods": observed.methods,
+        "schema": observed.schema,
+        "artefact": "model.pkl",
+        "environment": {
+            "python": platform.python_version(),
+            "implementation": sys.implementation.name,
+            "platform": f"{sys.platform}-{platform.machine()}",
+            "requirements": list(locked.requirements),
+            "modules": list(locked.modules),
+            "same_minor": captured.same_minor,
+        },
+        "code": {
+            "definitions": [vars_of(item) for item in captured.definitions],
+            "local_modules": [list(item) for item in captured.local_modules],
+            "data": [list(item) for item in captured.data],
+        },
+        "created": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "provenance": provenance(shell, captured, model.sample, model.target, model.object),
+        "metrics": {"training": training_metrics(model.object, model.sample, model.target, task)},
+        "warnings": (*captured.warnings, *locked.warnings, *observed.warnings),
+    }
+
+
+def vars_of(item: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(item)
+
+
+def _write(home: Path, name: str, files: Mapping[str, bytes], facts: dict[str, Any], locked: Lock) -> Bundle:
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=home))
+    try:
+        src = staging / "src"
+        for relative, content in files.items():
+            path = src / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        python = staging / "env" / "python"
+        python.mkdir(parents=True)
+        (python / "requirements.txt").write_text(locked.text(), encoding="utf-8")
+        (python / "version.txt").write_text(facts["environment"]["python"], encoding="utf-8")
+        digests = {relative: digest_of(src / relative) for relative in sorted(files)}
+        draft = Manifest(**facts, files=digests, digest="")
+        manifest = replace(draft, digest=draft.computed_digest())
+        (src / FILE).write_bytes(manifest.dumps())
+        return Bundle(_settle(staging, home / f"{name}@{short(manifest.digest)}"), manifest)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def _settle(staging: Path, folder: Path) -> Path:
+    """Rename the staging folder; one that is there already has the same content, and newer provenance wins."""
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
+        os.rename(folder, old / "bundle")
+        os.rename(staging, folder)
+        shutil.rmtree(old)
+    else:
+        os.rename(staging, folder)
+    return folder
+
+
+def find(home: Path, reference: str) -> Bundle:
+    """The unpublished bundle NAME@DIGEST12."""
+    folder = home / reference
+    known = sorted(path.name for path in home.glob("*@*")) if home.is_dir() else []
+    if reference not in known:
+        raise NotFound("bundle", reference, known)
+    return Bundle(folder, Manifest.load(folder / "src"))
