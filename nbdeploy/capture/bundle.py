@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import sys
@@ -109,7 +108,12 @@ def short(digest: str) -> str:
 
 def schema_table(manifest: Manifest) -> Table:
     rows = [
-        (column.name, column.kind, "yes" if column.nullable else "no", _range(column.categories, column.low, column.high))
+        (
+            column.name,
+            column.kind,
+            "yes" if column.nullable else "no",
+            _range(column.categories, column.low, column.high),
+        )
         for column in manifest.schema.columns
     ]
     return Table(("column", "kind", "null", "seen"), rows)
@@ -236,11 +240,11 @@ def _settle(staging: Path, folder: Path) -> Path:
     """Rename the staging folder; one that is there already has the same content, and newer provenance wins."""
     if folder.exists():
         old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
-        os.rename(folder, old / "bundle")
-        os.rename(staging, folder)
+        folder.rename(old / "bundle")
+        staging.rename(folder)
         shutil.rmtree(old)
     else:
-        os.rename(staging, folder)
+        staging.rename(folder)
     return folder
 
 

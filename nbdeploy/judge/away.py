@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from nbdeploy.capture.bundle import Bundle
 
 
-
 @dataclass(frozen=True)
 class Check(Shown):
     """What was asked and answered; a check that failed is a CheckFailed instead."""
@@ -33,7 +32,13 @@ class Check(Shown):
     cases: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"bundle": self.bundle, "requests": self.requests, "rows": self.rows, "cases": list(self.cases), "passed": True}
+        return {
+            "bundle": self.bundle,
+            "requests": self.requests,
+            "rows": self.rows,
+            "cases": list(self.cases),
+            "passed": True,
+        }
 
     def card(self) -> Card:
         return Card(

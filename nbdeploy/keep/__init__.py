@@ -1,0 +1,1 @@
+"""Versions: numbered, stored, remembered."""

@@ -1,0 +1,1 @@
+"""Versions as services: started, found, called."""

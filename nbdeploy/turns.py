@@ -1,0 +1,65 @@
+"""Deploys of one name queue: a lock on a file, let go by the kernel of the system when its holder dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import FrameType
+
+
+@contextmanager
+def turn(folder: Path, progress: Callable[[str], None]) -> Iterator[None]:
+    """Hold the name whose service folder this is; waits, and says so, while another process or thread holds it."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(folder / "turn.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _lock(descriptor, folder.name, progress)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, name: str, progress: Callable[[str], None]) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        progress(f"waiting: another process is changing {name}")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold back Ctrl-C while a change that must not be left half done is made; it is raised at the end.
+
+    Elsewhere than in the main thread Python delivers no signals, and there is nothing to hold back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        held.append(number)
+
+    before = signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
