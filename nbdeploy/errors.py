@@ -18,6 +18,9 @@ NbdeployError                     exit code 1
 │   ├── Untrusted
 │   └── NothingToRollBackTo
 ├── Corrupt                       stored bytes are not what was published
+├── RegistryDamaged               registry.db is no longer what was written
+├── RegistryTooNew                registry.db was written by a newer nbdeploy
+├── RegistryUnavailable           registry.db cannot be opened or written just now
 ├── EnvironmentMismatch           this interpreter does not satisfy a bundle's lock
 ├── ServiceFailed                 a service could not start, take over or stop
 │   ├── NotReady
@@ -251,6 +254,44 @@ class Corrupt(NbdeployError):
 
     def message(self) -> str:
         return f"{self.what} is not as it was published: {self.fact}; {self.advice}."
+
+
+@dataclass(eq=False)
+class RegistryDamaged(NbdeployError):
+    """`moved` is where the damaged file lies now, for `recover` to read what it can."""
+
+    path: str
+    fact: str
+    moved: str
+
+    def message(self) -> str:
+        return (
+            f"The registry {self.path} is damaged: {self.fact}. It lies at {self.moved}; `nbdeploy recover` rebuilds it "
+            "from that file and the bundles in the store. Running services are not touched."
+        )
+
+
+@dataclass(eq=False)
+class RegistryTooNew(NbdeployError):
+    path: str
+    found: int
+    known: int
+
+    def message(self) -> str:
+        return (
+            f"The registry {self.path} was written by a newer nbdeploy (schema {self.found}, this one knows {self.known}), "
+            "so it is only read: upgrade nbdeploy to change it."
+        )
+
+
+@dataclass(eq=False)
+class RegistryUnavailable(NbdeployError):
+    path: str
+    fact: str
+    advice: str
+
+    def message(self) -> str:
+        return f"The registry {self.path} cannot be used: {self.fact}; {self.advice}."
 
 
 @dataclass(eq=False)
