@@ -1,0 +1,30 @@
+r"""A line of the prediction log: eight hexadecimal figures, the CRC-32 of what follows the blank, then JSON, then \n.
+
+JSON holds no raw line end, so each line stands for itself: one without its end is torn, one whose sum differs is
+damaged, and a reader goes on with the next. Fields: time (seconds since 1970, UTC), request_id, version, schema,
+method, status, milliseconds; with status 200 also rows, predictions and, where the service has them, keys; else code.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+SUFFIX = ".log"
+
+
+def line(payload: bytes) -> bytes:
+    return b"%08x %b\n" % (zlib.crc32(payload), payload)
+
+
+def parse(text: bytes) -> dict[str, Any] | None:
+    """The record of a line without its end; None if it is damaged."""
+    payload = text[9:]
+    if text[8:9] != b" " or text[:8] != b"%08x" % zlib.crc32(payload):
+        return None
+    try:
+        record = json.loads(payload)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
