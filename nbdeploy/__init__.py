@@ -1,1 +1,76 @@
-"""From a fitted model in a notebook to a running, versioned service."""
+"""From a fitted model in a notebook to a running, versioned service.
+
+    %load_ext nbdeploy
+    %deploy clf --name penguins --sample X_train --target y_train
+
+The functions here are the verbs of a default `Workspace`, made when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbdeploy.workspace import Workspace
+
+    _default = Workspace()
+    at = _default.at
+    attach = _default.attach
+    bundle = _default.bundle
+    check = _default.check
+    deploy = _default.deploy
+    diff = _default.diff
+    export = _default.export
+    import_bundle = _default.import_bundle
+    publish = _default.publish
+    rollback = _default.rollback
+    serve = _default.serve
+    services = _default.services
+    stop = _default.stop
+    versions = _default.versions
+
+__all__ = [
+    "Workspace",
+    "at",
+    "attach",
+    "bundle",
+    "check",
+    "deploy",
+    "diff",
+    "export",
+    "import_bundle",
+    "publish",
+    "rollback",
+    "serve",
+    "services",
+    "stop",
+    "versions",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Workspace":
+        from nbdeploy.workspace import Workspace as Class
+
+        return Class
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from nbdeploy import default
+
+    return getattr(default.workspace(), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(shell: Any) -> None:
+    from nbdeploy import default, magics
+
+    magics.load(shell, default.workspace)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    from nbdeploy import magics
+
+    magics.unload(shell)

@@ -22,11 +22,13 @@ NbdeployError                     exit code 1
 ├── RegistryTooNew                registry.db was written by a newer nbdeploy
 ├── RegistryUnavailable           registry.db cannot be opened or written just now
 ├── EnvironmentMismatch           this interpreter does not satisfy a bundle's lock
+├── EnvironmentFailed             an environment for a lock could not be built
 ├── ServiceFailed                 a service could not start, take over or stop
 │   ├── NotReady
 │   ├── PortTaken
 │   └── NotRunning
 ├── CallRefused                   a service answered a call with an error
+├── NotebookFailed                a notebook run by papermill stopped at a cell
 ├── Unreachable                   nobody answered
 └── Unsupported                   this platform or this launcher cannot do it
 
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
-def _rebuild(cls: type[NbdeployError], state: dict[str, Any]) -> NbdeployError:
+def rebuild(cls: type[NbdeployError], state: dict[str, Any]) -> NbdeployError:
     error = cls.__new__(cls)
     error.__dict__.update(state)
     return error
@@ -59,7 +61,11 @@ class NbdeployError(Exception):
         raise NotImplementedError
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.__dict__.copy())
+        return rebuild, (type(self), self.__dict__.copy())
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in place of a traceback: the message says what a traceback would have to be read for."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -91,11 +97,12 @@ class BadName(WrongUse):
 @dataclass(eq=False)
 class SampleMissing(WrongUse):
     text: str  # the model, as the user wrote it
+    line: str = ""  # the line to write
 
     def message(self) -> str:
         return (
             f"{self.text} needs a sample of the rows it will be asked about, to know their columns and types: "
-            f"%deploy {self.text} --sample X_train --target y_train"
+            f"{self.line or f'%deploy {self.text} --sample X_train --target y_train'}"
         )
 
 
@@ -109,7 +116,7 @@ class UnknownOption(WrongUse):
 
     def message(self) -> str:
         hint = did_you_mean(self.text, self.known)
-        return f'There is no {self.kind} "{self.text}".{hint or " Known: " + ", ".join(self.known) + "."}'
+        return f'There is no {self.kind} "{self.text}".{hint or " Known: " + ", ".join(self.known[:30]) + "."}'
 
 
 @dataclass(eq=False)
@@ -305,6 +312,19 @@ class EnvironmentMismatch(NbdeployError):
 
 
 @dataclass(eq=False)
+class EnvironmentFailed(NbdeployError):
+    """An environment for a lock could not be built; `log` is the end of what uv or pip said, without secrets."""
+
+    fact: str
+    advice: str
+    log: str = ""
+
+    def message(self) -> str:
+        tail = f"\n{self.log}" if self.log else ""
+        return f"The environment of this bundle cannot be built: {self.fact}; {self.advice}.{tail}"
+
+
+@dataclass(eq=False)
 class ServiceFailed(NbdeployError):
     name: str
     fact: str
@@ -356,6 +376,19 @@ class CallRefused(NbdeployError):
             where = ", ".join(f"{key} {detail[key]}" for key in ("row", "column") if detail.get(key) is not None)
             lines.append(f"  - {where}: {detail.get('problem', '')}{hint}")
         return "\n".join(lines)
+
+
+@dataclass(eq=False)
+class NotebookFailed(NbdeployError):
+    """`kept` is the executed notebook, with the whole traceback."""
+
+    notebook: str
+    cell: str  # "In[3]"
+    fact: str  # "ValueError: ..."
+    kept: str
+
+    def message(self) -> str:
+        return f"{self.notebook} stopped at {self.cell} with {self.fact}. The executed notebook is kept: {self.kept}"
 
 
 @dataclass(eq=False)

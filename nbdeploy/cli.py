@@ -1,0 +1,118 @@
+"""The command: a line of words to one call of the workspace, its result to stdout, progress to stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nbdeploy import commands, default, verbs
+from nbdeploy.errors import NbdeployError, Unsupported, WrongUse
+from nbdeploy.grammar import VERBS
+from nbdeploy.render import Card, plain
+from nbdeploy.render.progress import Progress, surface
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nbdeploy.workspace import Workspace
+
+PROGRAM = "nbdeploy"
+COMPLETE = "_NBDEPLOY_COMPLETE"  # click's variable: the shell asks for completions
+
+
+def main(words: Sequence[str] | None = None, workspace: Callable[[], Workspace] | None = None) -> int:
+    """The exit code: 0 done, 1 refused or failed, 2 wrong use."""
+    find = workspace or default.workspace
+    if COMPLETE in os.environ:
+        commands.group(lambda: find().names()).main([], prog_name=PROGRAM, complete_var=COMPLETE)
+    words = list(sys.argv[1:] if words is None else words)
+    progress = Progress(surface(sys.stderr), listing=f"{PROGRAM} ps")
+    try:
+        _run(words, find, progress)
+    except NbdeployError as error:
+        return _failed(error, as_json="--json" in words)
+    except KeyboardInterrupt:
+        return 1
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _run(words: Sequence[str], workspace: Callable[[], Workspace], progress: Progress) -> None:
+    call = commands.parse(words, PROGRAM)
+    if call is None:
+        return
+    if call.verb == "token":
+        click.echo(workspace().token(call.values["name"]))
+    elif call.verb == "logs":
+        _logs(call, workspace())
+    elif VERBS[call.verb].of_kind("model") and ".ipynb" in call.values["model"]:
+        from nbdeploy.handover import through_notebook
+
+        _write(through_notebook(_ready(call), workspace().settings.reports), as_json=call.json)
+    else:
+        with progress:
+            result = verbs.perform(_ready(call), workspace(), progress)
+        _write(result, as_json=call.json)
+
+
+def _ready(call: commands.Call) -> commands.Call:
+    """The call with what its words name on the command line."""
+    if call.values.get("launcher") == "memory":
+        raise Unsupported("The memory launcher on the command line", "it serves inside a notebook's kernel; use local")
+    if not VERBS[call.verb].of_kind("model") or ".ipynb" in call.values["model"]:
+        return call
+    return commands.Call(call.verb, _from_files(call.values), call.json)
+
+
+def _from_files(values: dict[str, Any]) -> dict[str, Any]:
+    from nbdeploy import names, saved
+
+    path = Path(values["model"])
+    if path.suffix not in saved.MODELS:
+        raise WrongUse(
+            f'"{path}" is neither NOTEBOOK.ipynb:VARIABLE nor a saved model file ({", ".join(saved.MODELS)}).'
+        )
+    given = {key: value for key, value in values.items() if key != "trust"}
+    given["model"] = saved.load_model(path, trust=values.get("trust", False))
+    given["sample"] = saved.read_table(given["sample"])
+    given.setdefault("name", names.from_variable(path.stem))
+    if "target" in given:
+        given["target"] = saved.read_target(given["target"])
+    if "data" in given:
+        tables = [saved.read_table(part) for part in given["data"].split(",")]
+        given["data"] = tables[0] if len(tables) == 1 else tuple(tables)
+    return given
+
+
+def _logs(call: commands.Call, workspace: Workspace) -> None:
+    if call.json and call.values.get("follow"):
+        raise WrongUse("--json prints one value at the end, and --follow has none; choose one of them.")
+    lines = verbs.perform(call, workspace, lambda _: None)
+    if call.json:
+        click.echo(verbs.dumps(verbs.Lines(tuple(lines))))
+        return
+    for line in lines:
+        click.echo(plain.text(line))
+
+
+def _write(result: Any, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(verbs.dumps(result))
+    elif hasattr(result, "card"):
+        card: Card = result.card()
+        click.echo(plain.card(card, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    elif result is not None:
+        click.echo(result)
+
+
+def _failed(error: NbdeployError, *, as_json: bool) -> int:
+    click.echo(f"{PROGRAM}: {error}", err=True)
+    if as_json:
+        click.echo(verbs.dumps({"error": {"type": type(error).__name__, "message": str(error)}}))
+    return error.exit_code

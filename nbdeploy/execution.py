@@ -1,0 +1,103 @@
+"""A notebook run in a fresh kernel: the one door to papermill."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from nbdeploy.errors import NotebookFailed, NotFound, WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+KERNEL = "python3"  # jupyter_client's own: the interpreter nbdeploy runs in, whatever kernel the notebook names
+
+
+def run(
+    notebook: Path,
+    *,
+    cells: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    keep: Path,
+    stderr: TextIO | None = None,
+) -> None:
+    """Run `notebook` in its own folder, then `cells` (fixed code, never made from anybody's text).
+
+    The kernel inherits `environment`. What the notebook prints goes to `stderr`. The executed notebook lands in the
+    folder `keep` when a cell fails, and nowhere otherwise.
+
+    Raises:
+        NotebookFailed: with the cell, its error, and where the executed notebook lies.
+    """
+    node = _read(notebook)
+    with tempfile.TemporaryDirectory(prefix="nbdeploy-") as folder, _environment(environment or {}):
+        executed = Path(folder) / "executed.ipynb"
+        failure = _execute(_with_cells(node, cells), executed, notebook.absolute().parent, stderr or sys.stderr)
+        if failure is not None:
+            cell, fact = failure
+            raise NotebookFailed(str(notebook), cell, fact, str(_kept(executed, keep, notebook.stem)))
+
+
+def _read(notebook: Path) -> Any:
+    import nbformat
+
+    if not notebook.is_file():
+        raise NotFound("notebook", str(notebook), [str(path) for path in sorted(notebook.parent.glob("*.ipynb"))])
+    try:
+        return nbformat.read(notebook, as_version=4)
+    except (ValueError, OSError) as exc:  # nbformat's NotJSONError is a ValueError
+        raise WrongUse(f"{notebook} cannot be read as a notebook: {exc}") from exc
+
+
+def _with_cells(node: Any, cells: Sequence[str]) -> Any:
+    import nbformat
+
+    node = nbformat.v4.upgrade(node)
+    node.cells += [nbformat.v4.new_code_cell(source) for source in cells]
+    return node
+
+
+def _execute(node: Any, executed: Path, folder: Path, stderr: TextIO) -> tuple[str, str] | None:
+    """The cell and the error it stopped with, or None."""
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    try:
+        papermill.execute_notebook(
+            node, str(executed), kernel_name=KERNEL, cwd=str(folder), progress_bar=False, stderr_file=stderr
+        )
+    except PapermillExecutionError as exc:
+        return f"In[{exc.exec_count}]", f"{exc.ename}: {exc.evalue}"
+    except (DeadKernelError, CellTimeoutError) as exc:
+        return "a cell", f"{type(exc).__name__}: {exc}"
+    return None
+
+
+@contextmanager
+def _environment(given: Mapping[str, str]) -> Iterator[None]:
+    """Papermill cannot hand variables to its kernel, which inherits this process's own."""
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _kept(executed: Path, keep: Path, stem: str) -> Path:
+    keep.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, name = tempfile.mkstemp(prefix=f"{stem}-", suffix=".ipynb", dir=keep)
+    os.close(descriptor)
+    if executed.exists():
+        shutil.copyfile(executed, name)
+    return Path(name)

@@ -1,0 +1,82 @@
+"""MODEL, --sample, --target and --data are Python expressions of the user's, in the user's namespace."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy import names
+from nbdeploy.commands import Call
+from nbdeploy.errors import BadName, UnknownOption, WrongUse
+from nbdeploy.grammar import VERBS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+SERVED = ("predict", "transform", "predict_proba", "decision_function", "score_samples")
+
+
+def resolve(call: Call, namespace: MutableMapping[str, Any]) -> Call:
+    """The call with objects in the place of expressions, and the model's variable as the service's name."""
+    verb, values = VERBS[call.verb], dict(call.values)
+    if verb.of_kind("model"):
+        if values.pop("trust", False):
+            raise WrongUse("--trust is for saved model files on the command line; here the model is an object.")
+        values.setdefault("name", _name_for(values["model"]))
+    for item in verb.of_kind("model", "expression"):
+        if item.name in values:
+            values[item.name] = evaluate(values[item.name], namespace)
+    for item in verb.of_kind("bundle"):
+        if values[item.name] in namespace:
+            values[item.name] = namespace[values[item.name]]
+    return Call(call.verb, values, call.json)
+
+
+def evaluate(text: str, namespace: Mapping[str, Any]) -> Any:
+    """What `text` is in `namespace`; errors of the expression's own come out as they are.
+
+    Raises:
+        WrongUse: where it is no expression, or names what is not there.
+    """
+    try:
+        code = compile(text, "<%deploy>", "eval")
+    except (SyntaxError, ValueError) as exc:  # ValueError: null bytes
+        raise WrongUse(f"`{text}` is not a Python expression; give a variable such as clf or X_train.") from exc
+    try:
+        return eval(code, _globals(namespace))  # noqa: S307 - the user's own line, in the user's own kernel
+    except NameError as exc:
+        if exc.name is None or exc.name in namespace:
+            raise
+        raise UnknownOption(exc.name, "variable", variables(namespace)) from exc
+
+
+def variables(namespace: Mapping[str, Any]) -> list[str]:
+    """What the user has made, without what IPython put there."""
+    hidden = {"In", "Out", "exit", "quit", "open", "get_ipython"}
+    return sorted(
+        name
+        for name, value in namespace.items()
+        if not name.startswith("_") and name not in hidden and not hasattr(value, "__spec__")
+    )
+
+
+def models(namespace: Mapping[str, Any]) -> list[str]:
+    """Variables that look as if they could be deployed."""
+    return [name for name in variables(namespace) if _is_model(namespace[name])]
+
+
+def _is_model(value: Any) -> bool:
+    kind = type(value)
+    return not isinstance(value, type) and any(callable(getattr(kind, method, None)) for method in SERVED)
+
+
+def _name_for(expression: str) -> str:
+    if not expression.isidentifier():
+        raise BadName(expression)
+    return names.from_variable(expression)
+
+
+def _globals(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(namespace, ChainMap):
+        return dict(namespace)
+    return namespace if isinstance(namespace, dict) else dict(namespace)

@@ -1,0 +1,187 @@
+"""The verbs, their words and their options, as data.
+
+The command, the magic, completion and help are all made from `VERBS`. A verb stands here only once it works; an option
+whose work is still to come is `hidden`: it is understood and answered by the workspace, but not offered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal[
+    "model",  # an expression; on the command line NOTEBOOK.ipynb:VARIABLE or a saved model file
+    "expression",  # an expression; on the command line beside a saved model file a data path
+    "name",
+    "reference",  # NAME or NAME:VERSION
+    "bundle",  # NAME@DIGEST12; in a notebook also a variable
+    "version",
+    "text",
+    "words",  # the rest of the line, joined
+    "file",
+    "commas",  # A,B
+    "number",
+    "choice",
+    "flag",
+    "off",  # a flag that says no: --no-real-rows gives real_rows=False
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A positional word, or with `flags` an option; `name` is the keyword of the workspace's verb."""
+
+    name: str
+    kind: Kind
+    metavar: str = ""
+    help: str = ""
+    flags: tuple[str, ...] = ()
+    required: bool = False
+    multiple: bool = False
+    choices: tuple[str, ...] = ()
+    hidden: bool = False
+
+    @property
+    def takes_value(self) -> bool:
+        return self.kind not in {"flag", "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    name: str
+    help: str
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def words(self) -> tuple[Parameter, ...]:
+        return tuple(item for item in self.parameters if not item.flags)
+
+    @property
+    def options(self) -> tuple[Parameter, ...]:
+        return tuple(item for item in self.parameters if item.flags)
+
+    def option(self, flag: str) -> Parameter | None:
+        return next((item for item in self.options if flag in item.flags), None)
+
+    def of_kind(self, *kinds: Kind) -> tuple[Parameter, ...]:
+        return tuple(item for item in self.parameters if item.kind in kinds)
+
+
+def _word(name: str, kind: Kind, metavar: str, *, required: bool = True) -> Parameter:
+    return Parameter(name, kind, metavar, required=required)
+
+
+def _option(
+    name: str, kind: Kind, metavar: str, help_: str, *, multiple: bool = False, hidden: bool = False
+) -> Parameter:
+    flags = (f"--{name.replace('_', '-')}",)
+    return Parameter(name, kind, metavar, help_, flags, multiple=multiple, hidden=hidden)
+
+
+def _flag(name: str, help_: str) -> Parameter:
+    return Parameter(name, "flag", "", help_, (f"--{name.replace('_', '-')}",))
+
+
+JSON = _flag("json", "Print one JSON value on stdout; progress goes to stderr.")
+
+_MODEL = _word("model", "model", "MODEL")
+_NAME = _word("name", "name", "NAME")
+_WHAT = _word("what", "reference", "NAME[:VERSION]")
+_BUNDLE = _word("bundle", "bundle", "NAME@DIGEST12")
+_BUMP = Parameter(
+    "bump",
+    "choice",
+    "",
+    "Number the version higher than the change needs.",
+    ("--bump",),
+    choices=("patch", "minor", "major"),
+)
+_FORCE = _flag("force", "Insist; what was overridden is recorded.")
+_CALL_IT = _option("name", "text", "NAME", "The service's name; by default the variable's.")
+
+_STAGING = (
+    _CALL_IT,
+    _option("sample", "expression", "ROWS", "Rows as the model will be asked about; they give the columns and types."),
+    _option("target", "expression", "LABELS", "The label to be predicted, for training metrics and the drift profile."),
+    _option("keys", "commas", "A,B", "Extra columns accepted and logged, never given to the model."),
+    Parameter("real_rows", "off", "", "Keep no row of the sample in the bundle.", ("--no-real-rows",)),
+    _flag("trust", "Load a saved model file (command line); a pickle runs code when it is loaded."),
+)
+_GATE = (
+    _option("data", "expression", "DATA", "Held-out rows to judge the model on: D, or X,y.", hidden=True),
+    _option("validate", "file", "NOTEBOOK", "The validation notebook that judges it.", hidden=True),
+    _option("gate", "text", "EXPR", "A condition, such as accuracy>=0.9.", multiple=True, hidden=True),
+    _option("skip_gate", "text", "REASON", "Publish unjudged where the settings ask for a gate; the reason is kept."),
+)
+_RUNNING = (
+    Parameter(
+        "launcher",
+        "choice",
+        "",
+        "How it runs; kept per name.",
+        ("--launcher",),
+        choices=("local", "memory"),
+    ),
+    _option("workers", "number", "N", "Processes that answer; kept per name."),
+    _option("port", "number", "PORT", "The port, chosen at the first deploy and kept per name."),
+    _option("env", "text", "VARIABLE", "Pass this environment variable on to the service.", multiple=True),
+    _FORCE,
+    _flag("no_auth", "Serve without a token (loopback only)."),
+    _flag("strict_log", "Answer only once the prediction is on disk."),
+    _flag("require_compatible", "Refuse a version that would break callers of the live one."),
+)
+
+_ALL = (
+    Verb(
+        "up",
+        "Bundle, check, publish and serve a fitted model.",
+        (_MODEL, *_STAGING, *_GATE, _BUMP, *_RUNNING, _flag("again", "A new version even if nothing changed.")),
+    ),
+    Verb("bundle", "Make a bundle of a fitted model, without publishing it.", (_MODEL, *_STAGING)),
+    Verb("check", "Ask an unpublished bundle, away from home, and compare its answers.", (_BUNDLE,)),
+    Verb("publish", "Give an unpublished bundle its version.", (_BUNDLE, _BUMP, _FORCE)),
+    Verb("serve", "Make a published version live and serve it.", (_WHAT, *_RUNNING)),
+    Verb("ps", "List the services.", (_flag("all", "Stopped ones too."),)),
+    Verb(
+        "logs",
+        "Show what a service wrote.",
+        (
+            _NAME,
+            _option("lines", "number", "N", "How many of the last lines; 50 by default."),
+            Parameter("follow", "flag", "", "Go on as lines come; Ctrl-C ends it.", ("--follow", "-f")),
+        ),
+    ),
+    Verb("stop", "Stop a service; returns when all its processes are gone.", (_NAME,)),
+    Verb("attach", "Find a running service again.", (_NAME,)),
+    Verb("versions", "List the versions of a name, newest first.", (_NAME,)),
+    Verb("show", "Show all about a version; the live one by default.", (_WHAT,)),
+    Verb(
+        "diff",
+        "What changed from version A to version B.",
+        (_NAME, _word("a", "version", "A"), _word("b", "version", "B")),
+    ),
+    Verb(
+        "rollback",
+        "Serve the version that was live before this one.",
+        (_NAME, _option("to", "version", "VERSION", "This version instead.")),
+    ),
+    Verb("at", "What was live at a time.", (_NAME, _word("time", "words", "TIME"))),
+    Verb("remove", "Remove a version, or a name's service.", (_WHAT,)),
+    Verb(
+        "export",
+        "Write a version to one file, which `bentoml import` reads as well.",
+        (_WHAT, _word("file", "file", "FILE.bento")),
+    ),
+    Verb(
+        "import",
+        "Take in an exported version; it is served only if trusted.",
+        (
+            _word("file", "file", "FILE"),
+            _option("trust", "text", "DIGEST", "The digest you expect and trust; loading a model runs its code."),
+        ),
+    ),
+    Verb("recover", "Put the homes in order after a crash.", ()),
+    Verb("token", "The token of a service (in a notebook: where it lies).", (_NAME,)),
+)
+
+VERBS = {verb.name: Verb(verb.name, verb.help, (*verb.parameters, JSON)) for verb in _ALL}

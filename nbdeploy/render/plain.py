@@ -1,0 +1,88 @@
+"""Cards as aligned text. Control characters become visible escapes: a column's name cannot steer a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nbdeploy.render.card import Card, Table, Tone
+
+ICONS: dict[Tone, str] = {"good": "✓", "warning": "!", "bad": "✗", "neutral": "·"}
+WIDEST = 60  # columns of a cell; the rest is cut
+
+_COLOURS: dict[Tone, str] = {"good": "32", "warning": "33", "bad": "31", "neutral": "2"}
+
+
+def card(card: Card, *, colour: bool = False) -> str:
+    """`colour` only where a terminal is known to read."""
+    blocks = [_title(card, colour=colour)]
+    if card.facts:
+        label = max(_width(text(name)) for name, _ in card.facts)
+        blocks.append("\n".join(f"  {_pad(text(name), label)}  {text(value)}" for name, value in card.facts))
+    blocks += [_indented(table(item)) for item in card.tables]
+    if card.code:
+        blocks.append("\n".join(f"  {text(label)}:\n    {text(line)}" for label, line in card.code))
+    if card.notes:
+        blocks.append("\n".join(_note(tone, note, colour=colour) for tone, note in card.notes))
+    tight = len(card.tables) + len(card.code) == 0
+    return ("\n" if tight else "\n\n").join(blocks) if len(blocks) > 1 else blocks[0]
+
+
+def table(table: Table) -> str:
+    if not table.rows:
+        return text(table.empty)
+    rows = [[_cut(text(cell)) for cell in row] for row in (table.headers, *table.rows)]
+    widths = [max(_width(row[index]) for row in rows) for index in range(len(table.headers))]
+    return "\n".join(
+        "  ".join(_pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def text(value: Any) -> str:
+    """One line of printable text."""
+    return "-" if value is None else "".join(_visible(str(value)))
+
+
+def _visible(value: str) -> Iterator[str]:
+    for char in value:
+        hidden = unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and char != "\u200d"
+        yield char.encode("unicode_escape").decode() if hidden else char
+
+
+def _title(card: Card, *, colour: bool) -> str:
+    title = _paint("1", text(card.title)) if colour else text(card.title)
+    if not card.status:
+        return title
+    status = f"{ICONS[card.tone]} {text(card.status)}"
+    return f"{title}  {_paint(_COLOURS[card.tone], status) if colour else status}"
+
+
+def _note(tone: Tone, note: str, *, colour: bool) -> str:
+    icon = _paint(_COLOURS[tone], ICONS[tone]) if colour else ICONS[tone]
+    return f"  {icon} {text(note)}"
+
+
+def _paint(code: str, shown: str) -> str:
+    return f"\x1b[{code}m{shown}\x1b[0m"
+
+
+def _indented(block: str) -> str:
+    return "\n".join(f"  {line}" for line in block.splitlines())
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= WIDEST else cell[: WIDEST - 1] + "…"
+
+
+def _pad(cell: str, width: int) -> str:
+    return cell + " " * (width - _width(cell))
+
+
+def _width(shown: str) -> int:
+    """Columns in a terminal: wide characters take two, combining ones none."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in shown
+    )

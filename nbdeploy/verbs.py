@@ -1,0 +1,199 @@
+"""What each verb asks of the workspace: the one table behind command and magic."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.errors import WrongUse
+from nbdeploy.render import Card, Shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nbdeploy.commands import Call
+    from nbdeploy.reference import Reference
+    from nbdeploy.workspace import Workspace
+
+    Values = dict[str, Any]
+    Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Said(Shown):
+    """The answer of a verb that leaves no noun behind."""
+
+    text: str
+    facts: dict[str, Any]
+
+    def card(self) -> Card:
+        return Card(self.text, tone="good")
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.facts
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What a service wrote; shown as it is."""
+
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+    __repr__ = __str__
+
+    def to_dict(self) -> list[str]:
+        return list(self.lines)
+
+
+def perform(call: Call, workspace: Workspace, progress: Progress) -> Any:
+    return _DO[call.verb](workspace, dict(call.values), progress)
+
+
+def dumps(result: Any) -> str:
+    """One JSON value, strict."""
+    return json.dumps(_plain(result), ensure_ascii=False, allow_nan=False, indent=1)
+
+
+def _plain(result: Any) -> Any:
+    if hasattr(result, "to_dict"):
+        return result.to_dict()
+    return result if result is None or isinstance(result, (dict, list)) else str(result)
+
+
+def _up(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    return workspace.deploy(values.pop("model"), **values, progress=progress)
+
+
+def _bundle(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    progress("bundle")
+    return workspace.bundle(values.pop("model"), **values)
+
+
+def _check(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    progress("check")
+    return workspace.check(_bundle_of(workspace, values["bundle"]))
+
+
+def _publish(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    bundle = _bundle_of(workspace, values.pop("bundle"))
+    progress("publish")
+    return workspace.publish(bundle, **values)
+
+
+def _serve(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    what: Reference = values.pop("what")
+    return workspace.serve(what.name, version=what.version, **values, progress=progress)
+
+
+def _ps(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    return workspace.services(**values)
+
+
+def _logs(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    return workspace.logs(values.pop("name"), **values)
+
+
+def _stop(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    stopped = workspace.stop(values["name"])
+    return (
+        Said(f"{values['name']} is stopped", {"name": values["name"], "state": "stopped"})
+        if stopped is None
+        else stopped
+    )
+
+
+def _attach(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    return workspace.attach(values["name"])
+
+
+def _versions(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    return workspace.versions(values["name"])
+
+
+def _show(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    return workspace.show(values["what"].name, values["what"].version)
+
+
+def _diff(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    return workspace.diff(values["name"], values["a"], values["b"])
+
+
+def _rollback(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    return workspace.rollback(values["name"], to=values.get("to"), progress=progress)
+
+
+def _at(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    return workspace.at(values["name"], values["time"])
+
+
+def _remove(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    what: Reference = values["what"]
+    removed = workspace.remove(what.name, what.version)
+    facts = {"name": what.name, "version": what.version, "removed": True}
+    return Said(f"{what} is removed", facts) if removed is None else removed
+
+
+def _export(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    what: Reference = values["what"]
+    path = workspace.export(what.name, what.version, values["file"])
+    return Said(f"{what} is in {path}", {"name": what.name, "version": what.version, "file": str(path)})
+
+
+def _import(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    return workspace.import_bundle(values["file"], trust=values.get("trust"))
+
+
+def _recover(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del values, progress
+    return workspace.recover()
+
+
+def _token(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    """The file's path; the token itself is printed by the command only."""
+    del progress
+    path = workspace.token_file(values["name"])
+    return Said(f"The token of {values['name']} lies in {path}", {"token_file": str(path)})
+
+
+def _bundle_of(workspace: Workspace, bundle: Any) -> Any:
+    if isinstance(bundle, str) and "@" not in bundle:
+        raise WrongUse(f'"{bundle}" names no bundle: write NAME@DIGEST12, as `bundle` shows it.')
+    return workspace.bundle_of(bundle) if isinstance(bundle, str) else bundle
+
+
+_DO: dict[str, Callable[[Workspace, Values, Progress], Any]] = {
+    "up": _up,
+    "bundle": _bundle,
+    "check": _check,
+    "publish": _publish,
+    "serve": _serve,
+    "ps": _ps,
+    "logs": _logs,
+    "stop": _stop,
+    "attach": _attach,
+    "versions": _versions,
+    "show": _show,
+    "diff": _diff,
+    "rollback": _rollback,
+    "at": _at,
+    "remove": _remove,
+    "export": _export,
+    "import": _import,
+    "recover": _recover,
+    "token": _token,
+}
