@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from packaging.requirements import Requirement
 
-_MODULE = re.compile(r'^"?([^\W\d]\w*)(?:[/.][^\n]*?)?\.(?:py|so|pyd)"?(?:,|$)', re.MULTILINE)
+_IMPORTABLE = (".py", ".so", ".pyd")
 COMPILED = (".so", ".pyd", ".dylib", ".dll")
 
 
@@ -58,7 +58,7 @@ class Installed:
     @functools.cached_property
     def modules(self) -> frozenset[str]:
         """Top-level names that can be imported."""
-        found = frozenset(name for name in _MODULE.findall(self.record) if not name.startswith("__editable__"))
+        found = frozenset(_top_levels(self.record))
         return found or frozenset((self._distribution.read_text("top_level.txt") or "").split())
 
     @functools.cached_property
@@ -92,6 +92,15 @@ class Installed:
             marker = requirement.marker
             if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras)):
                 yield Need(canonical(requirement.name), frozenset(map(canonical, requirement.extras)), requirement)
+
+
+def _top_levels(record: str) -> Iterator[str]:
+    for line in record.splitlines():
+        path = line.partition(",")[0]
+        if path.endswith(_IMPORTABLE):
+            top = path.partition("/")[0].partition(".")[0]
+            if top.isidentifier() and not top.startswith("__editable__"):
+                yield top
 
 
 class Distributions:
