@@ -9,9 +9,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import answers, replies
+from .about import About
 from .batching import Batcher, Failure, Job
 from .body import Bodies, Disconnected
-from .documents import Documents
 from .exchange import Exchange
 from .gate import Gate, allowed_hosts, routes
 from .identity import Identity
@@ -37,7 +37,8 @@ SMALL = 65_536  # a declared body up to this is read before its refusal is sent,
 class App:
     """`hosts` None takes them from NBDEPLOY_ALLOWED_HOSTS. `fallthrough` builds BentoML's own app at its first use.
 
-    Setting `identity.version` activates: from then on traffic is logged and counted under that version.
+    Setting `identity.version` activates: from then on traffic is logged and counted under that version. Without
+    `metrics` the counters lie beside the log, and every worker that writes there is counted in.
     """
 
     def __init__(
@@ -65,10 +66,11 @@ class App:
             token_sha256=token_sha256,
             max_body=self.limits.max_body,
         )
-        self.metrics = metrics or Metrics(metric_routes(methods))
+        shared = log.folder / "metrics" if log is not None else None
+        self.metrics = metrics or Metrics(metric_routes(methods), shared)
         self.batcher = Batcher(model.answer, methods, self.limits, self._done)
         self._journal = Journal(identity, model.manifest.schema, log, self.metrics)
-        self._documents = Documents(self, fallthrough)
+        self._about = About(self, fallthrough)
         self._bodies = Bodies(self.limits)
         self._reading = 0
         self._ids = replies.request_ids()
@@ -104,7 +106,7 @@ class App:
             if route.kind == "predict":
                 await exchange.reply(200, await self._predict(route, exchange))
             else:
-                await self._documents.answer(route, exchange)
+                await self._about.answer(route, exchange)
                 self._journal.served(route, exchange)
         except Refusal as refusal:
             self._journal.refused(route, refusal, exchange)

@@ -31,7 +31,7 @@ class PredictionLog:
         self.strict = strict
         self.degraded = False
         self.unlogged_rows = 0
-        self._folder = folder
+        self.folder = folder
         self._segment_bytes = segment_bytes
         self._fd: int | None = None
         self._size = 0
@@ -89,11 +89,11 @@ class PredictionLog:
             self.close()
 
     def _rotate(self) -> int:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = _create(self._folder)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = _create(self.folder)
         self.close()
         if self.strict:
-            _sync_folder(self._folder)
+            _sync_folder(self.folder)
         self._fd, self._size = fd, 0
         return fd
 
@@ -110,7 +110,7 @@ class PredictionLog:
         self.unlogged_rows += rows
         if not self.degraded:
             self.degraded = True
-            logger.error("the prediction log in %s cannot be written: %s", self._folder, error)
+            logger.error("the prediction log in %s cannot be written: %s", self.folder, error)
 
 
 def _create(folder: Path) -> int:

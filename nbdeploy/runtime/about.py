@@ -1,0 +1,100 @@
+"""Everything a service answers beside predictions: health, metrics, metadata, and what BentoML's clients ask for."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import to_json
+
+from .exposition import CONTENT_TYPE
+from .replies import RETRY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .app import App
+    from .exchange import Exchange
+    from .gate import Route
+
+
+class About:
+    def __init__(self, app: App, fallthrough: Callable[[], Any] | None) -> None:
+        self._app = app
+        self._build = fallthrough or _nothing
+        self._bentoml: asyncio.Future[Any] | None = None
+
+    async def answer(self, route: Route, exchange: Exchange) -> None:
+        if route.kind == "bentoml":
+            await self._bentoml_answer(exchange)
+        elif route.label == "/livez":
+            await exchange.reply(200, b'{"state":"live"}')
+        elif route.label == "/readyz":
+            ready = self._app.ready
+            await exchange.reply(200 if ready else 503, self.readiness(), () if ready else RETRY)
+        elif route.kind == "metrics":
+            await exchange.reply(200, self.metrics(), kind=(b"content-type", CONTENT_TYPE))
+        else:
+            await exchange.reply(200, self.metadata())
+
+    def readiness(self) -> bytes:
+        identity = self._app.identity
+        return to_json(
+            {
+                "name": identity.name,
+                "version": identity.label,
+                "digest": identity.digest,
+                "nonce": identity.nonce,
+                "state": self._app.state,
+            }
+        )
+
+    def metrics(self) -> bytes:
+        app = self._app
+        app.metrics.state(
+            unlogged_rows=app.log.unlogged_rows if app.log else 0,
+            in_flight=app.in_flight,
+            ready=app.ready,
+            degraded=app.state == "degraded",
+        )
+        return app.metrics.text()
+
+    def metadata(self) -> bytes:
+        manifest = self._app.model.manifest
+        identity = self._app.identity
+        return to_json(
+            {
+                "name": identity.name,
+                "version": identity.label,
+                "digest": identity.digest,
+                "title": manifest.title,
+                "created": manifest.created,
+                "model": manifest.model,
+                "methods": [asdict(method) | {"route": f"/{method.name}"} for method in manifest.methods],
+                "schema": asdict(manifest.schema),
+                "input": self._app.model.contract.json_schema(),
+                "limits": asdict(self._app.limits),
+            },
+            inf_nan_mode="null",
+            fallback=str,
+        )
+
+    async def _bentoml_answer(self, exchange: Exchange) -> None:
+        if self._bentoml is None:
+            # Building takes more than a second; predictions go on meanwhile.
+            self._bentoml = asyncio.get_running_loop().run_in_executor(None, self._build)
+        app = await asyncio.shield(self._bentoml)
+
+        async def marked(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                identifier = (b"x-request-id", exchange.request_id.encode())
+                message = {**message, "headers": [*message.get("headers", ()), identifier]}
+            await exchange.send(message)
+
+        await app(exchange.scope, exchange.receive, marked)
+
+
+def _nothing() -> Any:
+    raise RuntimeError("the gate lets nothing through to BentoML here")
