@@ -21,6 +21,7 @@ NbdeployError                     exit code 1
 ├── RegistryDamaged               registry.db is no longer what was written
 ├── RegistryTooNew                registry.db was written by a newer nbdeploy
 ├── RegistryUnavailable           registry.db cannot be opened or written just now
+├── StoreUnavailable              the BentoML store cannot be read or written just now
 ├── EnvironmentMismatch           this interpreter does not satisfy a bundle's lock
 ├── EnvironmentFailed             an environment for a lock could not be built
 ├── ServiceFailed                 a service could not start, take over or stop
@@ -299,6 +300,19 @@ class RegistryUnavailable(NbdeployError):
 
     def message(self) -> str:
         return f"The registry {self.path} cannot be used: {self.fact}; {self.advice}."
+
+
+@dataclass(eq=False)
+class StoreUnavailable(NbdeployError):
+    doing: str  # "publishing penguins"
+    path: str
+    fact: str
+
+    def message(self) -> str:
+        return (
+            f"{self.doing} failed at {self.path}: {self.fact}. Nothing was changed; see to the disk and the rights of that "
+            "folder (BENTOML_HOME names the store), then try again."
+        )
 
 
 @dataclass(eq=False)

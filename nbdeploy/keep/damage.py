@@ -1,0 +1,121 @@
+"""Whether a registry file is what was written; and where it goes when it is not.
+
+An empty or unreadable registry must never pass for one in which nothing was published yet.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from nbdeploy.errors import RegistryDamaged
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+APPLICATION = 1852978288  # as in registry.sql
+SCHEMA = 1
+_LARGE = 64_000_000  # bytes; above, quick_check (about 1 s per GB read from disk) is left to `recover`
+
+
+def examine(path: Path) -> int:
+    """The schema's number.
+
+    Raises:
+        ValueError: saying what is wrong with the file.
+        sqlite3.OperationalError: where it cannot be read just now.
+    """
+    if path.stat().st_size == 0:
+        raise ValueError("it is empty")
+    try:
+        with closing(connect(path)) as connection:
+            return _examine(connection, path.stat().st_size)
+    except sqlite3.DatabaseError as exc:
+        if is_damage(exc):
+            raise ValueError(str(exc)) from exc
+        raise
+
+
+def _examine(connection: sqlite3.Connection, size: int) -> int:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION:
+        raise ValueError("it is not a registry of nbdeploy")
+    if size < _LARGE:
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise ValueError(verdict)
+    if schema > SCHEMA:
+        return int(schema)
+    if schema < 1 or _shape(connection) != _expected():
+        raise ValueError("its tables are not those of a registry")
+    (count, last) = connection.execute("SELECT COUNT(*), COALESCE(MAX(seq), 0) FROM events").fetchone()
+    if count != last:
+        raise ValueError(f"{last - count} of its {last} events are missing")
+    return int(schema)
+
+
+def _shape(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
+    return [tuple(row) for row in rows.fetchall()]
+
+
+@cache
+def _expected() -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(script())
+        return _shape(connection)
+
+
+def script() -> str:
+    from importlib.resources import files
+
+    return files("nbdeploy.keep").joinpath("registry.sql").read_text(encoding="utf-8")
+
+
+def connect(path: Path, *, mode: str = "rw", timeout: float = 30.0) -> sqlite3.Connection:
+    """A connection to a file that exists; autocommit, every commit fsynced."""
+    uri = f"file:{quote(str(path))}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the error speaks of the file's content and not of a lock, a full disk or rights."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return False
+    return code & 0xFF in {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_FORMAT,
+    } or (code == sqlite3.SQLITE_IOERR_SHORT_READ)
+
+
+def aside(path: Path, fact: str, inode: int | None = None) -> RegistryDamaged:
+    """Move the file (if it is still the one examined) with its WAL beside it, and give the error to raise."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    moved = path.with_name(f"{path.name}.damaged-{stamp}")
+    try:
+        if inode is None or path.stat().st_ino == inode:
+            for suffix in ("-wal", "-shm"):
+                rest = path.with_name(path.name + suffix)
+                if rest.exists():
+                    rest.replace(moved.with_name(moved.name + suffix))
+            path.replace(moved)
+    except FileNotFoundError:  # another process moved it first
+        moved = next(iter(damaged(path)), moved)
+    return RegistryDamaged(str(path), fact, str(moved))
+
+
+def damaged(path: Path) -> list[Path]:
+    """Registries moved aside, newest first."""
+    found = path.parent.glob(f"{path.name}.damaged-*")
+    return sorted((item for item in found if not item.name.endswith(("-wal", "-shm"))), reverse=True)

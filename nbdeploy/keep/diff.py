@@ -1,0 +1,83 @@
+"""Two versions side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.keep.changelog import Flat, changes, code_files, fingerprint, flat, requirements
+from nbdeploy.render import Card, Shown, Table
+
+if TYPE_CHECKING:
+    from nbdeploy.runtime.manifest import Manifest
+
+PARTS = ("schema", "parameters", "requirements", "metrics", "code", "data")
+
+
+@dataclass(frozen=True)
+class Diff(Shown):
+    """Each part is {added, removed, changed}, keyed by column, parameter, package, metric, file or fact."""
+
+    name: str
+    before: str
+    after: str
+    schema: dict[str, Flat]
+    parameters: dict[str, Flat]
+    requirements: dict[str, Flat]
+    metrics: dict[str, Flat]
+    code: dict[str, Flat]
+    data: dict[str, Flat]
+
+    @classmethod
+    def between(cls, name: str, before: tuple[str, Manifest], after: tuple[str, Manifest]) -> Diff:
+        old, new = _parts(before[1]), _parts(after[1])
+        return cls(name, before[0], after[0], **{part: changes(old[part], new[part]) for part in PARTS})
+
+    @property
+    def same(self) -> bool:
+        return not any(entries for part in PARTS for entries in getattr(self, part).values())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"from": self.before, "to": self.after} | {part: getattr(self, part) for part in PARTS}
+
+    def card(self) -> Card:
+        rows: list[tuple[Any, ...]] = []
+        for part in PARTS:
+            change = getattr(self, part)
+            rows += [(part, key, None, _cell(value)) for key, value in change["added"].items()]
+            rows += [(part, key, _cell(value), None) for key, value in change["removed"].items()]
+            rows += [(part, key, _cell(item["from"]), _cell(item["to"])) for key, item in change["changed"].items()]
+        table = Table(("", "what", self.before, self.after), rows, empty="the two do not differ")
+        return Card(title=f"{self.name}: {self.before} to {self.after}", tables=(table,))
+
+
+def _parts(manifest: Manifest) -> dict[str, Flat]:
+    raw = manifest.to_dict()
+    schema = {column.pop("name"): column for column in raw["schema"].pop("columns")}
+    return {
+        "schema": schema
+        | flat({key: value for key, value in raw["schema"].items() if value}, "(input)")
+        | {f"{method['name']}()": method["output"] for method in raw["methods"]},
+        "parameters": flat(manifest.model.get("parameters")) | {"(class)": manifest.model.get("class")},
+        "requirements": requirements(manifest) | {"(python)": manifest.environment.get("python")},
+        "metrics": flat(manifest.metrics),
+        "code": _definitions(manifest) | code_files(manifest),
+        "data": flat(fingerprint(manifest)),
+    }
+
+
+def _definitions(manifest: Manifest) -> Flat:
+    """How each travels; not its cell's number, which every run changes."""
+    found = {}
+    for item in manifest.code.get("definitions", ()):
+        if isinstance(item, dict):
+            found[str(item.get("name"))] = f"{item.get('kind', 'definition')} by {item.get('by', 'source')}"
+    return found
+
+
+def _cell(value: Any) -> str:
+    """A column is shown by its kind and what it accepts; else the value."""
+    if isinstance(value, dict) and "kind" in value:
+        return f"{value['kind']} {value.get('dtype', '')}{' or null' if value.get('nullable') else ''}"
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,189 @@
+"""A version as the registry knows it, and lists of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from nbdeploy.keep.event import Event, seal
+from nbdeploy.render import Card, Shown, Table
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from nbdeploy.render import Tone
+    from nbdeploy.runtime.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Version(Shown):
+    """An immutable version. `live`, `serving` and `state` are as of the moment it was asked for.
+
+    bump: initial | major | minor | patch | imported | recovered; gate: none | passed | refused | skipped;
+    state: ok | untrusted | corrupt.
+    """
+
+    name: str
+    version: str
+    live: bool
+    serving: bool
+    created: str
+    digest: str
+    bump: str
+    reason: str
+    gate: str
+    by: str
+    bundle: Path  # the folder that holds src/
+    state: str = "ok"
+
+    @property
+    def tag(self) -> str:
+        return f"{self.name}:{self.version}"
+
+    @property
+    def src(self) -> Path:
+        return self.bundle / "src"
+
+    def manifest(self) -> Manifest:
+        """Raises ManifestError where it is gone or unreadable."""
+        from nbdeploy.runtime.manifest import Manifest
+
+        return Manifest.load(self.src)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": self.version,
+            "live": self.live,
+            "serving": self.serving,
+            "created": self.created,
+            "digest": self.digest,
+            "bump": self.bump,
+            "reason": self.reason,
+            "gate": self.gate,
+            "by": self.by,
+        }
+
+    @property
+    def status(self) -> str:
+        words = [word for word, holds in (("live", self.live), ("serving", self.serving)) if holds]
+        if self.state != "ok":
+            words.append(self.state)
+        return ", ".join(words)
+
+    def facts(self) -> tuple[tuple[str, Any], ...]:
+        return (
+            ("created", f"{self.created} by {self.by}"),
+            ("digest", self.digest),
+            ("bump", f"{self.bump}: {self.reason}"),
+            ("gate", self.gate),
+            ("bundle", self.bundle),
+        )
+
+    def card(self) -> Card:
+        tone: Tone = {"untrusted": "warning", "corrupt": "bad"}.get(self.state, "good" if self.live else "neutral")  # type: ignore[assignment]
+        return Card(title=self.tag, tone=tone, status=self.status, facts=self.facts())
+
+    def row(self, seq: int) -> tuple[Any, ...]:
+        """The columns of table versions, sealed."""
+        cells = (
+            seq,
+            self.name,
+            self.version,
+            self.digest,
+            str(self.bundle),
+            self.created,
+            self.bump,
+            self.reason,
+            self.gate,
+            self.by,
+        )
+        return (*cells, seal(*cells))
+
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> Version:
+        """Raises ValueError where the row is not what was written."""
+        *cells, sealed = tuple(row)
+        if seal(*cells) != sealed:
+            raise ValueError(f"version {row['name']}:{row['version']} was altered")
+        _, name, version, digest, bundle, created, bump, reason, gate, by = cells
+        return cls(name, version, False, False, created, digest, bump, reason, gate, by, Path(bundle))
+
+
+class Versions(Sequence[Version], Shown):
+    """The versions of one name, newest first."""
+
+    def __init__(self, name: str, items: Sequence[Version]) -> None:
+        self.name = name
+        self._items = tuple(items)
+
+    @overload
+    def __getitem__(self, index: int) -> Version: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Version]: ...
+    def __getitem__(self, index: int | slice) -> Version | Sequence[Version]:
+        return self._items[index]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} versions of {self.name}>"
+
+    def marked(self, serving: str | None) -> Versions:
+        """The same, with the one that answers now marked."""
+        return Versions(self.name, [replace(item, serving=item.version == serving) for item in self._items])
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        return [item.to_dict() for item in self._items]
+
+    def card(self) -> Card:
+        rows = [
+            (item.version, item.status, item.created[:16].replace("T", " "), item.bump, item.reason, item.gate, item.by)
+            for item in self._items
+        ]
+        headers = ("version", "", "created (UTC)", "bump", "reason", "gate", "by")
+        return Card(title=self.name, status=f"{len(self)} versions", tables=(Table(headers, rows),))
+
+
+@dataclass(frozen=True)
+class VersionDetails(Shown):
+    """Everything known of one version."""
+
+    version: Version
+    manifest: Manifest
+    events: tuple[Event, ...]
+    report: Any = None  # of the gate
+
+    def to_dict(self) -> dict[str, Any]:
+        raw = self.manifest.to_dict()
+        return {
+            **self.version.to_dict(),
+            "schema": raw["schema"],
+            "methods": list(raw["methods"]),
+            "requirements": list(raw["environment"].get("requirements", ())),
+            "metrics": raw["metrics"],
+            "provenance": raw["provenance"],
+            "report": self.report,
+            "events": [event.to_dict() for event in self.events],
+        }
+
+    def card(self) -> Card:
+        card = self.version.card()
+        manifest = self.manifest
+        facts = (
+            *card.facts,
+            ("model", manifest.model.get("class")),
+            ("methods", ", ".join(method.name for method in manifest.methods)),
+            ("requirements", f"{len(manifest.environment.get('requirements', ()))} pinned packages"),
+        )
+        columns = [(c.name, c.kind, c.dtype, "yes" if c.nullable else "no") for c in manifest.schema.columns]
+        events = [(event.time[:19].replace("T", " "), event.kind, event.user) for event in self.events]
+        tables = (
+            Table(("column", "kind", "dtype", "null"), columns, empty="the input has no columns"),
+            Table(("time (UTC)", "event", "by"), events),
+        )
+        notes: list[tuple[Tone, str]] = [("warning", text) for text in manifest.warnings]
+        return replace(card, facts=facts, tables=tables, notes=notes)
