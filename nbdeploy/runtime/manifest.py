@@ -32,7 +32,9 @@ class Column:
     kind: integer | number | boolean | text | category | datetime | timedelta | any.
     `categories` are the JSON values seen (kind category only), `low` and `high` the range seen (integer, number and
     datetime; a datetime as ISO text). `nullable` and `unseen` tell whether the model answered rows with a null, or
-    with a value outside `categories`; both were tried in the kernel.
+    with a value outside `categories`; both were tried in the kernel. `nonfinite`: the sample held infinite numbers, so
+    the texts "Infinity" and "-Infinity" stand for them (and "NaN" where null means something else). `null` is what a
+    null becomes in a column of Python objects: "None", "nan", "NA" or "NaT".
     """
 
     name: str
@@ -46,6 +48,8 @@ class Column:
     low: Any = None
     high: Any = None
     missing: bool = False  # the sample itself had missing values here
+    nonfinite: bool = False
+    null: str = "None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,3 +206,13 @@ def _method(raw: dict[str, Any]) -> Method:
     if output.get("labels") is not None:
         output["labels"] = tuple(output["labels"])
     return Method(**{**raw, "output": Output(**output)})
+
+
+def schema_from(raw: dict[str, Any]) -> Schema:
+    """A schema from its dictionary, as `/metadata` gives it."""
+    return _schema(raw)
+
+
+def method_from(raw: dict[str, Any]) -> Method:
+    """A method from its dictionary, as `/metadata` gives it."""
+    return _method(raw)

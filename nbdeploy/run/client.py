@@ -1,0 +1,125 @@
+"""Calling a service: frames in, what the model in the kernel would return out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.errors import CallRefused, NotFound, Unreachable
+from nbdeploy.run.transport import Http
+
+if TYPE_CHECKING:
+    from nbdeploy.run.transport import Answer, Transport
+    from nbdeploy.runtime.manifest import Manifest, Method, Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What a client must know of a service to speak to it."""
+
+    schema: Schema
+    methods: dict[str, Method]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Interface:
+        return cls(manifest.schema, {method.name: method for method in manifest.methods})
+
+    @classmethod
+    def from_metadata(cls, metadata: dict[str, Any]) -> Interface:
+        from nbdeploy.runtime.manifest import method_from, schema_from
+
+        methods = [method_from({key: item[key] for key in item if key != "route"}) for item in metadata["methods"]]
+        return cls(schema_from(metadata["schema"]), {method.name: method for method in methods})
+
+
+class Client:
+    """`manifest` spares asking the service for its /metadata. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        manifest: Manifest | None = None,
+        transport: Transport | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        self.url = url
+        self._token = token
+        self._transport = transport or Http(url, timeout)
+        self._interface = Interface.of(manifest) if manifest else None
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.url}>"
+
+    def call(self, method: str, rows: Any) -> Any:
+        """Raises CallRefused with the service's own words, Unreachable, NotFound for a method it has not."""
+        from nbdeploy.runtime import answers, tables
+
+        interface = self.interface()
+        known = interface.methods.get(method)
+        if known is None:
+            raise NotFound("method", method, sorted(interface.methods))
+        predictions = self.predictions(method, tables.rows_of(interface.schema, rows))
+        return answers.decode(known.output, predictions)
+
+    def predictions(self, method: str, rows: list[Any]) -> list[Any]:
+        """JSON rows to JSON predictions."""
+        from nbdeploy.runtime import answers
+
+        found = self.post(f"/{method}", answers.dumps({"rows": rows}))["predictions"]
+        if not isinstance(found, list):
+            raise Unreachable(self.url, "what answers there is no service of nbdeploy")
+        return found
+
+    def interface(self) -> Interface:
+        if self._interface is None:
+            self._interface = Interface.from_metadata(self.metadata())
+        return self._interface
+
+    def metadata(self) -> dict[str, Any]:
+        return self._json(self.send("GET", "/metadata"))
+
+    def readiness(self) -> dict[str, Any]:
+        """What /readyz says, whether the service is ready or not."""
+        return self._object(self.send("GET", "/readyz"))
+
+    def post(self, path: str, body: bytes) -> dict[str, Any]:
+        return self._json(self.send("POST", path, body))
+
+    def send(self, verb: str, path: str, body: bytes | None = None) -> Answer:
+        """The answer as it came, whatever its status."""
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        return self._transport.request(verb, path, body, headers)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _json(self, answer: Answer) -> dict[str, Any]:
+        found = self._object(answer)
+        if answer.status == 200:
+            return found
+        error = found.get("error")
+        if not isinstance(error, dict):
+            raise Unreachable(self.url, f"HTTP {answer.status} from something that is no service of nbdeploy")
+        raise CallRefused(
+            answer.status,
+            str(error.get("code")),
+            str(error.get("message")),
+            error.get("details") or [],
+            found.get("request_id"),
+        )
+
+    def _object(self, answer: Answer) -> dict[str, Any]:
+        try:
+            found = json.loads(answer.body)
+        except ValueError as exc:
+            raise Unreachable(self.url, f"HTTP {answer.status} and no JSON: no service of nbdeploy") from exc
+        if not isinstance(found, dict):
+            raise Unreachable(self.url, "what answers there is no service of nbdeploy")
+        return found

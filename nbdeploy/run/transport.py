@@ -1,0 +1,111 @@
+"""How a client reaches a service: over HTTP, or in this process (memory.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import select
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from nbdeploy.errors import Unreachable, WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`headers` with small letters."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport(Protocol):
+    """Raises Unreachable."""
+
+    def request(self, verb: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer: ...
+
+    def close(self) -> None: ...
+
+
+class Http:
+    """Kept-alive connections to one address, for any number of threads; no proxies, no redirects."""
+
+    def __init__(self, url: str, timeout: float = 60.0) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or parts.path not in {"", "/"} or parts.query:
+            raise WrongUse(f"{url} is no service's address; one looks like http://127.0.0.1:3000.")
+        self._url = url
+        self._host = parts.hostname
+        self._port = parts.port or 80
+        self._timeout = timeout
+        self._idle: list[http.client.HTTPConnection] = []
+        self._lock = threading.Lock()
+
+    def request(self, verb: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """Sent a second time only if a kept connection was closed before a byte of the answer came."""
+        try:
+            kept = self._take()
+            if kept is not None:
+                try:
+                    return self._finish(kept, _begin(kept, verb, path, body, headers))
+                except _CLOSED:
+                    kept.close()
+            fresh = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
+            return self._finish(fresh, _begin(fresh, verb, path, body, headers))
+        except TimeoutError as exc:
+            raise Unreachable(self._url, f"no answer within {self._timeout:g} s") from exc
+        except (OSError, http.client.HTTPException) as exc:
+            raise Unreachable(self._url, str(exc) or type(exc).__name__) from exc
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _take(self) -> http.client.HTTPConnection | None:
+        """A kept connection the service has not closed meanwhile."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                connection = self._idle.pop()
+            if connection.sock is not None and not select.select([connection.sock], [], [], 0)[0]:
+                return connection
+            connection.close()
+
+    def _finish(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> Answer:
+        try:
+            body = response.read()
+        except (ConnectionError, TimeoutError) as exc:
+            connection.close()
+            raise Unreachable(self._url, f"the answer broke off: {exc}") from exc
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        if response.will_close:
+            connection.close()
+        else:
+            with self._lock:
+                self._idle.append(connection)
+        return Answer(response.status, headers, body)
+
+
+_CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+
+
+def _begin(
+    connection: http.client.HTTPConnection, verb: str, path: str, body: bytes | None, headers: Mapping[str, str]
+) -> http.client.HTTPResponse:
+    try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            # A service that refuses a body answers before it has read it all; that answer is what matters.
+            connection.request(verb, path, body, dict(headers))
+        return connection.getresponse()
+    except BaseException:
+        connection.close()
+        raise
