@@ -1,0 +1,231 @@
+"""A class of the notebook as source: its statement, with what was fixed when it was executed."""
+
+from __future__ import annotations
+
+import ast
+import enum
+
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.capture.define import NoSource, made_by
+from nbdeploy.capture.freeze import MISSING, evaluated, literal, same, segment, unparsed
+from nbdeploy.capture.module import Node
+from nbdeploy.capture.names import nested
+from nbdeploy.capture.source import Found, assigned, compiled, find_class, normal, own_methods, underlying
+
+if TYPE_CHECKING:
+    from nbdeploy.capture.define import Definitions
+
+# Written by metaclasses and decorators; executing the statement writes them again.
+_MACHINERY = ("__", "_abc_", "_sklearn_", "_member_", "_value2member", "_unhashable", "_hashable", "_fields", "_field_")
+
+
+
+def define_class(definitions: Definitions, cls: type) -> str:
+    """The module's name for `cls`. Raises NoSource."""
+    if "<locals>" in cls.__qualname__:
+        raise NoSource("it was made inside a function")
+    if "." in cls.__qualname__:
+        return _inner_class(definitions, cls)
+    found = find_class(cls, definitions.notebook)
+    if found is None:
+        return _made_by_call(definitions, cls)
+    if found.around:
+        raise NoSource("it was made inside a function")
+    return _Statement(definitions, cls, found).define()
+
+
+class _Statement:
+    def __init__(self, definitions: Definitions, cls: type, found: Found) -> None:
+        assert isinstance(found.node, ast.ClassDef)  # noqa: S101 - find_class looks for nothing else
+        self.definitions, self.cls, self.found, self.node = definitions, cls, found, found.node
+        self.scope = definitions.notebook.namespace
+        self.edits: dict[ast.AST, str] = {}
+        self.needs: set[str] = set()
+        methods = own_methods(cls)
+        self.flags = methods[0].__code__.co_flags if methods else 0
+
+    def define(self) -> str:
+        name = self.definitions.name_for(self.cls, self.found, self.cls.__name__)
+        self.definitions.remember(self.cls, name)
+        self._freeze_bases()
+        self._freeze_attributes()
+        self._freeze_defaults()
+        text = self._text(name)
+        later = self._assigned_later(name)
+        body = "\n".join([text, *later])
+        node = Node(name, "class", body, needs=self.needs)
+        self.definitions.add(node, self.found)
+        self.definitions.warn_redefined(self.cls, name, self.found)
+        for method in self._methods():
+            self.definitions.add_needs(method)
+        return name
+
+    def _methods(self) -> list[FunctionType]:
+        own = self.definitions.notebook
+        return [
+            function
+            for value in _with_inner_classes(self.cls)
+            for function in underlying(value)
+            if own.is_own(function.__globals__)
+        ]
+
+    def _text(self, name: str) -> str:
+        """The statement, checked against the live methods."""
+        for text in (segment(self.found.text, self.node, self.edits), unparsed(self.node, self.edits)):
+            if name != self.cls.__name__:
+                text = made_by(f"_make_{name}", (), self.cls.__name__, text) + f"\n\n{name} = _make_{name}()"
+            if self._is_faithful(text):
+                needs = self.definitions.bind_at_once(text, self.scope, self.flags, {self.cls.__name__, f"_make_{name}", name})
+                if name != self.cls.__name__:
+                    needs |= self.definitions.bind_at_once(segment(self.found.text, self.node, self.edits), self.scope, self.flags, set())
+                self.needs |= needs
+                return text
+        raise NoSource("its text compiles to something else on its own")
+
+    def _is_faithful(self, text: str) -> bool:
+        try:
+            made = {normal(code) for part in ast.parse(text).body for code in nested(compiled(part, self.flags))}
+        except SyntaxError:
+            return False
+        return all(normal(method.__code__) in made for method in own_methods(self.cls))
+
+    def _freeze_bases(self) -> None:
+        """A base that was defined again since is not what its name means now."""
+        given = [base for base in self.node.bases if not isinstance(base, ast.Starred)]
+        live = self.cls.__dict__.get("__orig_bases__", self.cls.__bases__)
+        for expression, base in zip(given, live, strict=False):
+            if isinstance(base, type) and evaluated(expression, self.scope) is not base and not isinstance(expression, ast.Call):
+                self._replace(expression, base, f"{self.cls.__name__}_base")
+
+    def _freeze_attributes(self) -> None:
+        for name, expression in assigned(self.node):
+            value = self._attribute(name)
+            if value is MISSING or hasattr(type(value), "__get__"):
+                continue
+            meant = evaluated(expression, self.scope)
+            if same(meant, value) and not (isinstance(expression, ast.Name) and literal(value) is not None):
+                continue
+            if isinstance(expression, ast.Call) and self._is_declaration(value):
+                continue
+            self._replace(expression, value, f"{self.cls.__name__}_{name}")
+
+    def _attribute(self, name: str) -> Any:
+        value = vars(self.cls).get(name, MISSING)
+        if isinstance(self.cls, enum.EnumMeta):
+            member = self.cls.__members__.get(name)
+            return MISSING if member is None else member.value
+        return value
+
+    def _is_declaration(self, value: Any) -> bool:
+        """`field(default=3)` of a dataclass and `auto()` of an enum say more than the value they leave."""
+        return hasattr(self.cls, "__dataclass_fields__") or isinstance(self.cls, enum.EnumMeta) or hasattr(type(value), "__set_name__")
+
+    def _freeze_defaults(self) -> None:
+        live = {function.__code__.co_firstlineno: function for function in own_methods(self.cls)}
+        for inner in ast.walk(self.node):
+            if not isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            first = min([decorator.lineno for decorator in inner.decorator_list] + [inner.lineno])
+            function = live.get(first)
+            if function is not None and function.__name__ == inner.name:
+                edits, needs = self.definitions.edited_defaults(function, inner, function.__globals__)
+                self.edits.update(edits)
+                self.needs |= needs
+
+    def _assigned_later(self, name: str) -> list[str]:
+        """Attributes the statement does not give: set or patched after it was executed."""
+        written = {inner for inner, _ in assigned(self.node)} | _stored_in(self.node)
+        texts = {normal(code) for code in nested(compiled(self.node, self.flags))}
+        lines = []
+        for key, value in vars(self.cls).items():
+            if key.startswith(_MACHINERY):
+                continue
+            functions = list(underlying(value))
+            if functions:
+                if not self._is_patched(key, functions, texts, written):
+                    continue
+            elif key in written or isinstance(value, type) or hasattr(type(value), "__get__"):
+                continue
+            expression, needs = self.definitions.frozen(value, f"{self.cls.__name__}_{key}")
+            self.needs |= needs
+            lines.append(f"{name}.{key} = {expression}")
+        return ["", *lines] if lines else []
+
+    def _is_patched(self, key: str, functions: list[FunctionType], texts: set[Any], written: set[str]) -> bool:
+        own = self.definitions.notebook
+        if not any(own.is_own(function.__globals__) for function in functions):
+            return False  # made by a decorator or metaclass of a library
+        return key not in written or not any(normal(function.__code__) in texts for function in functions)
+
+    def _replace(self, expression: ast.expr, value: Any, hint: str) -> None:
+        self.edits[expression], needs = self.definitions.frozen(value, hint)
+        self.needs |= needs
+
+
+def _with_inner_classes(cls: type) -> list[Any]:
+    found: list[Any] = []
+    for value in vars(cls).values():
+        if isinstance(value, type) and value.__qualname__.startswith(f"{cls.__qualname__}."):
+            found.extend(_with_inner_classes(value))
+        else:
+            found.append(value)
+    return found
+
+
+def _stored_in(node: ast.ClassDef) -> set[str]:
+    from nbdeploy.capture.source import bound_by
+
+    return {name for inner in node.body for name in bound_by(inner)}
+
+
+def _inner_class(definitions: Definitions, cls: type) -> str:
+    outer, _, name = cls.__qualname__.rpartition(".")
+    owner = definitions.notebook.namespace.get(outer.partition(".")[0])
+    for part in outer.split(".")[1:]:
+        owner = getattr(owner, part, None)
+    if not isinstance(owner, type) or vars(owner).get(name) is not cls:
+        raise NoSource(f"{outer}, the class around it, was defined again since")
+    found = f"{definitions.reference(owner)}.{name}"
+    definitions.remember(cls, found)
+    return found
+
+
+def _made_by_call(definitions: Definitions, cls: type) -> str:
+    """`namedtuple(...)` and `Enum(...)`, written from what they made."""
+    if issubclass(cls, tuple) and hasattr(cls, "_fields") and cls.__bases__ == (tuple,):
+        text = f"namedtuple({cls.__name__!r}, {list(cls._fields)!r}"  # type: ignore[attr-defined]
+        defaults = literal(tuple(cls._field_defaults.values()))  # type: ignore[attr-defined]
+        if defaults is None:
+            raise NoSource("a default of it has no short form in source")
+        text += f", defaults={defaults})" if cls._field_defaults else ")"  # type: ignore[attr-defined]
+        module, maker = "collections", "namedtuple"
+    elif isinstance(cls, enum.EnumMeta) and len(cls.__bases__) == 1 and cls.__bases__[0].__module__ == "enum":
+        maker, module = cls.__bases__[0].__name__, "enum"
+        members = literal({name: member.value for name, member in cls.__members__.items()})
+        if members is None:
+            raise NoSource("a value of it has no short form in source")
+        text = f"{maker}({cls.__name__!r}, {members})"
+    else:
+        raise NoSource("no cell has source that defines it")
+    return _add_call(definitions, cls, module, maker, text)
+
+
+def _add_call(definitions: Definitions, cls: type, module: str, maker: str, text: str) -> str:
+    from importlib import import_module
+
+    from nbdeploy.capture.source import find_assignment
+
+    name = cls.__name__
+    if definitions.notebook.namespace.get(name) is not cls:
+        name = definitions.free_name(f"{name}_held")
+    definitions.remember(cls, name)
+    expression, needs = definitions.frozen(vars(import_module(module))[maker], maker)
+    place = find_assignment(cls.__name__, definitions.notebook)
+    text = text.replace(maker, expression, 1)
+    node = Node(name, "class", f"{name} = {text}", place.label if place else "", place.number if place else None, needs)
+    definitions.nodes[name] = node
+    return name
+
+

@@ -1,0 +1,96 @@
+"""`notebook_code.py`: the captured definitions as one module that reads well."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+NAME = "notebook_code"
+DATA_FOLDER = "notebook_data"
+HEADING = '''"""What the model needs of its notebook, each definition as it was executed; the heading says in which cell.
+
+Written by nbdeploy from the running kernel. The pickled model refers to this module.
+"""
+'''
+LOADER = f'''
+def _data(name):
+    """A value of the notebook that has no short form in source."""
+    with (Path(__file__).parent / "{DATA_FOLDER}" / f"{{name}}.pkl").open("rb") as file:
+        return pickle.load(file)
+'''
+
+
+@dataclass
+class Node:
+    """One definition: its `text` gives the module `name`; `needs` are names it uses while it is executed."""
+
+    name: str
+    kind: str  # function | class | lambda | closure | value | data | import
+    text: str
+    label: str = ""  # "In[3]"
+    number: int | None = None
+    needs: set[str] = field(default_factory=set)
+    by: str = "source"
+
+
+class Cycle(ValueError):
+    """Definitions that need each other while they are executed; `names` says which."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__(", ".join(sorted(names)))
+
+
+def render(nodes: Mapping[str, Node], *, future_annotations: bool) -> str:
+    """The module. Raises Cycle."""
+    placed = ordered(nodes)
+    imports = sorted({line for node in placed if node.kind == "import" for line in node.text.splitlines()}, key=_import_order)
+    has_data = any(node.kind == "data" for node in placed)
+    if has_data:
+        imports = sorted({*imports, "import pickle", "from pathlib import Path"}, key=_import_order)
+    parts = [HEADING]
+    if future_annotations:
+        parts.append("from __future__ import annotations\n")
+    if imports:
+        parts.append("\n".join(imports) + "\n")
+    if has_data:
+        parts.append(LOADER)
+    parts.extend(_sections(node for node in placed if node.kind != "import"))
+    return "\n".join(parts)
+
+
+def ordered(nodes: Mapping[str, Node]) -> list[Node]:
+    """By cell, but each after what it needs; data as late as possible, as loading it may need any definition."""
+    waiting = sorted(nodes.values(), key=lambda node: (node.kind == "data", node.number or 0))
+    placed: dict[str, Node] = {}
+    while waiting:
+        ready = next((node for node in waiting if all(_is_there(name, node, nodes, placed) for name in node.needs)), None)
+        if ready is None:
+            raise Cycle(node.name for node in waiting)
+        waiting.remove(ready)
+        placed[ready.name] = ready
+    return list(placed.values())
+
+
+def _is_there(name: str, node: Node, nodes: Mapping[str, Node], placed: Mapping[str, Node]) -> bool:
+    return name in placed or name == node.name or name not in nodes or nodes[name].kind == "import"
+
+
+def _sections(nodes: Iterable[Node]) -> Iterator[str]:
+    last: str | None = None
+    values = False
+    for node in nodes:
+        one_line = node.kind in {"value", "data"}
+        if node.label != last:
+            yield f"\n# {node.label or 'made while capturing'}"
+        elif not (one_line and values):
+            yield ""
+        yield node.text.rstrip("\n") + ("" if one_line else "\n")
+        last, values = node.label, one_line
+
+
+def _import_order(line: str) -> tuple[bool, str]:
+    return line.startswith("from "), re.sub(r"^(from|import) ", "", line)

@@ -1,0 +1,314 @@
+"""The source of a live function or class, found by its bytecode.
+
+Names lie: a cell may have been run again with other text, and `inspect.getsource` reads the newest. A definition is the
+source of a live object only if it compiles to the object's own code.
+"""
+
+from __future__ import annotations
+
+import __future__
+
+import ast
+import dis
+import functools
+import inspect
+from dataclasses import dataclass
+from types import CodeType, FunctionType, MemberDescriptorType
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.capture.names import nested
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nbdeploy.capture.notebook import Notebook, Place, Text
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+_FUTURES = functools.reduce(int.__or__, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names))
+_NESTED = 0x10  # CO_NESTED: where the definition stood, not what it does
+_SETTING_UP = frozenset({"RESUME", "MAKE_CELL", "COPY_FREE_VARS", "RETURN_GENERATOR", "POP_TOP", "NOP"})
+
+
+@dataclass(frozen=True)
+class Found:
+    """`node` is the definition, `statement` the top-level statement around it, `around` the nodes between."""
+
+    text: Text
+    place: Place
+    statement: ast.stmt
+    node: ast.AST
+    around: tuple[ast.AST, ...] = ()
+
+    @property
+    def is_top_level(self) -> bool:
+        return self.node is self.statement
+
+
+def normal(code: CodeType) -> tuple[Any, ...]:
+    """What a code object does, without where it was written."""
+    return (
+        code.co_name,
+        code.co_code,
+        tuple(_constant(value) for value in code.co_consts),
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+        code.co_flags & ~(_NESTED | _FUTURES),
+        (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount),
+        code.co_exceptiontable,
+    )
+
+
+def compiled(body: ast.stmt, flags: int = 0) -> CodeType:
+    """One statement compiled as IPython does, with the `from __future__` flags of `flags`."""
+    wanted = (flags & _FUTURES) | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    return compile(ast.Module([body], []), "<cell>", "exec", flags=wanted, dont_inherit=True)
+
+
+def find_function(code: CodeType, notebook: Notebook) -> Found | None:
+    """The definition that compiles to `code`: at its own place first, then the newest cell with such a one."""
+    word = "lambda" if code.co_name == "<lambda>" else code.co_name
+    wanted = normal(code)
+    for text, place in notebook.texts(code.co_filename, word):
+        best = None
+        for statement in text.statements:
+            for candidate, node in _definitions(statement, code):
+                if normal(candidate) != wanted:
+                    continue
+                found = Found(text, place, statement, node, _path_to(statement, node))
+                if _span(candidate) == _span(code):
+                    return found
+                best = best or found
+        if best is not None:
+            return best
+    return None
+
+
+def find_class(cls: type, notebook: Notebook) -> Found | None:
+    """The `class` statement of `cls`: around one of its methods, else by name and literal attributes."""
+    methods = own_methods(cls)
+    for function in methods:
+        found = find_function(function.__code__, notebook)
+        if found is None:
+            continue
+        nodes = (found.statement, *found.around) if found.statement not in found.around else found.around
+        for depth, node in enumerate(nodes):
+            if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
+                return Found(found.text, found.place, found.statement, node, nodes[:depth])
+    return None if methods else _find_by_attributes(cls, notebook)
+
+
+def find_assignment(name: str, notebook: Notebook) -> Place | None:
+    """The last cell executed that gave `name` a value at its top level."""
+    from nbdeploy.capture.notebook import Place, parsed
+
+    for cell in reversed(notebook.cells()):
+        if name in cell.text and any(name in bound_by(node) for node in parsed(notebook.python(cell.text)).statements):
+            return Place(cell.label, cell.number)
+    return None
+
+
+def bound_by(statement: ast.stmt) -> set[str]:
+    """Names a statement gives a value at module level."""
+    found: set[str] = set()
+    stack: list[ast.AST] = [statement]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Function | ast.ClassDef):
+            found.add(node.name)
+            continue
+        if isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            continue
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
+            found.add(node.id)
+        elif isinstance(node, ast.alias):
+            found.add((node.asname or node.name).partition(".")[0])
+        stack.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def own_methods(cls: type) -> list[FunctionType]:
+    """Functions written in the body of `cls`, decorators and descriptors taken off."""
+    found = []
+    for value in vars(cls).values():
+        for function in underlying(value):
+            name = function.__code__.co_qualname
+            if name.startswith(f"{cls.__qualname__}.") and not function.__code__.co_filename.startswith("<string"):
+                found.append(function)
+    return found
+
+
+def underlying(value: Any, depth: int = 0) -> Iterator[FunctionType]:
+    """The functions inside a method, property, wrapper or closure."""
+    if depth > 8:
+        return
+    if isinstance(value, FunctionType):
+        yield value
+    for inner in _inside(value):
+        yield from underlying(inner, depth + 1)
+
+
+def _inside(value: Any) -> Iterator[Any]:
+    if isinstance(value, type):
+        return
+    if isinstance(value, FunctionType):
+        yield from (content for content in contents(value) if isinstance(content, FunctionType))
+        yield from (value.__dict__[name] for name in ("__wrapped__",) if name in value.__dict__)
+        return
+    for name in ("__func__", "fget", "fset", "fdel", "func", "__wrapped__"):
+        inner = inspect.getattr_static(value, name, None)
+        if isinstance(inner, MemberDescriptorType):  # a slot of staticmethod, property and their like
+            inner = getattr(value, name)
+        if isinstance(inner, FunctionType):
+            yield inner
+
+
+def contents(function: FunctionType) -> list[Any]:
+    """What the free variables of a closure hold; one not filled yet is left out."""
+    found = []
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:
+            continue
+    return found
+
+
+def _definitions(statement: ast.stmt, like: CodeType) -> Iterator[tuple[CodeType, ast.AST]]:
+    """Pairs of a code object and its node, for the definitions in `statement` named as `like`."""
+    nodes = [node for node in ast.walk(statement) if _name(node) == like.co_name]
+    if not nodes:
+        return
+    try:
+        codes = [code for code in nested(compiled(statement, like.co_flags)) if code.co_name == like.co_name]
+    except (SyntaxError, ValueError):
+        return
+    for code in codes:
+        node = _node_of(code, nodes)
+        if node is not None:
+            yield code, node
+
+
+def _name(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Lambda):
+        return "<lambda>"
+    return node.name if isinstance(node, Function) else None
+
+
+def _node_of(code: CodeType, nodes: Sequence[ast.AST]) -> ast.AST | None:
+    if code.co_name != "<lambda>":
+        return next((node for node in nodes if _first_line(node) == code.co_firstlineno), None)
+    span = _span(code)
+    around = [node for node in nodes if isinstance(node, ast.Lambda) and span and _contains(node.body, span)]
+    return min(around, key=_width, default=None)
+
+
+def _first_line(node: ast.AST) -> int:
+    assert isinstance(node, Function)  # noqa: S101 - lambdas are told apart by columns
+    return min([decorator.lineno for decorator in node.decorator_list] + [node.lineno])
+
+
+def _span(code: CodeType) -> tuple[int, int, int, int] | None:
+    """First and last position of the instructions; None where Python was told to keep no columns."""
+    steps = [step for step in dis.get_instructions(code, show_caches=False)]
+    places = [
+        (place.lineno, place.col_offset, place.end_lineno, place.end_col_offset)
+        for step in steps
+        if step.opname not in _SETTING_UP and (place := step.positions) and place.end_col_offset
+    ]
+    if not places or any(None in place for place in places):
+        return None
+    starts, ends = [place[:2] for place in places], [place[2:] for place in places]
+    return (*min(starts), *max(ends))  # type: ignore[return-value, type-var]
+
+
+def _contains(body: ast.expr, span: tuple[int, int, int, int]) -> bool:
+    end = (body.end_lineno or body.lineno, body.end_col_offset or 0)
+    return (body.lineno, body.col_offset) <= span[:2] and span[2:] <= end
+
+
+def _width(node: ast.AST) -> tuple[int, int]:
+    assert isinstance(node, ast.Lambda)  # noqa: S101 - only lambdas are compared by width
+    lines = (node.end_lineno or node.lineno) - node.lineno
+    return lines, (node.end_col_offset or 0) - node.col_offset
+
+
+def _path_to(statement: ast.stmt, wanted: ast.AST) -> tuple[ast.AST, ...]:
+    """The definitions around `wanted`, from the outside."""
+    if statement is wanted:
+        return ()
+    stack: list[tuple[ast.AST, tuple[ast.AST, ...]]] = [(statement, ())]
+    while stack:
+        node, path = stack.pop()
+        if node is wanted:
+            return path
+        around = (*path, node) if isinstance(node, Function | ast.ClassDef | ast.Lambda) else path
+        stack.extend((child, around) for child in ast.iter_child_nodes(node))
+    return ()
+
+
+def _find_by_attributes(cls: type, notebook: Notebook) -> Found | None:
+    candidates = [
+        Found(text, place, statement, statement)
+        for text, place in notebook.texts(_main_file(notebook), f"class {cls.__name__}")
+        for statement in text.statements
+        if isinstance(statement, ast.ClassDef) and statement.name == cls.__name__
+    ]
+    for found in candidates:
+        if _agrees(found.statement, cls):
+            return found
+    # One text alone has the name: its attributes were changed since, and are frozen as they are.
+    return candidates[0] if len({found.text.source for found in candidates}) == 1 else None
+
+
+def _main_file(notebook: Notebook) -> str:
+    return str(notebook.namespace.get("__file__") or "")
+
+
+def _agrees(node: ast.stmt, cls: type) -> bool:
+    """No method in the text, and every literal attribute as in the class."""
+    if not isinstance(node, ast.ClassDef) or any(isinstance(inner, Function) for inner in node.body):
+        return False
+    annotated = {inner.target.id for inner in node.body if isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name)}
+    if annotated != set(vars(cls).get("__annotations__", {}) or cls.__dict__.get("__annotations__", annotated)):
+        return False
+    return all(_same_value(cls, name, value) for name, value in literals(node))
+
+
+def literals(node: ast.ClassDef) -> Iterator[tuple[str, Any]]:
+    for name, value in assigned(node):
+        try:
+            yield name, ast.literal_eval(value)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            continue
+
+
+def assigned(node: ast.ClassDef) -> Iterator[tuple[str, ast.expr]]:
+    """Names a class body gives a value to, with the expression."""
+    for inner in node.body:
+        if isinstance(inner, ast.Assign) and len(inner.targets) == 1 and isinstance(inner.targets[0], ast.Name):
+            yield inner.targets[0].id, inner.value
+        elif isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name) and inner.value is not None:
+            yield inner.target.id, inner.value
+
+
+def _same_value(cls: type, name: str, value: Any) -> bool:
+    import enum
+
+    if name.startswith("__") or name not in vars(cls):
+        return True
+    live = vars(cls)[name]
+    if isinstance(cls, enum.EnumMeta):
+        live = getattr(live, "value", live)
+    return type(live) is type(value) and repr(live) == repr(value) or hasattr(live, "__get__")
+
+
+def _constant(value: Any) -> Any:
+    if isinstance(value, CodeType):
+        return normal(value)
+    if isinstance(value, tuple):
+        return ("tuple", *(_constant(item) for item in value))
+    if isinstance(value, frozenset):
+        return ("frozenset", frozenset(_constant(item) for item in value))
+    return type(value).__name__, repr(value)
