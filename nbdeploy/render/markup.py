@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
     from nbdeploy.render.card import Card, Table, Tone
 
-ROWS = 25  # of a table; the rest is counted
+ROOM = 7000  # characters of HTML a table may take; the rows that do not fit are counted
+SHORT = 30  # characters of a cell that is not broken into lines
 
 _TONES: dict[Tone, str] = {"good": "#2e9e5b", "warning": "#c77c11", "bad": "#d64545", "neutral": "#8a8a8a"}
 _LINE = "1px solid rgba(128,128,128,.3)"
 _FACT = "text-align:left;vertical-align:top;padding:1px 16px 1px 0;border:0;background:none;font-weight:"
-_CELL = "text-align:left;vertical-align:top;padding:3px 16px 3px 0;border:0;background:none"
+_CELL = "text-align:left;padding:3px 16px 3px 0;border:0"
 _TABLE = "border-collapse:collapse;border:0;margin:8px 0 0;font-size:1em;width:auto;max-width:100%"
 _CODE = (
     "display:block;padding:4px 8px;margin:2px 0 0;background:rgba(128,128,128,.12);color:inherit;border-radius:3px;"
@@ -34,7 +35,7 @@ def card(card: Card) -> str:
     parts += [_note(tone, note) for tone, note in card.notes]
     return (
         f'<div style="border:{_LINE};border-left:4px solid {_TONES[card.tone]};border-radius:4px;padding:8px 14px 10px;'
-        f'margin:2px 0;max-width:820px;box-sizing:border-box;font-size:13px;line-height:1.45;color:inherit">'
+        f'margin:2px 0;max-width:900px;box-sizing:border-box;font-size:13px;line-height:1.45;color:inherit">'
         f"{''.join(parts)}</div>"
     )
 
@@ -48,11 +49,12 @@ def table(table: Table) -> str:
     if not table.rows:
         return f'<p style="margin:6px 0 0;opacity:.75">{text(table.empty)}</p>'
     heads = "".join(
-        f'<th scope="col" style="{_CELL};opacity:.7;font-weight:600">{text(head)}</th>' for head in table.headers
+        f'<th scope="col" style="{_CELL};opacity:.7;font-weight:600">{text(plain.cut(head, plain.WIDEST))}</th>' for head in table.headers
     )
-    rows = "".join(_row(row) for row in table.rows[:ROWS])
-    more = len(table.rows) - ROWS
-    rest = f'<p style="margin:4px 0 0;opacity:.75">and {more} more</p>' if more > 0 else ""
+    shown = _fitting(table.rows)
+    rows = "".join(shown)
+    more = len(table.rows) - len(shown)
+    rest = f'<p style="margin:4px 0 0;opacity:.75">and {more} more</p>' if more else ""
     return (
         f'<div style="overflow-x:auto"><table style="{_TABLE}"><thead><tr style="border-bottom:{_LINE};background:none">'
         f"{heads}</tr></thead><tbody>{rows}</tbody></table></div>{rest}"
@@ -68,7 +70,7 @@ def _title(card: Card) -> str:
     status = f'<span style="white-space:nowrap">{_icon(card.tone)} {text(card.status)}</span>' if card.status else ""
     return (
         '<div style="display:flex;flex-wrap:wrap;column-gap:12px;align-items:baseline">'
-        f'<strong style="font-size:15px;overflow-wrap:anywhere">{text(card.title)}</strong>{status}</div>'
+        f'<strong style="font-size:15px;overflow-wrap:anywhere">{text(plain.cut(card.title))}</strong>{status}</div>'
     )
 
 
@@ -76,7 +78,7 @@ def _facts(facts: Sequence[tuple[str, Any]]) -> str:
     if not facts:
         return ""
     rows = "".join(
-        f'<tr style="background:none"><th scope="row" style="{_FACT}400;opacity:.7;white-space:nowrap">{text(label)}</th>'
+        f'<tr style="background:none"><th scope="row" style="{_FACT}400;opacity:.7;white-space:nowrap">{text(plain.cut(label, plain.WIDEST))}</th>'
         f'<td style="{_FACT}400;overflow-wrap:anywhere">{_value(value)}</td></tr>'
         for label, value in facts
     )
@@ -84,15 +86,29 @@ def _facts(facts: Sequence[tuple[str, Any]]) -> str:
 
 
 def _value(value: Any) -> str:
-    shown = text(value)
+    shown = text(plain.cut(value))
     if str(value).startswith(("http://127.0.0.1:", "http://localhost:")):
         return f'<code style="background:none;color:inherit;padding:0">{shown}</code>'
     return shown
 
 
+def _fitting(rows: Sequence[Sequence[Any]]) -> list[str]:
+    shown: list[str] = []
+    for row in rows:
+        shown.append(_row(row))
+        if sum(map(len, shown)) > ROOM:
+            return shown[:-1]
+    return shown
+
+
 def _row(row: Sequence[Any]) -> str:
-    cells = "".join(f'<td style="{_CELL}">{text(cell)}</td>' for cell in row)
-    return f'<tr style="background:none">{cells}</tr>'
+    return f'<tr style="background:none">{"".join(_cell(cell) for cell in row)}</tr>'
+
+
+def _cell(cell: Any) -> str:
+    shown = plain.cut(cell, plain.WIDEST)
+    together = ";white-space:nowrap" if len(shown) <= SHORT else ""
+    return f'<td style="{_CELL}{together}">{text(shown)}</td>'
 
 
 def _code(label: str, line: str) -> str:
@@ -103,7 +119,7 @@ def _code(label: str, line: str) -> str:
 
 
 def _note(tone: Tone, note: str) -> str:
-    return f'<p style="margin:8px 0 0">{_icon(tone)} {text(note)}</p>'
+    return f'<p style="margin:8px 0 0">{_icon(tone)} {text(plain.cut(note))}</p>'
 
 
 def _icon(tone: Tone) -> str:

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
     from nbdeploy.render.card import Card, Table, Tone
 
-ICONS: dict[Tone, str] = {"good": "✓", "warning": "!", "bad": "✗", "neutral": "·"}
-WIDEST = 60  # columns of a cell; the rest is cut
+ICONS: dict[Tone, str] = {"good": "✓", "warning": "!", "bad": "✗", "neutral": "•"}
+WIDEST = 60  # characters of a cell
+LONGEST = 400  # of a fact or note; the rest is cut
 
 _COLOURS: dict[Tone, str] = {"good": "32", "warning": "33", "bad": "31", "neutral": "2"}
 
@@ -20,8 +21,8 @@ def card(card: Card, *, colour: bool = False) -> str:
     """`colour` only where a terminal is known to read."""
     blocks = [_title(card, colour=colour)]
     if card.facts:
-        label = max(_width(text(name)) for name, _ in card.facts)
-        blocks.append("\n".join(f"  {_pad(text(name), label)}  {text(value)}" for name, value in card.facts))
+        label = max(_width(cut(name, WIDEST)) for name, _ in card.facts)
+        blocks.append("\n".join(f"  {_pad(cut(name, WIDEST), label)}  {cut(value)}" for name, value in card.facts))
     blocks += [_indented(table(item)) for item in card.tables]
     if card.code:
         blocks.append("\n".join(f"  {text(label)}:\n    {text(line)}" for label, line in card.code))
@@ -34,7 +35,7 @@ def card(card: Card, *, colour: bool = False) -> str:
 def table(table: Table) -> str:
     if not table.rows:
         return text(table.empty)
-    rows = [[_cut(text(cell)) for cell in row] for row in (table.headers, *table.rows)]
+    rows = [[cut(cell, WIDEST) for cell in row] for row in (table.headers, *table.rows)]
     widths = [max(_width(row[index]) for row in rows) for index in range(len(table.headers))]
     return "\n".join(
         "  ".join(_pad(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -53,7 +54,7 @@ def _visible(value: str) -> Iterator[str]:
 
 
 def _title(card: Card, *, colour: bool) -> str:
-    title = _paint("1", text(card.title)) if colour else text(card.title)
+    title = _paint("1", cut(card.title)) if colour else cut(card.title)
     if not card.status:
         return title
     status = f"{ICONS[card.tone]} {text(card.status)}"
@@ -62,7 +63,7 @@ def _title(card: Card, *, colour: bool) -> str:
 
 def _note(tone: Tone, note: str, *, colour: bool) -> str:
     icon = _paint(_COLOURS[tone], ICONS[tone]) if colour else ICONS[tone]
-    return f"  {icon} {text(note)}"
+    return f"  {icon} {cut(note)}"
 
 
 def _paint(code: str, shown: str) -> str:
@@ -73,8 +74,9 @@ def _indented(block: str) -> str:
     return "\n".join(f"  {line}" for line in block.splitlines())
 
 
-def _cut(cell: str) -> str:
-    return cell if len(cell) <= WIDEST else cell[: WIDEST - 1] + "…"
+def cut(value: Any, room: int = LONGEST) -> str:
+    shown = text(value)
+    return shown if len(shown) <= room else shown[: room - 1] + "…"
 
 
 def _pad(cell: str, width: int) -> str:

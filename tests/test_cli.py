@@ -1,0 +1,249 @@
+"""The command: it translates, calls one verb and prints; nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from nbdeploy import cli
+from nbdeploy.errors import CheckFailed, NotFound, WrongUse
+from nbdeploy.grammar import VERBS
+from nbdeploy.reference import Reference
+from recording import Noun, Recorder
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Recorder:
+    return Recorder(home=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "call"),
+    [
+        ("ps", ("services", (), {})),
+        ("ps --all", ("services", (), {"all": True})),
+        ("serve penguins", ("serve", ("penguins",), {"version": None})),
+        ("serve penguins:1.1.0 --port 8000 --no-auth", ("serve", ("penguins",), {"version": "1.1.0", "port": 8000, "no_auth": True})),
+        ("stop penguins", ("stop", ("penguins",), {})),
+        ("attach penguins", ("attach", ("penguins",), {})),
+        ("versions penguins", ("versions", ("penguins",), {})),
+        ("show penguins", ("show", ("penguins", None), {})),
+        ("show penguins:1.0.0", ("show", ("penguins", "1.0.0"), {})),
+        ("diff penguins 1.0.0 1.1.0", ("diff", ("penguins", "1.0.0", "1.1.0"), {})),
+        ("rollback penguins", ("rollback", ("penguins",), {"to": None})),
+        ("rollback penguins --to 1.0.0", ("rollback", ("penguins",), {"to": "1.0.0"})),
+        ("at penguins 2026-11-02 14:00", ("at", ("penguins", "2026-11-02 14:00"), {})),
+        ("remove penguins:1.0.0", ("remove", ("penguins", "1.0.0"), {})),
+        ("remove penguins", ("remove", ("penguins", None), {})),
+        ("export penguins:1.0.0 p.bento", ("export", ("penguins", "1.0.0", Path("p.bento")), {})),
+        ("import p.bento --trust sha256:ab", ("import_bundle", (Path("p.bento"),), {"trust": "sha256:ab"})),
+        ("recover", ("recover", (), {})),
+        ("logs penguins --lines 3", ("logs", ("penguins",), {"lines": 3})),
+    ],
+)  # fmt: skip
+def test_each_verb_is_one_call_of_the_workspace(line: str, call: tuple[Any, ...], workspace: Recorder) -> None:
+    workspace.answers["logs"] = iter(())
+    assert cli.main(line.split(), workspace) == 0
+    assert workspace.last == call
+
+
+def test_check_and_publish_find_the_bundle_first(workspace: Recorder) -> None:
+    workspace.answers["bundle_of"] = "the bundle"
+    assert cli.main(["check", "penguins@0123456789ab"], workspace) == 0
+    assert cli.main(["publish", "penguins@0123456789ab", "--bump", "minor"], workspace) == 0
+    assert workspace.calls == [
+        ("bundle_of", ("penguins@0123456789ab",), {}),
+        ("check", ("the bundle",), {}),
+        ("bundle_of", ("penguins@0123456789ab",), {}),
+        ("publish", ("the bundle",), {"bump": "minor"}),
+    ]
+
+
+def test_the_token_alone_is_printed_with_json_and_without(
+    workspace: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.answers["token"] = "secret"
+    assert cli.main(["token", "penguins"], workspace) == 0
+    assert cli.main(["token", "penguins", "--json"], workspace) == 0
+    assert capsys.readouterr().out == "secret\nsecret\n"
+
+
+def test_a_result_is_printed_as_its_card_without_colours(
+    workspace: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli.main(["ps"], workspace)
+    out = capsys.readouterr().out
+    assert "penguins 1.0.0  ✓ ready" in out
+    assert "\x1b" not in out
+
+
+def test_with_json_stdout_holds_one_value_and_progress_goes_to_stderr(
+    workspace: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.phases = ("publish", "serve")
+    workspace.answers["rollback"] = Noun({"name": "penguins", "previous": None})
+    assert cli.main(["rollback", "penguins", "--json"], workspace) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"name": "penguins", "previous": None}
+    assert "published · serving" in captured.err
+
+
+def test_logs_are_lines_and_with_json_a_list(workspace: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace.answers["logs"] = ["one", "two\x1b[31m"]
+    cli.main(["logs", "penguins"], workspace)
+    cli.main(["logs", "penguins", "--json"], workspace)
+    text, _, value = capsys.readouterr().out.partition("[")[0], None, None
+    assert text == "one\ntwo\\x1b"
+    assert cli.main(["logs", "penguins", "--json", "--follow"], workspace) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(WrongUse("no"), 2), (NotFound("service", "x"), 1), (CheckFailed("b@1", ("column a",)), 1)],
+)
+def test_errors_are_said_on_stderr_and_counted_in_the_exit_code(
+    error: Exception, code: int, workspace: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.answers["services"] = error
+    assert cli.main(["ps"], workspace) == code
+    captured = capsys.readouterr()
+    assert captured.err == f"nbdeploy: {error}\n"
+    assert captured.out == ""
+    assert cli.main(["ps", "--json"], workspace) == code
+    assert json.loads(capsys.readouterr().out) == {"error": {"type": type(error).__name__, "message": str(error)}}
+
+
+def test_a_defect_is_not_swallowed(workspace: Recorder) -> None:
+    workspace.answers["services"] = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["ps"], workspace)
+
+
+@pytest.mark.parametrize(
+    ("phases", "said"),
+    [
+        (("bundle", "check"), "interrupted: nothing was changed"),
+        (("bundle", "publish"), "interrupted while publishing: `nbdeploy ps` shows what is live"),
+    ],
+)
+def test_ctrl_c_says_nothing_was_changed_only_where_that_is_true(
+    phases: tuple[str, ...], said: str, workspace: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace.phases = phases
+    workspace.answers["rollback"] = KeyboardInterrupt()
+    assert cli.main(["rollback", "penguins"], workspace) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_saved_model_is_loaded_with_trust_only(
+    workspace: Recorder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, rows, labels = tmp_path / "Churn.pkl", tmp_path / "rows.csv", tmp_path / "labels.csv"
+    model.write_bytes(pickle.dumps({"a": "model"}))
+    pd.DataFrame({"age": [1, 2], "city": ["x", None]}).to_csv(rows, index=False)
+    pd.DataFrame({"left": [0, 1]}).to_csv(labels, index=False)
+    words = ["up", str(model), "--sample", str(rows), "--target", str(labels)]
+
+    assert cli.main(words, workspace) == 2
+    assert "--trust" in capsys.readouterr().err
+    assert workspace.calls == []
+
+    assert cli.main([*words, "--trust"], workspace) == 0
+    verb, args, kwargs = workspace.last
+    assert (verb, args, kwargs["name"]) == ("deploy", ({"a": "model"},), "churn")
+    assert list(kwargs["sample"].columns) == ["age", "city"]
+    assert kwargs["target"].tolist() == [0, 1]
+    assert "trust" not in kwargs
+
+
+def test_parquet_is_read_without_pyarrow(workspace: Recorder, tmp_path: Path) -> None:
+    import duckdb
+
+    model, rows = tmp_path / "m.pkl", tmp_path / "it's.parquet"
+    model.write_bytes(pickle.dumps(1))
+    quoted = str(rows).replace("'", "''")
+    duckdb.sql(f"COPY (SELECT 1 AS a, 'x' AS b) TO '{quoted}'")
+    assert cli.main(["up", str(model), "--trust", "--sample", str(rows)], workspace) == 0
+    assert workspace.last[2]["sample"].to_dict("list") == {"a": [1], "b": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "said"),
+    [
+        (b"no pickle", "--trust --sample rows.csv", "cannot be loaded"),
+        (b"cno_such_module\nf\n.", "--trust --sample rows.csv", "refers to code this interpreter does not have"),
+        (pickle.dumps(1), "--trust --sample none.csv", 'There is no data file "none.csv"'),
+        (pickle.dumps(1), "--trust --sample m.pkl", "is neither CSV nor Parquet"),
+        (pickle.dumps(1), "--trust --sample rows.csv --launcher memory", "serves inside a notebook's kernel"),
+    ],
+)
+def test_files_that_do_not_serve_are_named(
+    content: bytes, words: str, said: str, workspace: Recorder, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    Path("m.pkl").write_bytes(content)
+    Path("rows.csv").write_text("a\n1\n")
+    assert cli.main(["up", "m.pkl", *words.split()], workspace) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("clf", "is neither NOTEBOOK.ipynb:VARIABLE nor a saved model file"),
+        ("t.ipynb", "names no variable: write NOTEBOOK.ipynb:VARIABLE"),
+        ("t.ipynb:", "names no variable"),
+    ],
+)
+def test_another_model_is_wrong_use(
+    model: str, said: str, workspace: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["up", model, "--sample", "X"], workspace) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_no_words_are_help(workspace: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([], workspace) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {verb}" in out for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_its_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([verb, "--help"]) == 0
+    assert VERBS[verb].help in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_installed_command_tells_its_version_and_help() -> None:
+    command = [sys.executable, "-m", "nbdeploy"]
+    told = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
+    assert "Usage: nbdeploy [OPTIONS] VERB ..." in told.stdout
+    told = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout.startswith("nbdeploy 0.")
+    assert subprocess.run([*command, "nonsense"], capture_output=True, check=False).returncode == 2
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    command = f"{sys.executable} -m nbdeploy --help | true; exit ${{PIPESTATUS[0]}}"
+    told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert told.stderr == ""
+
+
+def test_the_shell_completes_names(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("_NBDEPLOY_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "nbdeploy stop p")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    with pytest.raises(SystemExit):
+        cli.main([], Recorder())
+    assert capsys.readouterr().out == "plain,penguins\n"
