@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from toy import DIGEST, Toy, app_of, ask, rows, scope
+from toy import DIGEST, Toy, app_of, ask, idle, rows, scope
 
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime.app import Limits
@@ -304,8 +304,7 @@ def test_a_timeout_is_504_and_holds_its_slot_until_the_work_ends() -> None:
     async def wait() -> tuple[int, int, int]:
         reply = await ask(app, body=rows(1.0))
         held = app.in_flight
-        while app.in_flight:
-            await asyncio.sleep(0.02)
+        await idle(app)
         return reply.status, held, (await ask(app, "GET", "/livez")).status
 
     assert asyncio.run(wait()) == (504, 1, 200)

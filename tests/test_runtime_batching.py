@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import Toy, app_of, ask, manifest, rows
+from toy import Toy, app_of, ask, idle, manifest, rows
 
 from nbdeploy.runtime.app import Limits
 from nbdeploy.runtime.batching import Batcher, Failure, Job, Pace
@@ -151,8 +151,7 @@ def test_a_request_that_was_given_up_is_not_called() -> None:
 
     async def both() -> list[int]:
         statuses = [reply.status for reply in await asyncio.gather(*(ask(app, body=rows(1.0)) for _ in range(2)))]
-        while app.in_flight:
-            await asyncio.sleep(0.02)
+        await idle(app)
         return statuses
 
     assert asyncio.run(both()) == [504, 504]
@@ -187,17 +186,19 @@ def test_everyone_gets_its_own_rows_in_order_whatever_is_merged(
     def done(jobs: list[Job], outcomes: list[Any], _: float) -> None:
         for job, outcome in zip(jobs, outcomes, strict=True):
             assert job.request_id not in got
+            job.answer.set_result(b"")
             got[job.request_id] = outcome
 
     async def run() -> None:
         methods = {"predict": Method("predict", Output("array"))}
         batcher = Batcher(answer, methods, Limits(max_merged_rows=bound), done)
+        waiting: list[asyncio.Future[bytes]] = []
         for number, (count, group, bad) in enumerate(requests):
             request = Request([(number, place, group, bad) for place in range(count)], None, group)
             answer_of: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
             batcher.submit(Job("predict", request, str(number), 0.0, answer_of))
-        while batcher.jobs:
-            await asyncio.sleep(0)
+            waiting.append(answer_of)
+        await asyncio.gather(*waiting)
 
     asyncio.run(run())
     for number, (count, _, bad) in enumerate(requests):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.runtime.model import ServedModel
 
-TOKEN = "a-token-for-tests"  # noqa: S105  # of services that live for one test
+TOKEN = "a-token-for-tests"  # of services that live for one test
 TOKEN_SHA256 = hashlib.sha256(TOKEN.encode()).hexdigest()
 DIGEST = "sha256:" + "ab" * 32
 SCHEMA = Schema("frame", (Column("x", "number", "float64"),), library="pandas", keys=("id",))
@@ -120,12 +120,21 @@ async def ask(
         part = parts.pop(0)
         return {"type": "http.request", "body": part, "more_body": bool(parts)}
 
-    async def send(message: Any) -> None:  # noqa: RUF029  # as ASGI wants it
+    async def send(message: Any) -> None:  # as ASGI wants it
         sent.append(message)
 
     await app(scope(verb, path, listed), receive, send)
     names = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return Reply(sent[0]["status"], names, b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+async def idle(app: App) -> None:
+    """Until the app holds no request, for five seconds at most."""
+    for _ in range(500):
+        if not app.in_flight:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{app.in_flight} requests are still in flight")
 
 
 def _refuse_constant(text: str) -> Any:
