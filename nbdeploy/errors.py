@@ -13,6 +13,7 @@ NbdeployError                     exit code 1
 ├── Refused                       a rule of the registry or a gate says no
 │   ├── CheckFailed
 │   ├── GateRequired
+│   ├── BreaksCallers
 │   ├── VersionIsLive
 │   ├── DowngradeRefused
 │   ├── Untrusted
@@ -213,6 +214,19 @@ class GateRequired(Refused):
 
 
 @dataclass(eq=False)
+class BreaksCallers(Refused):
+    text: str  # the name
+    live: str
+    reasons: Sequence[str]
+
+    def message(self) -> str:
+        return (
+            f"The new version would break callers of {self.text}:{self.live}: {'; '.join(self.reasons)}. "
+            "Leave --require-compatible out to publish it as a major version."
+        )
+
+
+@dataclass(eq=False)
 class VersionIsLive(Refused):
     text: str  # name:version
     doing: str
@@ -353,10 +367,12 @@ class NotReady(ServiceFailed):
     """A candidate that did not become ready; `log` is the end of its output."""
 
     log: str = ""
+    findings: Sequence[str] = ()
 
     def message(self) -> str:
+        listed = "".join(f"\n  - {finding}" for finding in self.findings)
         tail = f"\n{self.log}" if self.log else ""
-        return f"{self.name}: {self.fact}; {self.advice}.{tail}"
+        return f"{self.name}: {self.fact}; {self.advice}.{listed}{tail}"
 
 
 @dataclass(eq=False)

@@ -1,0 +1,274 @@
+"""The local launcher: a supervisor in a session of its own for each service, reached over its control socket."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nbdeploy.errors import NotReady, NotRunning, ServiceFailed, Unsupported
+from nbdeploy.run import tokens
+from nbdeploy.run.environ import allowed
+from nbdeploy.run.logs import follow_lines, last_lines
+from nbdeploy.run.ports import taken
+from nbdeploy.run.services import probe
+from nbdeploy.runtime import control
+from nbdeploy.runtime.order import Order
+from nbdeploy.runtime.process import Process
+from nbdeploy.runtime.state import State, now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from nbdeploy.run.client import Client
+    from nbdeploy.run.launcher import Launch
+    from nbdeploy.run.services import ServiceState
+    from nbdeploy.runtime.control import Channel, Message
+
+BOOT = "import sys; sys.path.append(sys.argv[1]); from nbdeploy.runtime.supervisor import main; main(sys.argv[2], int(sys.argv[3]))"
+PACKAGES = Path(__file__).parents[2]  # the folder that holds the package nbdeploy
+TRIES = 5  # a supervisor may end between our connecting to it and its first word
+GRACE = 10.0  # seconds beyond its own time-outs before a supervisor is taken to be stuck
+LOG = "supervisor.log"
+LOG_SIZE = 1_000_000  # bytes; a longer one is begun anew
+GONE: tuple[type[OSError], ...] = (FileNotFoundError, ConnectionRefusedError)
+
+
+class LocalLauncher:
+    name = "local"
+
+    def prepare(self, launch: Launch, progress: Callable[[str], None]) -> LocalCandidate:
+        _refuse_windows()
+        for _ in range(TRIES):
+            channel = _reach(launch.name, launch.folder)
+            try:
+                channel.send({"op": "candidate", "order": _order(launch).to_dict()})
+                ready = _until_ready(launch, channel, progress)
+            except _Ended:
+                channel.close()
+            except BaseException:
+                _discard(channel)
+                raise
+            else:
+                return LocalCandidate(launch, channel, ready["url"], ready["public"])
+        raise NotReady(launch.name, "its supervisor ends as soon as it starts", "look", _end_of(launch.folder / LOG))
+
+    def stop(self, name: str, folder: Path) -> None:
+        _refuse_windows()
+        known = State.read(folder)
+        state = _ask_to_stop(folder) or known
+        if state is None or state.state == "stopped":
+            raise NotRunning(name)
+        workers = [Process.of(pid) for pid in state.pids]
+        supervisor = _process(state)
+        if supervisor.alive() and not supervisor.wait(GRACE):
+            supervisor.signal(signal.SIGKILL)
+            supervisor.wait(GRACE)
+        for worker in workers:
+            worker.wait(GRACE)
+        _bury(folder)
+
+    def state(self, folder: Path) -> ServiceState:
+        return probe(folder)
+
+    def logs(self, folder: Path, *, lines: int = 50, follow: bool = False) -> Iterator[str]:
+        yield from last_lines(folder, lines)
+        if follow:
+            yield from follow_lines(folder)
+
+
+class LocalCandidate:
+    def __init__(self, launch: Launch, channel: Channel, url: str, public: str) -> None:
+        self.url = url
+        self.public = public  # where it will answer
+        self._launch = launch
+        self._channel: Channel | None = channel
+
+    def client(self) -> Client:
+        """Speaks to the candidate with the service's own token."""
+        from nbdeploy.run.client import Client
+
+        launch = self._launch
+        token = tokens.ensure(launch.folder) if launch.token_sha256 else None
+        return Client(self.url, token=token, timeout=launch.limits.predict_timeout + GRACE)
+
+    def activate(self, version: str, bundle: Path) -> str:
+        name, channel = self._launch.name, self._channel
+        if channel is None:
+            raise ServiceFailed(name, "this candidate has ended", "prepare another")
+        try:
+            channel.send({"op": "activate", "version": version, "bundle": str(bundle.absolute())})
+            told = channel.receive(self._launch.ready_timeout + GRACE)
+        except OSError as exc:
+            raise ServiceFailed(name, f"its supervisor does not answer: {exc}", "`ps` shows its state") from exc
+        self._forget(channel)
+        if told is None:
+            raise ServiceFailed(name, "its supervisor ended during the hand-over", "`serve` starts it again")
+        if told["event"] != "active":
+            raise ServiceFailed(name, str(told["fact"]), "the old version serves on; `logs` tells more")
+        return str(told["url"])
+
+    def discard(self) -> None:
+        if self._channel is not None:
+            _discard(self._channel)
+            self._channel = None
+
+    close = discard
+
+    def _forget(self, channel: Channel) -> None:
+        channel.close()
+        self._channel = None
+
+
+class _Ended(Exception):
+    """The supervisor is about to end, or has; a new one can be started."""
+
+
+def _order(launch: Launch) -> Order:
+    return Order(
+        name=launch.name,
+        bundle=str(launch.bundle.absolute()),
+        digest=launch.digest,
+        python=str(launch.python),
+        registry=str(launch.registry),
+        environment={**allowed(), **launch.environment},
+        workers=launch.workers,
+        port=launch.port,
+        token_sha256=launch.token_sha256,
+        log=str(launch.folder / "predictions"),
+        strict_log=launch.strict_log,
+        limits=asdict(launch.limits),
+        ready_timeout=launch.ready_timeout,
+        drain_timeout=launch.drain_timeout,
+    )
+
+
+def _until_ready(launch: Launch, channel: Channel, progress: Callable[[str], None]) -> Message:
+    patience: float | None = launch.ready_timeout + GRACE
+    while True:
+        try:
+            told = channel.receive(patience)
+        except TimeoutError as exc:
+            raise NotReady(
+                launch.name, f"its supervisor was silent for {patience:g} s", "`stop` it and try again"
+            ) from exc
+        if told is None:
+            raise _Ended
+        if told["event"] == "queued":
+            progress(f"another deploy of {launch.name} is under way; waiting for it")
+            patience = None
+        elif told["event"] == "phase":
+            progress(str(told["text"]))
+            patience = launch.ready_timeout + GRACE
+        elif told["event"] == "ready":
+            return told
+        else:
+            _raise_failed(launch, channel, told)
+
+
+def _raise_failed(launch: Launch, channel: Channel, told: Message) -> None:
+    kind = told.get("kind")
+    if kind == "stopping":
+        while channel.receive(launch.drain_timeout + GRACE) is not None:
+            pass
+        raise _Ended
+    if kind == "port":
+        raise taken(launch.name, told["port"], launch.folder.parent)
+    fact = f"the new version {told['fact']}"
+    raise NotReady(
+        launch.name, fact, "nothing was changed", log=str(told.get("log", "")), findings=tuple(told.get("findings", ()))
+    )
+
+
+def _reach(name: str, folder: Path) -> Channel:
+    """The supervisor of this name; a new one where there is none."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for _ in range(TRIES):
+        with contextlib.suppress(*GONE):
+            return control.connect(folder)
+        _start(name, folder)
+    raise NotReady(name, "its supervisor cannot be reached", f"see {folder / LOG}", _end_of(folder / LOG))
+
+
+def _start(name: str, folder: Path) -> None:
+    """Return when a supervisor listens, this one or another."""
+    log = folder / LOG
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    if log.exists() and log.stat().st_size > LOG_SIZE:
+        flags |= os.O_TRUNC
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as told:
+        with os.fdopen(writing, "wb") as tell, os.fdopen(os.open(log, flags, 0o600), "wb") as output:
+            launched = subprocess.run(
+                [sys.executable, "-I", "-S", "-c", BOOT, str(PACKAGES), str(folder.absolute()), str(tell.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=allowed(),
+                cwd=folder,
+                pass_fds=(tell.fileno(),),
+                start_new_session=True,
+                check=False,
+            )
+        word = told.read()
+    if not word:
+        fact = f"its supervisor did not start (exit code {launched.returncode})"
+        raise NotReady(name, fact, f"see {log}", _end_of(log))
+
+
+def _discard(channel: Channel) -> None:
+    """Back to the old state, and wait for it; without an answer the closed connection says the same."""
+    with contextlib.suppress(OSError):
+        channel.send({"op": "discard"})
+        while (told := channel.receive(GRACE)) is not None:
+            if told["event"] == "discarded" and not told["ending"]:
+                break
+    channel.close()
+
+
+def _ask_to_stop(folder: Path) -> State | None:
+    """The state of the supervisor that ended on our word; None where none listens."""
+    try:
+        channel = control.connect(folder)
+    except OSError:
+        return None
+    with contextlib.closing(channel), contextlib.suppress(OSError):
+        channel.send({"op": "status"})
+        status = channel.receive(GRACE)
+        channel.send({"op": "stop"})
+        told = channel.receive(GRACE)
+        while told is not None:
+            told = channel.receive(float(told.get("seconds", 0.0)) + GRACE)
+        return State.from_dict(status) if status else None
+    return None
+
+
+def _process(state: State) -> Process:
+    return Process(state.pid or 0, state.start or "", state.boot or "")
+
+
+def _bury(folder: Path) -> None:
+    """A supervisor that was killed could not say that it ended."""
+    state = State.read(folder)
+    if state is not None and state.state != "stopped" and not _process(state).alive():
+        stopped = replace(
+            state, state="stopped", since=now(), pid=None, start=None, boot=None, nonce=None, pids=(), failure=None
+        )
+        stopped.write(folder)
+
+
+def _end_of(log: Path, lines: int = 20) -> str:
+    try:
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    except OSError:
+        return ""
+
+
+def _refuse_windows() -> None:
+    if sys.platform == "win32":
+        raise Unsupported("The local launcher", "bundle, check and the memory launcher work on Windows")

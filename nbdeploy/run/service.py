@@ -1,0 +1,156 @@
+"""A service, as its user holds it: call its methods, read its log, stop it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.render import Card, Shown
+from nbdeploy.run import tokens
+from nbdeploy.run.addresses import how_to_reach
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from nbdeploy.render import Tone
+    from nbdeploy.run.client import Client
+    from nbdeploy.run.launcher import Launcher
+    from nbdeploy.run.predictions import Predictions
+    from nbdeploy.run.services import ServiceState
+    from nbdeploy.runtime.manifest import Manifest
+
+LONGEST_ROW = 600  # characters of an example that is still shown in a command
+
+
+@dataclass(frozen=True)
+class Service(Shown):
+    """`version` is the one its call made live; `state` is probed. One method for each method of the model.
+
+    `folder` is services/NAME, `bundle` holds src/, `backend` is the launcher itself.
+    """
+
+    name: str
+    version: str | None
+    url: str
+    manifest: Manifest
+    folder: Path
+    bundle: Path
+    backend: Launcher
+    authenticated: bool = True
+    previous: str | None = None
+    already_live: bool = False
+    warnings: tuple[str, ...] = ()
+    bundle_version: Any = None
+    gate: str = "none"
+    extra_facts: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+
+    @property
+    def launcher(self) -> str:
+        return self.backend.name
+
+    @property
+    def state(self) -> str:
+        return self.probe().state
+
+    @property
+    def token_file(self) -> Path | None:
+        return self.folder / tokens.FILE if self.authenticated else None
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        return tuple(method.name for method in self.manifest.methods)
+
+    def probe(self) -> ServiceState:
+        return self.backend.state(self.folder)
+
+    @cached_property
+    def client(self) -> Client:
+        from nbdeploy.run.client import Client
+
+        token = tokens.ensure(self.folder) if self.authenticated else None
+        return Client(self.url, token=token, manifest=self.manifest)
+
+    def __getattr__(self, name: str) -> Callable[[Any], Any]:
+        if name.startswith("_") or name not in self.methods:
+            raise AttributeError(f"the service {self.__dict__.get('name')} has no method {name!r}")
+
+        def call(rows: Any) -> Any:
+            return self.client.call(name, rows)
+
+        call.__name__ = name
+        call.__doc__ = f"What the model's {name}(rows) returns, asked over HTTP."
+        return call
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.methods]
+
+    def predictions(self) -> Predictions:
+        from nbdeploy.run.predictions import Predictions
+
+        return Predictions(self.folder / "predictions")
+
+    def feedback(self, request_id: str, labels: list[Any]) -> dict[str, Any]:
+        """Labels for a request that was answered earlier, in row order."""
+        return self.client.post("/feedback", json.dumps({"request_id": request_id, "labels": labels}).encode())
+
+    def logs(self, *, lines: int = 50, follow: bool = False) -> Iterator[str]:
+        return self.backend.logs(self.folder, lines=lines, follow=follow)
+
+    def stop(self) -> None:
+        self.backend.stop(self.name, self.folder)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **self.probe().to_dict(),
+            "version": self.version,
+            "previous": self.previous,
+            "already_live": self.already_live,
+        }
+
+    def card(self) -> Card:
+        state = self.probe()
+        notes: list[tuple[Tone, str]] = [("warning", text) for text in self.warnings]
+        if state.failure:
+            notes.append((state.tone, state.failure))
+        if state.launcher != "memory" and (hint := how_to_reach(self.url)):
+            notes.append(("neutral", hint))
+        title = f"{self.name} {self.version}" if self.version else self.name
+        word = "already live, " + state.state if self.already_live else state.state
+        return Card(title, state.tone, word, facts=self._facts(), code=self._code(), notes=tuple(notes))
+
+    def _facts(self) -> tuple[tuple[str, Any], ...]:
+        facts: list[tuple[str, Any]] = [("url", self.url), ("methods", ", ".join(self.methods))]
+        if self.previous:
+            facts.append(("before", self.previous))
+        return (*facts, ("gate", self.gate), *self.extra_facts)
+
+    def _code(self) -> tuple[tuple[str, str], ...]:
+        method = self.methods[0] if self.methods else "predict"
+        here = ("in Python", f'nbdeploy.attach("{self.name}").{method}(rows)')
+        if self.launcher == "memory":
+            return (here,)
+        return (
+            here,
+            ("in a shell", self._curl(method)),
+            ("OpenAPI", f"curl{self._authorization()} {self.url}/docs.json"),
+        )
+
+    def _authorization(self) -> str:
+        return f' -H "Authorization: Bearer $(nbdeploy token {self.name})"' if self.authenticated else ""
+
+    def _curl(self, method: str) -> str:
+        body = json.dumps({"rows": self._example()}, ensure_ascii=False)
+        data = shlex.quote(body) if len(body) <= LONGEST_ROW else "@rows.json"
+        return f'curl{self._authorization()} -H "Content-Type: application/json" -d {data} {self.url}/{method}'
+
+    def _example(self) -> list[Any]:
+        """One golden row."""
+        try:
+            rows: list[Any] = json.loads((self.bundle / "src" / "golden.json").read_bytes())["rows"]
+        except (OSError, ValueError, KeyError):
+            return []
+        return rows[:1]

@@ -1,0 +1,186 @@
+"""Services as they are: the state shown is probed, never remembered."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from nbdeploy.render import Card, Shown, Table
+from nbdeploy.run.service import Service
+from nbdeploy.runtime import control
+from nbdeploy.runtime.process import Process
+from nbdeploy.runtime.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from nbdeploy.render import Tone
+
+__all__ = ["Service", "ServiceState", "Services", "probe", "services"]
+
+Word = Literal["starting", "ready", "degraded", "failed", "stopped", "dead", "unknown"]
+TONES: Mapping[str, Tone] = {
+    "ready": "good",
+    "starting": "neutral",
+    "stopped": "neutral",
+    "degraded": "warning",
+    "unknown": "warning",
+}
+PATIENCE = 2.0  # seconds for a service to say how it is
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """How a service was a moment ago. `failure` says why it is not ready, `bundle` is the folder that holds its src/."""
+
+    name: str
+    state: Word
+    version: str | None = None
+    url: str | None = None
+    launcher: str = "local"
+    since: str | None = None
+    pid: int | None = None
+    workers: int = 1
+    digest: str | None = None
+    bundle: str | None = None
+    failure: str | None = None
+
+    @classmethod
+    def of(cls, state: State, word: Word) -> ServiceState:
+        return cls(
+            name=state.name,
+            state=word,
+            version=state.version,
+            url=state.url,
+            launcher=state.launcher,
+            since=state.since,
+            pid=state.pid if word not in {"stopped", "dead"} else None,
+            workers=state.workers,
+            digest=state.digest,
+            bundle=state.bundle,
+            failure=state.failure,
+        )
+
+    @property
+    def running(self) -> bool:
+        return self.state in {"starting", "ready", "degraded", "failed"}
+
+    @property
+    def tone(self) -> Tone:
+        return TONES.get(self.state, "bad")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry of `ps --json`."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "url": self.url,
+            "launcher": self.launcher,
+            "state": self.state,
+            "since": self.since,
+            "pid": self.pid,
+            "workers": self.workers,
+        }
+
+
+class Services(Shown, Sequence[ServiceState]):
+    """What `ps` shows."""
+
+    def __init__(self, states: Iterable[ServiceState]) -> None:
+        self._states = tuple(states)
+
+    @overload
+    def __getitem__(self, index: int) -> ServiceState: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ServiceState]: ...
+    def __getitem__(self, index: int | slice) -> ServiceState | Sequence[ServiceState]:
+        return self._states[index]
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        return [state.to_dict() for state in self._states]
+
+    def card(self) -> Card:
+        headers = ("name", "version", "state", "since", "url", "launcher", "workers")
+        rows = [(s.name, s.version, s.state, s.since, s.url, s.launcher, s.workers) for s in self._states]
+        notes: list[tuple[Tone, str]] = [(s.tone, f"{s.name}: {s.failure}") for s in self._states if s.failure]
+        empty = "no service is running; `%deploy MODEL --sample X` starts one"
+        return Card(title="services", tables=(Table(headers, rows, empty=empty),), notes=tuple(notes))
+
+
+def probe(folder: Path) -> ServiceState:
+    """The state of the service whose folder this is: the file's word, if its process and its answers bear it out."""
+    state = State.read(folder)
+    if state is None or (state.state != "stopped" and not _process(state).alive()):
+        asked = _asked(folder)
+        if asked is None:
+            return _without_supervisor(folder.name, state)
+        state = asked
+    if state.state not in {"ready", "degraded"}:
+        return ServiceState.of(state, _word(state.state))
+    told = _answer(state.url or "")
+    if told is None:
+        return ServiceState.of(state, "degraded")
+    if told.get("nonce") != state.nonce or told.get("name") != state.name:
+        stranger = replace(state, failure=f"something else answers at {state.url}")
+        return ServiceState.of(stranger, "unknown")
+    return ServiceState.of(state, "degraded" if told.get("state") == "degraded" else _word(state.state))
+
+
+def services(folder: Path) -> Services:
+    """Every service with a folder of its own in `folder`, running or not."""
+    found = sorted(
+        path for path in folder.glob("*") if (path / "state.json").exists() or (path / control.SOCKET).exists()
+    )
+    return Services(probe(path) for path in found)
+
+
+def _without_supervisor(name: str, state: State | None) -> ServiceState:
+    if state is None:
+        return ServiceState(name, "stopped", since=None)
+    return ServiceState.of(state, "unknown" if _process(state).elsewhere() else "dead")
+
+
+def _process(state: State) -> Process:
+    return Process(state.pid or 0, state.start or "", state.boot or "")
+
+
+def _word(word: str) -> Word:
+    known: tuple[Word, ...] = ("starting", "ready", "degraded", "failed", "stopped")
+    return next((item for item in known if item == word), "unknown")
+
+
+def _asked(folder: Path) -> State | None:
+    """What a supervisor says whose state file is lost, or is another's."""
+    try:
+        channel = control.connect(folder, PATIENCE)
+    except OSError:
+        return None
+    try:
+        channel.send({"op": "status"})
+        told = channel.receive(PATIENCE)
+        return State.from_dict(told) if told else None
+    except (OSError, ValueError, TypeError):
+        return None
+    finally:
+        channel.close()
+
+
+def _answer(url: str) -> dict[str, Any] | None:
+    """What /readyz says; None if nobody answers in time."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    connection = http.client.HTTPConnection(host, int(port or 80), timeout=PATIENCE)
+    try:
+        connection.request("GET", "/readyz")
+        told = json.loads(connection.getresponse().read(65_536))
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+    return told if isinstance(told, dict) else {}

@@ -1,0 +1,396 @@
+"""One process for each service name: it holds the socket, and starts, replaces and lets go of the workers.
+
+It outlives kernels and versions. A kernel asks over the control socket: `candidate` starts the workers of a new version
+beside those that serve, `activate` lets them take over, `discard` sends them away; `status`; `stop`. A candidate belongs
+to its connection. When that drops before either word, the registry says whether the kernel had made it live.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import signal
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import control
+from .caller import Caller
+from .generation import Generation
+from .listener import Listener
+from .live import live
+from .logfile import LogFile
+from .order import Order
+from .process import Process
+from .reactor import Reactor
+from .state import FILE, State, now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .control import Message
+    from .worker import Report
+
+LOCK = "supervisor.lock"
+LISTENING, TAKEN = b"1", b"0"  # TAKEN: another supervisor has this name
+LONELY = 10.0  # seconds a supervisor with nothing to do waits for its first order
+PATIENCE = 2.0  # seconds a hand-over waits for an old worker that is busy to stop accepting
+CARE = 5.0  # seconds between two looks whether the state file is still there
+
+
+def main(folder: str, told: int) -> None:
+    """Leave the parent, then serve; one byte of LISTENING or TAKEN goes to the descriptor `told`."""
+    if os.fork():
+        os._exit(0)
+    path = Path(folder)
+    os.chdir(path)
+    with (path / LOCK).open("a+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.write(told, TAKEN)
+            return
+        supervisor = Supervisor(path)
+        supervisor.listen()
+        os.write(told, LISTENING)
+        os.close(told)
+        supervisor.run()
+
+
+class Supervisor:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._name = folder.name
+        self._reactor = Reactor()
+        self._log = LogFile(folder)
+        self._process = Process.current()
+        self._nonce = secrets.token_hex(16)
+        self._before = State.read(folder)
+        self._written: State | None = None
+        self._live: Generation | None = None
+        self._candidate: Generation | None = None
+        self._owner: Caller | None = None
+        self._activating = False
+        self._leaving: set[Generation] = set()
+        self._queue: deque[tuple[Caller, Order]] = deque()
+        self._callers: set[Caller] = set()
+        self._stopping = False
+        self._failure: str | None = None
+        self._waiting: list[Callable[[], object]] = []
+
+    def listen(self) -> None:
+        self._control = control.serve(self._folder)
+        self._reactor.watch(self._control.fileno(), self._answer)
+
+    def run(self) -> None:
+        self._reactor.on_signals(self._signalled, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        self._reactor.later(LONELY, self._end_if_idle)
+        self._reactor.later(CARE, self._care)
+        print(f"{now()} supervisor of {self._name}, pid {self._process.pid}", flush=True)  # noqa: T201 - its log
+        self._reactor.run()
+        self._finish()
+
+    def _answer(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            sock, _ = self._control.accept()
+            self._callers.add(Caller(sock, self._reactor, self._asked, self._hung_up))
+
+    def _asked(self, caller: Caller, message: Message) -> None:
+        operations: dict[str, Callable[[Caller, Message], None]] = {
+            "candidate": self._op_candidate,
+            "activate": self._op_activate,
+            "discard": self._op_discard,
+            "status": self._op_status,
+            "stop": self._op_stop,
+        }
+        operation = operations.get(str(message.get("op")))
+        if operation is None:
+            caller.tell({"event": "refused", "fact": f"there is no operation {message.get('op')!r}"})
+            return
+        try:
+            operation(caller, message)
+        except (KeyError, TypeError, ValueError) as exc:
+            caller.tell({"event": "refused", "fact": f"the message lacks or misspells a field: {exc}"})
+
+    def _op_status(self, caller: Caller, _: Message) -> None:
+        draining = [pid for generation in self._leaving for pid in generation.pids]
+        caller.tell({"event": "status", "protocol": control.PROTOCOL, "draining": draining, **self._state().to_dict()})
+
+    def _op_candidate(self, caller: Caller, message: Message) -> None:
+        order = Order.from_dict(message["order"])
+        if self._stopping:
+            caller.tell({"event": "failed", "kind": "stopping", "fact": "is being stopped", "findings": [], "log": ""})
+        elif self._candidate is not None:
+            self._queue.append((caller, order))
+            caller.tell({"event": "queued"})
+        else:
+            self._begin(caller, order)
+
+    def _begin(self, caller: Caller, order: Order) -> None:
+        self._owner = caller
+        try:
+            public = self._bind(order.port)
+        except OSError as exc:
+            port = order.port or self._kept_port
+            self._fail(caller, {"kind": "port", "port": port, "fact": f"port {port} cannot be had: {exc.strerror}"})
+            return
+        private = Listener.bind(None)
+        private.open()
+        self._candidate = Generation(order, self._nonce, self._process.pid, public, private)
+        self._candidate.start(self._reactor, self._log, self)
+        self._publish()
+
+    def _bind(self, port: int | None) -> Listener:
+        """The socket of this name; another one only if another port is asked for."""
+        if self._live is not None and port in {None, self._live.public.port}:
+            return self._live.public
+        return Listener.bind(port or self._kept_port)
+
+    @property
+    def _kept_port(self) -> int | None:
+        return self._before.port if self._before else None
+
+    def _op_activate(self, caller: Caller, message: Message) -> None:
+        if self._owner is not caller or self._candidate is None or not self._candidate.ready:
+            caller.tell({"event": "refused", "fact": "no candidate of this connection is ready"})
+        else:
+            self._activate(self._candidate, str(message["version"]), str(message["bundle"]))
+
+    def _op_discard(self, caller: Caller, _: Message) -> None:
+        """Answered when its workers are gone; `ending`: and the supervisor with them."""
+        if self._owner is caller and not self._activating:
+            self._discard("was discarded")
+
+        def told() -> None:
+            caller.tell({"event": "discarded", "ending": self._idle})
+
+        if self._leaving:
+            self._waiting.append(told)
+        else:
+            told()
+
+    def _op_stop(self, caller: Caller, _: Message) -> None:
+        caller.tell({"event": "stopping", "seconds": self._live.order.drain_timeout if self._live else 0.0})
+        self._stop()
+
+    def _hung_up(self, caller: Caller) -> None:
+        self._callers.discard(caller)
+        self._queue = deque(item for item in self._queue if item[0] is not caller)
+        if self._owner is caller:
+            self._owner = None
+            if self._candidate is not None and not self._activating:
+                self._decide(self._candidate)
+        self._end_if_idle()
+
+    def _decide(self, candidate: Generation) -> None:
+        """Its kernel is gone: the registry knows whether it had made this version live."""
+        entry = live(Path(candidate.order.registry), candidate.order.name) if candidate.ready else None
+        if entry is not None and entry.digest == candidate.order.digest:
+            self._activate(candidate, entry.version, entry.bundle)
+        else:
+            self._discard("was not needed any more")
+
+    def _activate(self, candidate: Generation, version: str, bundle: str) -> None:
+        self._activating = True
+        if self._live is None or self._live.public is not candidate.public:
+            candidate.public.open()
+        candidate.activate(version, bundle)
+
+    def _discard(self, verdict: str) -> None:
+        candidate, self._candidate = self._candidate, None
+        if candidate is not None:
+            if self._live is None or self._live.public is not candidate.public:
+                candidate.public.close()
+            self._leaving.add(candidate)
+            candidate.kill(verdict)
+        self._next()
+
+    def _next(self) -> None:
+        self._owner, self._activating = None, False
+        self._publish()
+        if self._queue and not self._stopping:
+            self._begin(*self._queue.popleft())
+        else:
+            self._end_if_idle()
+
+    def _fail(self, caller: Caller | None, report: dict[str, Any]) -> None:
+        if caller is not None:
+            caller.tell({"event": "failed", "kind": "worker", "findings": [], "log": "", **report})
+        self._discard("was not needed any more")
+
+    def generation_phase(self, generation: Generation, text: str) -> None:
+        if generation is self._candidate and self._owner is not None:
+            self._owner.tell({"event": "phase", "text": text})
+
+    def generation_ready(self, generation: Generation) -> None:
+        if self._owner is not None and generation.private is not None:
+            self._owner.tell({"event": "ready", "url": generation.private.url, "public": generation.public.url})
+
+    def generation_failed(self, generation: Generation, report: Report) -> None:
+        if generation is self._candidate:
+            self._fail(self._owner, {"fact": report.fact, "findings": list(report.findings), "log": report.log})
+
+    def generation_accepting(self, generation: Generation) -> None:
+        if generation is self._candidate:
+            self._take_over(generation)
+
+    def _take_over(self, generation: Generation) -> None:
+        """The new workers accept: now, and not before, the old ones may stop."""
+        old, owner = self._live, self._owner
+        self._live, self._candidate, self._failure = generation, None, None
+
+        def told() -> None:
+            if owner is not None:
+                owner.tell({"event": "active", "url": generation.public.url})
+
+        if old is None:
+            self._publish()
+            told()
+        else:
+            if old.public is not generation.public:
+                old.public.close()
+            self._leaving.add(old)
+            self._when_closed(old, told)
+            old.drain()
+        self._next()
+
+    def _when_closed(self, old: Generation, told: Callable[[], object]) -> None:
+        """Call once: when no worker of the old version accepts any more, or when one is too busy to say so."""
+        timer = self._reactor.later(PATIENCE, lambda: None)
+
+        def once() -> None:
+            if timer.callback is not None:
+                timer.cancel()
+                told()
+
+        timer.callback = once
+        old.on_closed = once
+
+    def generation_changed(self, generation: Generation) -> None:
+        if generation is self._live:
+            self._failure = None if generation.state == "ready" or generation.report is None else generation.report.text
+            self._publish()
+        elif generation is self._candidate and generation.failed:
+            report = generation.report
+            self._failure = (
+                f"version {generation.version} could not take over: {report.text if report else 'it crashed'}"
+            )
+            self._fail(self._owner, {"kind": "takeover", "fact": self._failure, "log": report.log if report else ""})
+
+    def generation_draining(self, generation: Generation) -> None:
+        generation.closed()
+
+    def generation_gone(self, generation: Generation) -> None:
+        generation.closed()
+        self._leaving.discard(generation)
+        if not self._leaving:
+            waiting, self._waiting = self._waiting, []
+            for told in waiting:
+                told()
+        if self._stopping and not self._leaving:
+            self._reactor.stop()
+        self._publish()
+        self._end_if_idle()
+
+    def _signalled(self, number: int) -> None:
+        if number == signal.SIGCHLD:
+            for generation in [self._live, self._candidate, *self._leaving]:
+                if generation is not None:
+                    generation.look()
+        elif self._stopping:
+            for generation in self._leaving:
+                generation.hurry()
+        else:
+            self._stop()
+
+    def _stop(self) -> None:
+        """Answer what was asked, then end; a candidate is not waited for."""
+        if self._stopping:
+            return
+        self._stopping = True
+        for caller, _ in self._queue:
+            caller.tell({"event": "failed", "kind": "stopping", "fact": "is being stopped", "findings": [], "log": ""})
+        self._queue.clear()
+        if self._candidate is not None:
+            self._fail(self._owner, {"kind": "stopping", "fact": "is being stopped"})
+        if self._live is not None:
+            self._leaving.add(self._live)
+            self._live.drain()
+            self._live.public.close()
+        if not self._leaving:
+            self._reactor.stop()
+
+    @property
+    def _idle(self) -> bool:
+        return self._live is None and self._candidate is None and not (self._leaving or self._queue or self._stopping)
+
+    def _end_if_idle(self) -> None:
+        """A supervisor that has never served, and is asked for nothing, leaves no trace."""
+        if self._idle:
+            self._reactor.stop()
+
+    def _finish(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._live is None:
+                self._restore()
+            else:
+                stopped = replace(self._state(), state="stopped", since=now(), pid=None, start=None, boot=None, pids=())
+                replace(stopped, nonce=None, failure=None).write(self._folder)
+        with contextlib.suppress(OSError):
+            (self._folder / control.SOCKET).unlink()
+        print(f"{now()} the supervisor of {self._name} has ended", flush=True)  # noqa: T201 - its log
+
+    def _restore(self) -> None:
+        if self._before is None:
+            (self._folder / FILE).unlink(missing_ok=True)
+        else:
+            self._before.write(self._folder)
+
+    def _care(self) -> None:
+        """Somebody may have deleted what others find this service by."""
+        with contextlib.suppress(OSError):
+            if not (self._folder / control.SOCKET).exists():
+                self._reactor.unwatch(self._control.fileno())
+                self._control.close()
+                self.listen()
+        if not (self._folder / FILE).exists():
+            self._written = None
+            self._publish()
+        self._reactor.later(CARE, self._care)
+
+    def _publish(self) -> None:
+        """Write the state down where it has changed; a full disk loses the note, not the service."""
+        if self._stopping or (self._live is None and self._candidate is None):
+            return
+        state = self._state()
+        if state != self._written:
+            self._written = state
+            with contextlib.suppress(OSError):
+                state.write(self._folder)
+
+    def _state(self) -> State:
+        generation = self._live or self._candidate
+        word = "starting" if self._live is None else self._live.state
+        last = self._written
+        same = last is not None and (last.state, last.version) == (word, self._live.version if self._live else None)
+        return State(
+            name=self._name,
+            state=word,
+            since=last.since if last is not None and same else now(),
+            version=self._live.version if self._live else None,
+            digest=generation.order.digest if generation else None,
+            bundle=generation.order.bundle if generation else None,
+            url=generation.public.url if generation else None,
+            port=generation.public.port if generation else self._kept_port,
+            pid=self._process.pid,
+            start=self._process.start,
+            boot=self._process.boot,
+            nonce=self._nonce,
+            workers=generation.order.workers if generation else 1,
+            pids=self._live.pids if self._live else (),
+            failure=self._failure,
+        )
