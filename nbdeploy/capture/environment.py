@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from nbdeploy.capture.distributions import COMPILED, Distributions, Installed, distributions, folder_of, local_path
+from nbdeploy.capture.distributions import COMPILED, Distributions, Installed, distributions, local_path
 from nbdeploy.errors import CannotTravel
 from nbdeploy.runtime.environment import canonical, minor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from packaging.requirements import Requirement
 
@@ -71,16 +71,19 @@ def lock(modules: Iterable[str], *, frames: bool) -> Lock:
     known = distributions()
     roots: dict[str, frozenset[str]] = dict.fromkeys(_runtime(frames=frames), frozenset())
     warnings: list[str] = []
+    asked: dict[str, set[str]] = {}
     for module in sorted(set(modules)):
-        if module.partition(".")[0] in _NOT_PACKAGES:
+        top = module.partition(".")[0]
+        if top in _NOT_PACKAGES:
             continue
         owner = known.owner(module)
         if owner is not None:
             roots[canonical(owner.name)] = frozenset()
+            asked.setdefault(owner.name, set()).add(top)
         elif problem := _ownerless(module):
             warnings.append(problem)
     closure, conflicts = _closure(known, roots)
-    return _locked([known.by_name[name] for name in sorted(closure)], [*dict.fromkeys(warnings), *conflicts])
+    return _locked([known.by_name[name] for name in sorted(closure)], asked, [*dict.fromkeys(warnings), *conflicts])
 
 
 def _runtime(*, frames: bool) -> tuple[str, ...]:
@@ -88,13 +91,13 @@ def _runtime(*, frames: bool) -> tuple[str, ...]:
     return (*RUNTIME, *fast, *(("pandas",) if frames else ()))
 
 
-def _locked(installed: Iterable[Installed], warnings: list[str]) -> Lock:
+def _locked(installed: Iterable[Installed], asked: Mapping[str, set[str]], warnings: list[str]) -> Lock:
     requirements: list[str] = []
     modules: set[str] = set()
     copied: list[tuple[str, Path]] = []
     for one in installed:
         if _is_local(one):
-            copied.extend(_copied(one))
+            copied.extend(_copied(one, asked.get(one.name, set())))
             continue
         requirement, warning = _pin(one)
         requirements.append(requirement)
@@ -184,8 +187,9 @@ def _without_secrets(url: str) -> str:
     return urlunsplit(parts._replace(netloc=keep))
 
 
-def _copied(installed: Installed) -> Iterator[tuple[str, Path]]:
-    for module in sorted(installed.modules or {_guessed(installed)}):
+def _copied(installed: Installed, asked: set[str]) -> Iterator[tuple[str, Path]]:
+    """An editable install may not say what it brings: then what was asked of it, or a module of its own name."""
+    for module in sorted(installed.modules or asked or {canonical(installed.name).replace("-", "_")}):
         place = _place(installed, module)
         if place is None:
             raise CannotTravel(installed.name, "is installed from a folder, and its files were not found", _PUBLISH)
@@ -193,16 +197,6 @@ def _copied(installed: Installed) -> Iterator[tuple[str, Path]]:
 
 
 _PUBLISH = "publish a wheel of it to a package index and install it from there"
-
-
-def _guessed(installed: Installed) -> str:
-    """The module of an editable install that says nothing about its modules: the loaded one, or its own name."""
-    folder = folder_of(installed)
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and folder and "." not in name and Path(file).resolve().is_relative_to(folder):
-            return name
-    return canonical(installed.name).replace("-", "_")
 
 
 def _place(installed: Installed, module: str) -> Path | None:
