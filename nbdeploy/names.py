@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from nbdeploy.errors import BadName
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PATTERN = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 # BentoML's own word, and device names of Windows, where a folder of that name cannot be made.
@@ -31,3 +35,8 @@ def from_variable(variable: str) -> str:
         BadName: when nothing usable is left.
     """
     return checked(variable.lower().strip("_"))
+
+
+def variable_of(value: object, namespace: Mapping[str, object]) -> str | None:
+    """The variable that holds this very object; the first of them that is not IPython's own (`_`, `_3`, `Out`)."""
+    return next((name for name, held in namespace.items() if held is value and not name.startswith("_")), None)

@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -140,6 +140,7 @@ def stage(model: Model, home: Path, shell: Any = None) -> Bundle:
     from nbdeploy.capture.schema import infer
 
     warm()
+    model = _features(model)
     captured = capture_model(model.object, shell=shell)
     schema = infer(model.sample, keys=tuple(model.keys))
     observed = observe(model.object, model.sample, schema, real_rows=model.real_rows)
@@ -147,6 +148,17 @@ def stage(model: Model, home: Path, shell: Any = None) -> Bundle:
     files = _files(captured, locked, observed, model)
     facts = _facts(model, captured, locked, observed, shell)
     return _write(home, model.name, files, facts, locked)
+
+
+def _features(model: Model) -> Model:
+    """Without the columns the model is not given: the target where it names one, and the keys."""
+    from nbdeploy.capture.schema import without_keys
+
+    if isinstance(model.target, str):
+        if model.target not in getattr(model.sample, "columns", ()):
+            raise NotFound("column for the target", model.target, [str(name) for name in getattr(model.sample, "columns", ())])
+        model = replace(model, target=model.sample[model.target], sample=without_keys(model.sample, (model.target,)))
+    return model
 
 
 def _files(captured: CapturedModel, locked: Lock, observed: Observed, model: Model) -> dict[str, bytes]:
@@ -196,7 +208,7 @@ def _facts(model: Model, captured: CapturedModel, locked: Lock, observed: Observ
             "same_minor": captured.same_minor,
         },
         "code": {
-            "definitions": [vars_of(item) for item in captured.definitions],
+            "definitions": [asdict(item) for item in captured.definitions],
             "local_modules": [list(item) for item in captured.local_modules],
             "data": [list(item) for item in captured.data],
         },
@@ -205,12 +217,6 @@ def _facts(model: Model, captured: CapturedModel, locked: Lock, observed: Observ
         "metrics": {"training": training_metrics(model.object, model.sample, model.target, task)},
         "warnings": (*captured.warnings, *locked.warnings, *observed.warnings),
     }
-
-
-def vars_of(item: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(item)
 
 
 def _write(home: Path, name: str, files: Mapping[str, bytes], facts: dict[str, Any], locked: Lock) -> Bundle:

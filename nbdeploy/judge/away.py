@@ -6,20 +6,19 @@ for floats). The worker has loaded the bundle with an import guard, so a package
 
 from __future__ import annotations
 
-import http.client
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from nbdeploy.errors import CheckFailed
+from nbdeploy.errors import CallRefused, CheckFailed
 from nbdeploy.render import Card, Shown
 from nbdeploy.runtime.answers import difference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from nbdeploy.capture.bundle import Bundle
+    from nbdeploy.run.client import Client
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,14 @@ class _Case:
     deterministic: bool
 
 
-def check(bundle: Bundle, post: Callable[[str, bytes], tuple[int, bytes]]) -> Check:
-    """Ask everything the kernel has answered; `post(path, body)` reaches the candidate.
+def check(bundle: Bundle, client: Client) -> Check:
+    """Ask the candidate everything the kernel has answered.
 
     Raises:
         CheckFailed: the findings name the case, the row, and the column, object or package where one is to blame.
     """
     cases = list(_cases(bundle))
-    findings = [finding for case in cases if (finding := _judge(case, post))]
+    findings = [finding for case in cases if (finding := _judge(case, client))]
     if findings:
         raise CheckFailed(bundle.reference, tuple(dict.fromkeys(findings)))
     return Check(
@@ -84,13 +83,12 @@ def _cases(bundle: Bundle) -> Iterator[_Case]:
             yield _Case(case["name"], method, case["rows"], expected, deterministic[method])
 
 
-def _judge(case: _Case, post: Callable[[str, bytes], tuple[int, bytes]]) -> str | None:
+def _judge(case: _Case, client: Client) -> str | None:
     """A sentence for what is wrong, or None."""
-    status, body = post(f"/{case.method}", json.dumps({"rows": case.rows}).encode())
-    reply = json.loads(body)
-    if status != 200:
-        return f"{case.method}, {case.name}: {_problem(reply)}"
-    answers = reply["predictions"]
+    try:
+        answers = client.predictions(case.method, case.rows)
+    except CallRefused as exc:
+        return f"{case.method}, {case.name}: {exc}"
     if len(answers) != len(case.expected):
         return f"{case.method}, {case.name}: {len(answers)} answers for {len(case.expected)} rows"
     if not case.deterministic:
@@ -99,26 +97,3 @@ def _judge(case: _Case, post: Callable[[str, bytes], tuple[int, bytes]]) -> str 
         if told := difference(here, there):
             return f"{case.method}, {case.name}, row {row}: {told}"
     return None
-
-
-def _problem(reply: dict[str, Any]) -> str:
-    """The envelope's message, with the column where it names one."""
-    error = reply["error"]
-    details = [f'column "{item["column"]}": {item["problem"]}' for item in error["details"][:3] if item.get("column")]
-    return "; ".join([error["message"], *details])
-
-
-def poster(url: str, token: str | None, timeout: float) -> Callable[[str, bytes], tuple[int, bytes]]:
-    """Posts to a candidate over one keep-alive connection of its own, past any proxy."""
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=timeout)
-    headers = {"Content-Type": "application/json"}
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token}"
-
-    def post(path: str, body: bytes) -> tuple[int, bytes]:
-        connection.request("POST", path, body, headers)
-        response = connection.getresponse()
-        return response.status, response.read()
-
-    return post

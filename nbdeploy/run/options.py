@@ -1,0 +1,51 @@
+"""How a service runs: chosen at its first deploy, kept per name, changed only while it is stopped."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.errors import Refused, UnknownOption, WrongUse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LAUNCHERS = ("local", "memory")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """None means: as it was, or the default."""
+
+    launcher: str | None = None
+    workers: int | None = None
+    port: int | None = None
+    env: tuple[str, ...] | None = None  # names of environment variables passed on
+    no_auth: bool | None = None
+    strict_log: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.launcher is not None and self.launcher not in LAUNCHERS:
+            raise UnknownOption(self.launcher, "launcher", LAUNCHERS)
+        if self.workers is not None and not 1 <= self.workers <= 64:
+            raise WrongUse(f"--workers {self.workers} is not possible: give a number from 1 to 64.")
+        if self.port is not None and not 1 <= self.port <= 65_535:
+            raise WrongUse(f"--port {self.port} is no port: give a number from 1 to 65535, or leave it out.")
+
+    def over(self, kept: Mapping[str, Any]) -> Running:
+        """These, and what was kept for the rest."""
+        known = {field.name for field in fields(Running)}
+        before = {key: tuple(value) if key == "env" else value for key, value in kept.items() if key in known}
+        return Running(**(before | self.given()))
+
+    def given(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+    def fits_running(self, name: str, kept: Mapping[str, Any]) -> None:
+        """Raises Refused where something was asked for that a running service cannot change."""
+        for key in ("launcher", "port"):
+            wanted, has = getattr(self, key), kept.get(key)
+            if wanted is not None and has is not None and wanted != has:
+                raise Refused(
+                    f"{name} is running with {key} {has}; `stop {name}` first, then serve it with {key} {wanted}."
+                )

@@ -1,0 +1,35 @@
+"""The token of a service: one per name, in a file of the user's, unchanged by redeploys."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE = "token"
+
+
+def ensure(folder: Path) -> str:
+    """The token kept in the service's folder, made when there is none; two makers agree on one."""
+    path = folder / FILE
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = folder / f".{FILE}.{secrets.token_hex(4)}"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()
+
+
+def sha256(token: str) -> str:
+    """What the service process is given instead of the token."""
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,60 @@
+"""The straight line from a bundle to a service: prepare, check, commit, hand over.
+
+The commit publishes or points; the hand-over follows at once. Whoever dies between the two leaves a candidate whose
+supervisor reads the registry, and finishes what was committed or drops what was not.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nbdeploy.turns import uninterrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from nbdeploy.capture.bundle import Bundle
+    from nbdeploy.judge.away import Check
+    from nbdeploy.keep.version import Version
+    from nbdeploy.run.launcher import Candidate, Launch, Launcher
+
+
+@dataclass(frozen=True)
+class Takeover:
+    launcher: Launcher
+    token: str | None
+    progress: Callable[[str], None]
+
+    def run(self, bundle: Bundle, launch: Launch, commit: Callable[[], Version]) -> Version:
+        """Make the bundle what answers under its name.
+
+        Raises:
+            NotReady, CheckFailed: the candidate; what was live goes on.
+        """
+        with self._checked(bundle, launch) as (candidate, _), uninterrupted():
+            self.progress("publish")
+            version = commit()
+            self.progress("serve")
+            candidate.activate(version.version, version.bundle)
+        return version
+
+    def trial(self, bundle: Bundle, launch: Launch) -> Check:
+        """The check alone."""
+        with self._checked(bundle, launch) as (_, check):
+            return check
+
+    @contextmanager
+    def _checked(self, bundle: Bundle, launch: Launch) -> Iterator[tuple[Candidate, Check]]:
+        """A candidate that answers right; discarded at the end unless it was activated."""
+        from nbdeploy.judge import away
+        from nbdeploy.run.client import Client
+
+        self.progress("check")
+        candidate = self.launcher.prepare(launch, self.progress)
+        try:
+            client = Client(candidate.url, token=self.token, manifest=bundle.manifest)
+            yield candidate, away.check(bundle, client)
+        finally:
+            candidate.discard()

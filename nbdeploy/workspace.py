@@ -1,0 +1,350 @@
+"""One API: every verb of the front ends is a method here, and composes the stages in a straight line."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy import names
+from nbdeploy.deployment import Deployment
+from nbdeploy.deployment import launcher as launcher_of
+from nbdeploy.errors import BreaksCallers, GateRequired, NotFound, SampleMissing, Unsupported, WrongUse
+from nbdeploy.run import tokens
+from nbdeploy.run.options import Running
+from nbdeploy.settings import Settings
+from nbdeploy.takeover import Takeover
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator, Sequence
+
+    from nbdeploy.capture.bundle import Bundle
+    from nbdeploy.judge.away import Check
+    from nbdeploy.keep.diff import Diff
+    from nbdeploy.keep.history import Moment
+    from nbdeploy.keep.recover import Recovery
+    from nbdeploy.keep.registry import Registry
+    from nbdeploy.keep.version import Version, VersionDetails, Versions
+    from nbdeploy.run.service import Service
+    from nbdeploy.run.services import Services
+
+    Progress = Callable[[str], None]
+
+
+def silent(_phase: str) -> None:
+    """Progress nobody watches."""
+
+
+class Workspace:
+    """The homes of one user and every verb on them; the module-level verbs are those of a default workspace.
+
+    `progress` is called with the phases "bundle", "check", "publish" and "serve", and with sentences in between.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings.load()
+
+    @property
+    def registry(self) -> Registry:
+        from nbdeploy.keep.registry import Registry
+
+        return Registry(self.settings.registry)
+
+    # the path, step by step
+
+    def bundle(
+        self,
+        model: Any,
+        *,
+        name: str | None = None,
+        sample: Any = None,
+        target: Any = None,
+        keys: Sequence[str] = (),
+        real_rows: bool = True,
+    ) -> Bundle:
+        """A bundle of the model, neither checked nor published yet."""
+        from nbdeploy.capture import bundle, notebook
+
+        shell = notebook.current_shell()
+        variable = names.variable_of(model, vars(sys.modules["__main__"]) if shell is None else shell.user_ns)
+        if name is None and variable is None:
+            raise WrongUse("This model is held by no variable to take a name from: give it one with name=...")
+        called = names.checked(name) if name is not None else names.from_variable(variable or "")
+        if sample is None:
+            raise SampleMissing(variable or "MODEL")
+        return bundle.stage(
+            bundle.Model(model, called, sample, target, tuple(keys), real_rows), self.settings.bundles, shell
+        )
+
+    def bundle_of(self, reference: str) -> Bundle:
+        """The unpublished bundle NAME@DIGEST12."""
+        from nbdeploy.capture import bundle
+
+        return bundle.find(self.settings.bundles, reference)
+
+    def check(self, bundle: Bundle, *, progress: Progress = silent) -> Check:
+        """Have a fresh interpreter answer over HTTP what this kernel answered.
+
+        Raises:
+            NotReady, CheckFailed: with the culprit.
+        """
+        place = Deployment(self.settings, self.registry, f".check-{bundle.digest[-16:]}")
+        launch = replace(place.launch(bundle, Running(no_auth=True), progress), name=bundle.name)
+        try:
+            return Takeover(launcher_of("local"), None, progress).trial(bundle, launch)
+        finally:
+            place.forget()
+
+    def publish(
+        self,
+        bundle: Bundle,
+        report: Any = None,
+        *,
+        bump: str | None = None,
+        force: bool = False,
+        skip_gate: str | None = None,
+    ) -> Version:
+        """Give the bundle its version; what is live stays live."""
+        return self._publish(bundle, bump=bump, force=force, skip_gate=skip_gate, report=report, live=False)
+
+    def deploy(
+        self,
+        model: Any,
+        *,
+        name: str | None = None,
+        sample: Any = None,
+        target: Any = None,
+        data: Any = None,
+        validate: Any = None,
+        gate: Sequence[str] = (),
+        skip_gate: str | None = None,
+        bump: str | None = None,
+        launcher: str | None = None,
+        workers: int | None = None,
+        port: int | None = None,
+        keys: Sequence[str] = (),
+        again: bool = False,
+        real_rows: bool = True,
+        force: bool = False,
+        no_auth: bool | None = None,
+        strict_log: bool | None = None,
+        require_compatible: bool = False,
+        env: Sequence[str] | None = None,
+        progress: Progress = silent,
+    ) -> Service:
+        """Bundle, check, publish and serve; the same digest as live makes no new version unless `again`."""
+        _no_gates_yet(data, validate, gate)
+        wanted = Running(launcher, workers, port, None if env is None else tuple(env), no_auth, strict_log)
+        progress("bundle")
+        bundle = self.bundle(model, name=name, sample=sample, target=target, keys=keys, real_rows=real_rows)
+        for warning in bundle.warnings:
+            progress(warning)
+        place = self._place(bundle.name)
+        with place.turn(progress):
+            live = self.registry.live(bundle.name)
+            if live is not None and live.digest == bundle.digest and not again:
+                return replace(self._serve(live, wanted, progress), already_live=True)
+            if require_compatible:
+                self._refuse_breaking(bundle)
+
+            def commit() -> Version:
+                return self._publish(bundle, bump=bump, force=force, skip_gate=skip_gate, report=None, live=True)
+
+            service = place.take_over(bundle, wanted, commit, progress)
+        shutil.rmtree(bundle.folder, ignore_errors=True)
+        return service
+
+    def serve(
+        self,
+        what: str | Bundle,
+        *,
+        version: str | None = None,
+        launcher: str | None = None,
+        workers: int | None = None,
+        port: int | None = None,
+        env: Sequence[str] | None = None,
+        force: bool = False,
+        no_auth: bool | None = None,
+        strict_log: bool | None = None,
+        require_compatible: bool = False,
+        progress: Progress = silent,
+    ) -> Service:
+        """Make a version live and serve it, the live one by default; a Bundle is tried in memory, unregistered."""
+        if not isinstance(what, str):
+            return self._try(what)
+        wanted = Running(launcher, workers, port, None if env is None else tuple(env), no_auth, strict_log)
+        chosen = self.registry.get(what, version)
+        with self._place(what).turn(progress):
+            if require_compatible and not force:
+                self._refuse_breaking(_published(chosen))
+            return self._serve(chosen, wanted, progress)
+
+    def rollback(self, name: str, to: str | None = None, *, progress: Progress = silent) -> Service:
+        """Serve the version that was live before the live one first was, or `to`; it proves itself before it takes over."""
+        from nbdeploy.keep.history import rollback_target
+
+        self.registry.get(name, to)
+        with self._place(name).turn(progress):
+            target = self.registry.get(name, to) if to else rollback_target(self.registry, name)
+            return self._serve(target, Running(), progress, kind="rolled back")
+
+    # services
+
+    def services(self, *, all: bool = False) -> Services:  # noqa: A002 - the option's name
+        """What is running, as probed now; with `all` also what is stopped."""
+        from nbdeploy.run.services import Services
+
+        found = [self._place(name).state() for name in self.names()]
+        return Services([state for state in found if all or state.state != "stopped"])
+
+    def attach(self, name: str) -> Service:
+        """A handle on a running service, from anywhere."""
+        return self._place(name).attach()
+
+    def stop(self, name: str) -> None:
+        """Return when every process of the service is gone."""
+        self._place(name).stop()
+
+    def logs(self, name: str, *, lines: int = 50, follow: bool = False) -> Iterator[str]:
+        self.registry.versions(name)
+        place = self._place(name)
+        return place.launcher.logs(place.folder, lines=lines, follow=follow)
+
+    def names(self) -> list[str]:
+        """Every name something was published under."""
+        return self.registry.names()
+
+    def token_file(self, name: str) -> Path:
+        path = self._place(name).folder / tokens.FILE
+        if not path.exists():
+            raise NotFound("token for", name, self.names())
+        return path
+
+    def token(self, name: str) -> str:
+        return self.token_file(name).read_text(encoding="ascii").strip()
+
+    # versions
+
+    def versions(self, name: str) -> Versions:
+        return self.registry.versions(name).marked(self._place(name).serving())
+
+    def show(self, name: str, version: str | None = None) -> VersionDetails:
+        from nbdeploy.keep import store
+
+        details = store.details(self.registry, name, version)
+        serving = details.version.version == self._place(name).serving()
+        return replace(details, version=replace(details.version, serving=serving))
+
+    def diff(self, name: str, a: str, b: str) -> Diff:
+        from nbdeploy.keep import diff, store
+
+        old, new = (store.manifest_of(self.registry.get(name, version)) for version in (a, b))
+        return diff.Diff.between(name, (a, old), (b, new))
+
+    def at(self, name: str, time: str) -> Moment:
+        from nbdeploy.keep import history
+
+        return history.at(self.registry, name, time)
+
+    def remove(self, name: str, version: str | None = None) -> None:
+        """Delete a version, or everything of a name that is not serving."""
+        from nbdeploy.keep import store
+
+        self.registry.versions(name)
+        place = self._place(name)
+        with place.turn(silent):
+            store.remove(self.registry, self.settings.bentoml_home, name, version, serving=place.serving())
+            if version is None:
+                place.forget()
+
+    def recover(self) -> Recovery:
+        """Put the homes in order: rebuild the registry where it is lost, clear what a crash left behind."""
+        from nbdeploy.keep import recover
+
+        serving = {state.name: state.version for state in self.services() if state.running and state.version}
+        return recover.recover(self.registry, self.settings.bentoml_home, serving=serving)
+
+    def export(self, name: str, version: str | None, file: str | os.PathLike[str]) -> Path:
+        """One file with the version in it; `bentoml import` reads it as well."""
+        from nbdeploy.keep import archive
+
+        return archive.export(self.registry, name, version, Path(file))
+
+    def import_bundle(self, file: str | os.PathLike[str], trust: str | None = None) -> Version:
+        """Take in an exported version. Without `trust`, its digest, it is stored and not served."""
+        from nbdeploy.keep import arrival
+
+        return arrival.import_bundle(Path(file), self.registry, self.settings.bentoml_home, trust=trust)
+
+    # the parts
+
+    def _place(self, name: str) -> Deployment:
+        return Deployment(self.settings, self.registry, name)
+
+    def _publish(
+        self, bundle: Bundle, *, bump: str | None, force: bool, skip_gate: str | None, report: Any, live: bool
+    ) -> Version:
+        from nbdeploy.keep import store
+
+        if self.settings.require_gate and skip_gate is None:
+            raise GateRequired(bundle.name)
+        return store.publish(
+            bundle.folder,
+            bundle.manifest,
+            self.registry,
+            self.settings.bentoml_home,
+            bump=bump,
+            force=force,
+            gate="none" if skip_gate is None else "skipped",
+            report=skip_gate if report is None else report,
+            live=live,
+        )
+
+    def _serve(self, version: Version, wanted: Running, progress: Progress, kind: str = "live") -> Service:
+        """Have a published version answer; nothing to do where it does already."""
+        from nbdeploy.keep import store, trust
+
+        place = self._place(version.name)
+
+        def commit() -> Version:
+            return self.registry.make_live(version.name, version.version, kind=kind)
+
+        if place.answers(version, wanted):
+            return place.handle(commit(), previous=version.version, already_live=True)
+        trust.require_trusted(self.registry, version)
+        store.intact(version)
+        return place.take_over(_published(version), wanted, commit, progress)
+
+    def _refuse_breaking(self, bundle: Bundle) -> None:
+        from nbdeploy.keep import semver, store
+
+        live = self.registry.live(bundle.name)
+        if live is None:
+            return
+        suggestion = semver.suggest(store.manifest_of(live), bundle.manifest)
+        if suggestion.bump == "major":
+            raise BreaksCallers(bundle.name, live.version, suggestion.reasons)
+
+    def _try(self, bundle: Bundle) -> Service:  # noqa: ARG002
+        """An unregistered trial in memory."""
+        raise Unsupported("Trying a bundle in memory", 'deploy it with launcher="memory"')
+
+
+def _published(version: Version) -> Bundle:
+    from nbdeploy.capture.bundle import Bundle
+    from nbdeploy.keep import store
+
+    return Bundle(version.bundle, store.manifest_of(version))
+
+
+def _no_gates_yet(data: Any, validate: Any, gate: Sequence[str]) -> None:
+    """Raises WrongUse for a gate without data; Unsupported for a gate with it."""
+    if gate and data is None and validate is None:
+        raise WrongUse("--gate needs rows to judge on: give --data X_test,y_test.")
+    if gate or data is not None or validate is not None:
+        raise Unsupported(
+            "A validation gate", "deploy without --data, --validate and --gate; a later release brings them"
+        )
