@@ -101,9 +101,11 @@ def test_f46_whatever_the_model_raises_is_a_fixed_text(error: BaseException, cap
 
 
 def test_what_cannot_be_encoded_is_the_models_fault() -> None:
-    toy = Toy()
-    toy.answer = lambda _method, given: [object() for _ in given]  # type: ignore[method-assign]
-    assert post(app_of(toy), rows(1.0)).code == "model_error"
+    class Odd(Toy):
+        def answer(self, method: str, rows: Sequence[Any]) -> list[Any]:
+            return [object() for _ in rows]
+
+    assert post(app_of(Odd()), rows(1.0)).code == "model_error"
 
 
 def test_a_fault_of_ours_is_in_the_envelope_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +330,7 @@ def test_the_loop_is_free_while_a_slow_model_works() -> None:
 # Log
 
 
-def test_what_was_answered_is_kept_first(tmp_path: Path) -> None:
+def test_what_was_answered_is_kept_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = PredictionLog(tmp_path)
     app = app_of(log=log)
     seen: list[int] = []
@@ -338,7 +340,7 @@ def test_what_was_answered_is_kept_first(tmp_path: Path) -> None:
         seen.append(len(list(Predictions(tmp_path))))
         release(*arguments)
 
-    app._release = releasing  # type: ignore[method-assign]
+    monkeypatch.setattr(app, "_release", releasing)
     reply = post(app, json.dumps({"rows": [{"x": 1.5, "id": "a"}, {"x": 2}]}).encode())
     [record] = Predictions(tmp_path)
     assert seen == [1]

@@ -14,11 +14,12 @@ from toy import TOKEN, TOKEN_SHA256, Toy, app_of, ask, rows
 
 from nbdeploy.runtime import gate
 from nbdeploy.runtime.gate import allowed_hosts, host_of
+from nbdeploy.runtime.schema import Refusal
 
 GOOD = {"content-type": "application/json", "authorization": f"Bearer {TOKEN}"}
 
 
-def status(verb: str = "POST", path: str = "/predict", body: bytes = rows(1.0), **headers: str | None) -> int:
+def status(verb: str = "POST", path: str = "/predict", **headers: str | None) -> int:
     """The status of a good request with some headers changed; None leaves one out."""
     given_headers: dict[str, str] = dict(GOOD)
     for name, value in headers.items():
@@ -26,7 +27,7 @@ def status(verb: str = "POST", path: str = "/predict", body: bytes = rows(1.0), 
         if value is not None:
             given_headers[name.replace("_", "-")] = value
     app = app_of(token_sha256=TOKEN_SHA256)
-    return asyncio.run(ask(app, verb, path, body=body, headers=given_headers)).status
+    return asyncio.run(ask(app, verb, path, body=rows(1.0), headers=given_headers)).status
 
 
 def test_a_good_request_passes() -> None:
@@ -118,7 +119,7 @@ def test_hosts_can_be_allowed() -> None:
     passing = gate.Gate({}, hosts=hosts, token_sha256=None, max_body=1)
     route = gate.Route("GET", "metadata", "/metadata")
     passing.check(route, {"method": "GET", "headers": [(b"host", b"models.example:80")]})
-    with pytest.raises(gate.Refusal):
+    with pytest.raises(Refusal):
         passing.check(route, {"method": "GET", "headers": [(b"host", b"evil.example")]})
 
 
@@ -136,7 +137,7 @@ def test_a_request_without_host_or_with_two_is_refused() -> None:
     check = gate.Gate({}, token_sha256=None, max_body=1).check
     route = gate.Route("GET", "metadata", "/metadata")
     for headers in ([], [(b"host", b"localhost"), (b"host", b"localhost")]):
-        with pytest.raises(gate.Refusal) as caught:
+        with pytest.raises(Refusal) as caught:
             check(route, {"method": "GET", "headers": headers})
         assert caught.value.status == 403
 
@@ -231,11 +232,14 @@ def test_only_json_is_a_content_type(content_type: str | None, expected: int) ->
 
 def test_the_order_is_route_host_origin_token_type() -> None:
     bad: dict[str, str | None] = {"host": "evil", "origin": "http://evil", "authorization": "no", "content_type": "no"}
-    seen = [status("GET", "/nowhere", **bad), status("GET", **bad)]
-    seen.append(status(**bad))
-    seen.append(status(**bad | {"host": "localhost"}))
-    seen.append(status(**bad | {"host": "localhost", "origin": None}))
-    seen.append(status(content_type="no"))
+    seen = [
+        status("GET", "/nowhere", **bad),
+        status("GET", "/predict", **bad),
+        status("POST", "/predict", **bad),
+        status("POST", "/predict", **bad | {"host": "localhost"}),
+        status("POST", "/predict", **bad | {"host": "localhost", "origin": None}),
+        status(content_type="no"),
+    ]
     assert seen == [404, 405, 403, 403, 401, 415]
 
 
@@ -246,7 +250,7 @@ def test_the_token_is_compared_by_its_hash_in_constant_time(monkeypatch: pytest.
         compared.append((given_hash, known))
         return given_hash == known
 
-    monkeypatch.setattr(gate.hmac, "compare_digest", compare)
+    monkeypatch.setattr("nbdeploy.runtime.gate.hmac.compare_digest", compare)
     assert status() == 200
     assert status(authorization="Bearer x") == 401
     assert status(authorization=None) == 401
@@ -280,5 +284,5 @@ def test_no_path_but_ours_has_a_route(path: str) -> None:
     if raw in table or asset:
         assert checked.route({"path": f"/{path}", "raw_path": raw}).method
     else:
-        with pytest.raises(gate.Refusal):
+        with pytest.raises(Refusal):
             checked.route({"path": f"/{path}", "raw_path": raw})

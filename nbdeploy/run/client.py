@@ -47,7 +47,7 @@ class Client:
     ) -> None:
         self.url = url
         self._token = token
-        self._transport = transport or Http(url, timeout)
+        self._transport = transport or _transport(url, timeout)
         self._interface = Interface.of(manifest) if manifest else None
 
     def __repr__(self) -> str:
@@ -62,7 +62,8 @@ class Client:
         if known is None:
             raise NotFound("method", method, sorted(interface.methods))
         predictions = self.predictions(method, tables.rows_of(interface.schema, rows))
-        return answers.decode(known.output, predictions)
+        index = rows.index if hasattr(rows, "iloc") else None
+        return answers.decode(known.output, predictions, index=index)
 
     def predictions(self, method: str, rows: list[Any]) -> list[Any]:
         """JSON rows to JSON predictions."""
@@ -75,7 +76,10 @@ class Client:
 
     def interface(self) -> Interface:
         if self._interface is None:
-            self._interface = Interface.from_metadata(self.metadata())
+            try:
+                self._interface = Interface.from_metadata(self.metadata())
+            except (KeyError, TypeError, AttributeError) as exc:
+                raise Unreachable(self.url, "its /metadata is not that of a service of nbdeploy") from exc
         return self._interface
 
     def metadata(self) -> dict[str, Any]:
@@ -123,3 +127,11 @@ class Client:
         if not isinstance(found, dict):
             raise Unreachable(self.url, "what answers there is no service of nbdeploy")
         return found
+
+
+def _transport(url: str, timeout: float) -> Transport:
+    if url.startswith("memory://"):
+        from nbdeploy.run.memory import Reach
+
+        return Reach(url)
+    return Http(url, timeout)
