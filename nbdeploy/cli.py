@@ -52,13 +52,21 @@ def _run(words: Sequence[str], workspace: Callable[[], Workspace], progress: Pro
     elif call.verb == "logs":
         _logs(call, workspace())
     elif VERBS[call.verb].of_kind("model") and ".ipynb" in call.values["model"]:
-        from nbdeploy.handover import through_notebook
-
-        _write(through_notebook(_ready(call), workspace().settings.reports), as_json=call.json)
+        _write(_through_notebook(_ready(call), workspace()), as_json=call.json)
     else:
         with progress:
             result = verbs.perform(_ready(call), workspace(), progress)
         _write(result, as_json=call.json)
+
+
+def _through_notebook(call: commands.Call, workspace: Workspace) -> Any:
+    from nbdeploy.handover import through_notebook
+
+    try:
+        return through_notebook(call, workspace.settings.reports)
+    except KeyboardInterrupt:
+        click.echo(f"{PROGRAM}: interrupted; `{PROGRAM} ps` shows what is live", err=True)
+        raise
 
 
 def _ready(call: commands.Call) -> commands.Call:

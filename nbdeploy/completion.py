@@ -82,9 +82,9 @@ class Completion:
     def _names(self) -> Sequence[str]:
         try:
             names: Sequence[str] = self.workspace().names()
-            return names
         except (NbdeployError, OSError):  # a key press is no place for an error
             return ()
+        return names
 
     def _versions(self, name: str) -> list[str]:
         try:

@@ -69,13 +69,15 @@ def _execute(node: Any, executed: Path, folder: Path, stderr: TextIO) -> tuple[s
     from papermill.exceptions import PapermillExecutionError
 
     try:
-        papermill.execute_notebook(
+        finished = papermill.execute_notebook(
             node, str(executed), kernel_name=KERNEL, cwd=str(folder), progress_bar=False, stderr_file=stderr
         )
     except PapermillExecutionError as exc:
         return f"In[{exc.exec_count}]", f"{exc.ename}: {exc.evalue}"
     except (DeadKernelError, CellTimeoutError) as exc:
         return "a cell", f"{type(exc).__name__}: {exc}"
+    if finished.cells and finished.cells[-1].get("execution_count", 0) is None:  # papermill lets sys.exit() pass
+        return "a cell", "SystemExit, before its last cell"
     return None
 
 

@@ -98,6 +98,9 @@ _BUMP = Parameter(
 )
 _FORCE = _flag("force", "Insist; what was overridden is recorded.")
 _CALL_IT = _option("name", "text", "NAME", "The service's name; by default the variable's.")
+_SKIP_GATE = _option(
+    "skip_gate", "text", "REASON", "Publish unjudged where the settings ask for a gate; the reason is kept."
+)
 
 _STAGING = (
     _CALL_IT,
@@ -111,7 +114,7 @@ _GATE = (
     _option("data", "expression", "DATA", "Held-out rows to judge the model on: D, or X,y.", hidden=True),
     _option("validate", "file", "NOTEBOOK", "The validation notebook that judges it.", hidden=True),
     _option("gate", "text", "EXPR", "A condition, such as accuracy>=0.9.", multiple=True, hidden=True),
-    _option("skip_gate", "text", "REASON", "Publish unjudged where the settings ask for a gate; the reason is kept."),
+    _SKIP_GATE,
 )
 _RUNNING = (
     Parameter(
@@ -139,7 +142,7 @@ _ALL = (
     ),
     Verb("bundle", "Make a bundle of a fitted model, without publishing it.", (_MODEL, *_STAGING)),
     Verb("check", "Ask an unpublished bundle, away from home, and compare its answers.", (_BUNDLE,)),
-    Verb("publish", "Give an unpublished bundle its version.", (_BUNDLE, _BUMP, _FORCE)),
+    Verb("publish", "Give an unpublished bundle its version.", (_BUNDLE, _BUMP, _FORCE, _SKIP_GATE)),
     Verb("serve", "Make a published version live and serve it.", (_WHAT, *_RUNNING)),
     Verb("ps", "List the services.", (_flag("all", "Stopped ones too."),)),
     Verb(

@@ -17,6 +17,7 @@ from nbdeploy.errors import SampleMissing, UnknownOption, WrongUse, did_you_mean
 from nbdeploy.grammar import VERBS
 from nbdeploy.line import read
 from nbdeploy.render.progress import Progress, Silent, Surface, Written, surface
+from nbdeploy.runtime.function import Function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping, Sequence
@@ -62,6 +63,8 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
         if cell is not None:
             self._execute(cell)
         call = expressions.resolve(call, namespace)
+        if cell is not None:
+            call.values["model"] = Function(call.values["model"])
         result = self._perform(call, quiet=line.quiet)
         if call.json:
             print(verbs.dumps(result))  # noqa: T201 - --json is about stdout

@@ -74,8 +74,7 @@ def _bundle(workspace: Workspace, values: Values, progress: Progress) -> Any:
 
 
 def _check(workspace: Workspace, values: Values, progress: Progress) -> Any:
-    progress("check")
-    return workspace.check(_bundle_of(workspace, values["bundle"]))
+    return workspace.check(_bundle_of(workspace, values["bundle"]), progress=progress)
 
 
 def _publish(workspace: Workspace, values: Values, progress: Progress) -> Any:
@@ -101,12 +100,8 @@ def _logs(workspace: Workspace, values: Values, progress: Progress) -> Any:
 
 def _stop(workspace: Workspace, values: Values, progress: Progress) -> Any:
     del progress
-    stopped = workspace.stop(values["name"])
-    return (
-        Said(f"{values['name']} is stopped", {"name": values["name"], "state": "stopped"})
-        if stopped is None
-        else stopped
-    )
+    workspace.stop(values["name"])
+    return Said(f"{values['name']} is stopped", {"name": values["name"], "state": "stopped"})
 
 
 def _attach(workspace: Workspace, values: Values, progress: Progress) -> Any:
@@ -141,9 +136,8 @@ def _at(workspace: Workspace, values: Values, progress: Progress) -> Any:
 def _remove(workspace: Workspace, values: Values, progress: Progress) -> Any:
     del progress
     what: Reference = values["what"]
-    removed = workspace.remove(what.name, what.version)
-    facts = {"name": what.name, "version": what.version, "removed": True}
-    return Said(f"{what} is removed", facts) if removed is None else removed
+    workspace.remove(what.name, what.version)
+    return Said(f"{what} is removed", {"name": what.name, "version": what.version, "removed": True})
 
 
 def _export(workspace: Workspace, values: Values, progress: Progress) -> Any:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from nbdeploy.render import Card, Shown
 from nbdeploy.settings import Settings
+from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from nbdeploy.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,7 @@ class Recorder:
         return ["churn", "penguins"]
 
     def __getattr__(self, verb: str) -> Callable[..., Any]:
-        try:  # TODO
-            from nbdeploy.workspace import Workspace
-            real = inspect.signature(getattr(Workspace, verb))
-        except ImportError:
-            real = inspect.signature(lambda *a, **k: 0)
+        real = inspect.signature(getattr(Workspace, verb))
 
         def call(*args: Any, **kwargs: Any) -> Any:
             real.bind(self, *args, **kwargs)

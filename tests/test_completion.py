@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
+from recording import Noun, Recorder
 
 from nbdeploy import magics
 from nbdeploy.completion import Completion
 from nbdeploy.errors import NotFound
 from nbdeploy.grammar import VERBS
-from recording import Noun, Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,11 +88,13 @@ def test_a_failing_registry_is_no_error_at_a_key_press(workspace: Recorder, comp
 @pytest.fixture
 def shell(workspace: Recorder) -> Iterator[InteractiveShell]:
     shell = InteractiveShell.instance()
+    before = dict(shell.user_ns)
     magics.load(shell, workspace)
     shell.user_ns.update(NAMESPACE)
     yield shell
     magics.unload(shell)
-    shell.reset(new_session=False)
+    shell.user_ns.clear()
+    shell.user_ns.update(before)
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,12 @@ from hypothesis import strategies as st
 
 from nbdeploy import commands, verbs
 from nbdeploy.commands import Call, parse
-from nbdeploy.errors import NbdeployError, SampleMissing, UnknownOption, WrongUse
+from nbdeploy.errors import SampleMissing, UnknownOption, WrongUse
 from nbdeploy.grammar import VERBS
 from nbdeploy.line import read, unfinished
 from nbdeploy.reference import Reference
 
-PATH = (
-    "up bundle check publish serve ps logs stop attach versions show diff rollback at remove export import recover token"
-)
+PATH = "up bundle check publish serve ps logs stop attach versions show diff rollback at remove export import recover token"
 
 
 def test_the_verbs_are_those_of_the_path() -> None:
@@ -78,7 +76,7 @@ def test_a_semicolon_at_the_end_quiets(line: str) -> None:
 
 @pytest.mark.parametrize("line", ["clf --sample X[", "clf --sample (a", 'clf --name "x', "up f('"])
 def test_an_open_bracket_or_quote_is_wrong_use(line: str) -> None:
-    with pytest.raises(WrongUse, match="missing|not closed"):
+    with pytest.raises(WrongUse, match=r"missing|not closed"):
         read(line)
 
 
@@ -96,15 +94,19 @@ def test_any_text_is_read_or_refused_in_one_way(text: str) -> None:
     assert all(isinstance(word, str) for word in line.words)
 
 
-EXPRESSIONS = st.recursive(
-    st.sampled_from(["a", "X_train", "1", "'b c'", "None"]),
-    lambda inner: st.one_of(
-        st.builds("[{}, {}]".format, inner, inner),
-        st.builds("f({}, k={})".format, inner, inner),
-        st.builds("a[{}]".format, inner),
-        st.builds("{{'k': {}}}".format, inner),
-    ),
-).map(lambda text: ast.unparse(ast.parse(text, mode="eval"))).filter(lambda text: not text.startswith("'"))
+EXPRESSIONS = (
+    st.recursive(
+        st.sampled_from(["a", "X_train", "1", "'b c'", "None"]),
+        lambda inner: st.one_of(
+            st.builds("[{}, {}]".format, inner, inner),
+            st.builds("f({}, k={})".format, inner, inner),
+            st.builds("a[{}]".format, inner),
+            st.builds("{{'k': {}}}".format, inner),
+        ),
+    )
+    .map(lambda text: ast.unparse(ast.parse(text, mode="eval")))
+    .filter(lambda text: not text.startswith("'"))
+)
 
 
 @given(EXPRESSIONS)
@@ -116,7 +118,10 @@ def test_any_bracketed_expression_stays_one_word(expression: str) -> None:
 def test_an_unfinished_line_loses_nothing(text: str) -> None:
     before, fragment = unfinished(text)
     assert text.endswith(fragment)
-    assert all(word in text.replace("'", "").replace('"', "").replace(" ", "") or " " in word or "'" in word or '"' in word for word in before)
+    assert all(
+        word in text.replace("'", "").replace('"', "").replace(" ", "") or " " in word or "'" in word or '"' in word
+        for word in before
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +137,9 @@ def test_references_are_read_in_one_place(text: str, reference: Reference) -> No
     assert Reference.parse(text) == reference
 
 
-@pytest.mark.parametrize("text", ["", ":", "a:", "a:1", "a:latest", "a:1.2.0:3", "../x", "a/b", "a@12", "a b", "a:01.2.3"])
+@pytest.mark.parametrize(
+    "text", ["", ":", "a:", "a:1", "a:latest", "a:1.2.0:3", "../x", "a/b", "a@12", "a b", "a:01.2.3"]
+)
 def test_other_writings_are_wrong_use(text: str) -> None:
     with pytest.raises(WrongUse):
         Reference.parse(text)
@@ -234,12 +241,12 @@ def test_hidden_options_are_neither_offered_nor_in_help() -> None:
     assert "--validate" not in str(caught.value)
 
 
-@given(st.lists(st.sampled_from([*VERBS, "--json", "--sample", "x", "-f", "--", "a:1.0.0", "--port=1", ""]), max_size=6))
+@given(
+    st.lists(st.sampled_from([*VERBS, "--json", "--sample", "x", "-f", "--", "a:1.0.0", "--port=1", ""]), max_size=6)
+)
 def test_any_words_give_a_call_or_wrong_use(words: list[str]) -> None:
     try:
         call = parse(words, "nbdeploy")
-    except NbdeployError as error:
-        assert isinstance(error, WrongUse)
-        assert str(error)
-    else:
-        assert call is None or call.verb in VERBS
+    except WrongUse:
+        return
+    assert call is None or call.verb in VERBS

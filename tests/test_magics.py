@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from recording import Recorder
 
 from nbdeploy import default, magics
 from nbdeploy.errors import CheckFailed
-from recording import Recorder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +37,13 @@ def workspace(tmp_path: Path) -> Recorder:
 
 @pytest.fixture
 def shell(one_shell: InteractiveShell, workspace: Recorder) -> Iterator[InteractiveShell]:
+    before = dict(one_shell.user_ns)
     magics.load(one_shell, workspace)
     one_shell.user_ns.update(clf=Model(), X={"a": [1, 2], "b": 3}, y=[0, 1], f=lambda x, k=1: (x, k))
     yield one_shell
     magics.unload(one_shell)
-    one_shell.reset(new_session=False)
+    one_shell.user_ns.clear()
+    one_shell.user_ns.update(before)
 
 
 def run(shell: InteractiveShell, cell: str) -> Any:
@@ -105,7 +107,10 @@ def test_a_semicolon_quiets_but_still_assigns(
 
 
 def test_variables_of_the_function_around_are_seen(shell: InteractiveShell, workspace: Recorder) -> None:
-    run(shell, "def g(model, rows):\n    return get_ipython().run_line_magic('deploy', 'model --sample rows --name n')\ng(clf, y)")
+    run(
+        shell,
+        "def g(model, rows):\n    return get_ipython().run_line_magic('deploy', 'model --sample rows --name n')\ng(clf, y)",
+    )
     assert workspace.last == ("deploy", (shell.user_ns["clf"],), {"name": "n", "sample": [0, 1]})
 
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 SERVICES = Table(
     ("name", "version", "state", "url", "launcher", "since", "pid", "workers", "digest"),
-    [(f"model_{n}", "1.0.0", "ready", f"http://127.0.0.1:{8000 + n}", "local", "2026-11-02T14:00:03Z", n, 1, None) for n in range(40)],
+    [
+        (f"model_{n}", "1.0.0", "ready", f"http://127.0.0.1:{8000 + n}", "local", "2026-11-02T14:00:03Z", n, 1, None)
+        for n in range(40)
+    ],
 )
 CARD = Card(
     "penguins 1.2.0",
@@ -148,7 +151,11 @@ def test_no_text_becomes_markup_or_steers_a_terminal(card: Card) -> None:
 def test_any_text_is_one_printable_line_and_comes_back_from_html(text: str) -> None:
     shown = plain.text(text)
     assert len(shown.splitlines()) <= 1
-    assert shown.isprintable() or not shown.strip() or all(char.isspace() or char.isprintable() or char == "\u200d" or ord(char) > 127 for char in shown)
+    assert (
+        shown.isprintable()
+        or not shown.strip()
+        or all(char.isspace() or char.isprintable() or char == "\u200d" or ord(char) > 127 for char in shown)
+    )
     assert "".join(parsed(f"<p>{markup.text(text)}</p>").text) == shown
 
 
@@ -213,9 +220,10 @@ def test_a_sentence_is_told_with_its_phase(clock: list[float]) -> None:
 
 def test_a_failure_says_where(clock: list[float]) -> None:
     screen = Remembering()
-    with pytest.raises(ZeroDivisionError), Progress(screen) as progress:
-        progress("bundle")
-        progress("check")
+    progress = Progress(screen)
+    progress("bundle")
+    progress("check")
+    with pytest.raises(ZeroDivisionError), progress:
         raise ZeroDivisionError
     assert screen.closed == [("bundled 0.2 s · checking failed", "bad")]
 

@@ -49,7 +49,8 @@ def table(table: Table) -> str:
     if not table.rows:
         return f'<p style="margin:6px 0 0;opacity:.75">{text(table.empty)}</p>'
     heads = "".join(
-        f'<th scope="col" style="{_CELL};opacity:.7;font-weight:600">{text(plain.cut(head, plain.WIDEST))}</th>' for head in table.headers
+        f'<th scope="col" style="{_CELL};opacity:.7;font-weight:600">{text(plain.cut(head, plain.WIDEST))}</th>'
+        for head in table.headers
     )
     shown = _fitting(table.rows)
     rows = "".join(shown)
