@@ -1,100 +1,86 @@
-"""Everything a service answers beside predictions: health, metrics, metadata, and what BentoML's clients ask for."""
+"""The input as a JSON Schema, for callers and generated documents.
+
+Two rules have no form there: a whole number is written without a fraction (3, not 3.0), and no key stands twice.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import to_json
-
-from .exposition import CONTENT_TYPE
-from .replies import RETRY
+from .checks import INFINITE, MAX_TEXT, integer_range, unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from .manifest import Column, Schema
 
-    from .app import App
-    from .exchange import Exchange
-    from .gate import Route
-
-
-class Documents:
-    def __init__(self, app: App, fallthrough: Callable[[], Any] | None) -> None:
-        self._app = app
-        self._build = fallthrough or _nothing
-        self._bentoml: asyncio.Future[Any] | None = None
-
-    async def answer(self, route: Route, exchange: Exchange) -> None:
-        if route.kind == "bentoml":
-            await self._bentoml_answer(exchange)
-        elif route.label == "/livez":
-            await exchange.reply(200, b'{"state":"live"}')
-        elif route.label == "/readyz":
-            ready = self._app.ready
-            await exchange.reply(200 if ready else 503, self.readiness(), () if ready else RETRY)
-        elif route.kind == "metrics":
-            await exchange.reply(200, self.metrics(), kind=(b"content-type", CONTENT_TYPE))
-        else:
-            await exchange.reply(200, self.metadata())
-
-    def readiness(self) -> bytes:
-        identity = self._app.identity
-        return to_json(
-            {
-                "name": identity.name,
-                "version": identity.label,
-                "digest": identity.digest,
-                "nonce": identity.nonce,
-                "state": self._app.state,
-            }
-        )
-
-    def metrics(self) -> bytes:
-        app = self._app
-        app.metrics.state(
-            unlogged_rows=app.log.unlogged_rows if app.log else 0,
-            in_flight=app.in_flight,
-            ready=app.ready,
-            degraded=app.state == "degraded",
-        )
-        return app.metrics.text()
-
-    def metadata(self) -> bytes:
-        manifest = self._app.model.manifest
-        identity = self._app.identity
-        return to_json(
-            {
-                "name": identity.name,
-                "version": identity.label,
-                "digest": identity.digest,
-                "title": manifest.title,
-                "created": manifest.created,
-                "model": manifest.model,
-                "methods": [asdict(method) | {"route": f"/{method.name}"} for method in manifest.methods],
-                "schema": asdict(manifest.schema),
-                "input": self._app.model.contract.json_schema(),
-                "limits": asdict(self._app.limits),
-            },
-            inf_nan_mode="null",
-            fallback=str,
-        )
-
-    async def _bentoml_answer(self, exchange: Exchange) -> None:
-        if self._bentoml is None:
-            # Building takes more than a second; predictions go on meanwhile.
-            self._bentoml = asyncio.get_running_loop().run_in_executor(None, self._build)
-        app = await asyncio.shield(self._bentoml)
-
-        async def marked(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                exchange.status = message["status"]
-                identifier = (b"x-request-id", exchange.request_id.encode())
-                message = {**message, "headers": [*message.get("headers", ()), identifier]}
-            await exchange.send(message)
-
-        await app(exchange.scope, exchange.receive, marked)
+_SCALAR = {"type": ["string", "number", "boolean"]}
+_DURATION = r"^-?P(\d+D)?(T(\d+H)?(\d+M)?(\d+(\.\d{1,9})?S)?)?$"
+_NAIVE = r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?$"
 
 
-def _nothing() -> Any:
-    raise RuntimeError("the gate lets nothing through to BentoML here")
+def input_schema(schema: Schema, max_rows: int) -> dict[str, Any]:
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {"rows": {"type": "array", "maxItems": max_rows, "items": _row(schema)}},
+        "required": ["rows"],
+        "additionalProperties": False,
+    }
+
+
+def _row(schema: Schema) -> dict[str, Any]:
+    if schema.container in {"frame", "records"}:
+        keys = {name: {"type": ["string", "number", "boolean", "null"]} for name in schema.keys}
+        return {
+            "type": "object",
+            "properties": {column.name: _cell(column) for column in schema.columns} | keys,
+            "required": [column.name for column in schema.columns],
+            "additionalProperties": False,
+        }
+    if schema.container == "array" and len(schema.columns) > 1:
+        cells = [_cell(column) for column in schema.columns]
+        return {"type": "array", "prefixItems": cells, "items": False, "minItems": len(cells)}
+    document = _cell(schema.columns[0])
+    for length in reversed(schema.shape):
+        document = {"type": "array", "items": document, "minItems": length, "maxItems": length}
+    return document
+
+
+def _cell(column: Column) -> dict[str, Any]:
+    document = _listed(column) if column.categories is not None and not column.unseen else _typed(column)
+    if not column.nullable:
+        return document
+    if "enum" in document:
+        return {"enum": [*document["enum"], None]}
+    return {"anyOf": [document, {"type": "null"}]}
+
+
+def _listed(column: Column) -> dict[str, Any]:
+    return {"enum": list(column.categories or ())}
+
+
+def _typed(column: Column) -> dict[str, Any]:
+    if column.kind == "integer":
+        low, high = integer_range(column.dtype) or (-(2**63), 2**64 - 1)
+        return {"type": "integer", "minimum": low, "maximum": high}
+    if column.kind == "number":
+        number = {"type": "number"}
+        return {"anyOf": [number, {"enum": [*INFINITE, "NaN"]}]} if column.nonfinite else number
+    if column.kind == "boolean":
+        return {"type": "boolean"}
+    if column.kind == "datetime":
+        aware = unit_of(column.dtype)[1]
+        return {"type": "string", "format": "date-time"} if aware else {"type": "string", "pattern": _NAIVE}
+    if column.kind == "timedelta":
+        return {"type": "string", "pattern": _DURATION}
+    if column.kind == "category":
+        return _like(column)
+    return {"type": "string", "maxLength": MAX_TEXT} if column.kind == "text" else dict(_SCALAR)
+
+
+def _like(column: Column) -> dict[str, Any]:
+    """A column with categories that takes others of their type; the known ones are examples."""
+    categories = list(column.categories or ())
+    types = {type(value) for value in categories}
+    name = {str: "string", bool: "boolean", int: "integer", float: "number"}
+    own = {"type": name[types.pop()]} if len(types) == 1 else dict(_SCALAR)
+    return {**own, "examples": categories[:20]}
