@@ -28,14 +28,14 @@ import bentoml
 NAME = json.loads(pathlib.Path(__file__).parents[1].joinpath("manifest.json").read_bytes())["name"]
 
 @bentoml.service(name=NAME)
-class Model:
+class ModelService:
     @bentoml.api
     def predict(self, rows: list) -> list:
         return [len(row) for row in rows]
 """
 
 
-def manifest(name: str = "penguins", *, model: bytes = b"model 1", **changes: Any) -> Manifest:
+def manifest(name: str = "penguins", **changes: Any) -> Manifest:
     """A manifest without files and digest; `changes` are fields of it."""
     facts: dict[str, Any] = {
         "format": FORMAT,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nbdeploy.runtime.manifest import Manifest
 
 FILE = "bento.yaml"
-SERVICE = "nbdeploy_runtime.service"
+SERVICE = "nbdeploy_runtime.service:ModelService"
 ENTRYPOINT = "env/docker/entrypoint.sh"
 # Everything a bundle of ours may hold outside src/.
 KNOWN = frozenset(
@@ -35,10 +35,6 @@ KNOWN = frozenset(
         "env/docker/Dockerfile",
         ENTRYPOINT,
     }
-)
-_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._,\s-]*\])?\s*([=~!<>]=?=?[^@;\n]*)?(;[^\n]*)?")
-_REMOTE = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9._,\s-]*\])?\s*@\s*(git\+)?(https|ssh)://[^\s]+(\s*;[^\n]*)?"
 )
 
 
@@ -115,13 +111,27 @@ def requirements_text(manifest: Manifest) -> str:
     """The lock, one pin a line.
 
     Raises:
-        Corrupt: for a line that is no plain requirement: an option, a local path.
+        Corrupt: for a line that pip would take for more than one package: an option, a local path, a range.
     """
     lines = manifest.environment.get("requirements", ())
     for line in lines:
-        if not isinstance(line, str) or not (_REQUIREMENT.fullmatch(line) or _REMOTE.fullmatch(line)):
-            raise Corrupt(f"{manifest.name}", f"its requirement {line!r} is not a pinned package", "deploy it again")
+        if not isinstance(line, str) or not _is_pin(line):
+            raise Corrupt(manifest.name, f"its requirement {line!r} is not a pinned package", "deploy it again")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _is_pin(line: str) -> bool:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if not line.isprintable() or len(line) > 1000:
+        return False
+    try:
+        requirement = Requirement(line)
+    except InvalidRequirement:
+        return False
+    if requirement.url is not None:
+        return requirement.url.startswith(("https://", "git+https://", "git+ssh://"))
+    return [specifier.operator for specifier in requirement.specifier] == ["=="]
 
 
 def openapi(manifest: Manifest, version: Version) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -97,13 +98,12 @@ def rollback_target(registry: Registry, name: str) -> Version:
     """
     with registry.reading() as view:
         current = view.get(name)
-        known = {version.version: version for version in view.versions(name)}
         moves = view.moves(name)
-    number: str | None = current.version
-    while number is not None:
-        number = _before(moves, number)
-        if number in known:
-            return known[number]
+        number = _before(moves, current.version)
+        while number is not None:
+            with suppress(NotFound):
+                return view.get(name, number)
+            number = _before(moves, number)
     raise NothingToRollBackTo(current.tag)
 
 

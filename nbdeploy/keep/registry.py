@@ -18,8 +18,9 @@ from nbdeploy.keep.staging import sync_folder
 from nbdeploy.keep.version import Version, Versions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+_ELSEWHERE = "make that folder readable and writable, or set NBDEPLOY_HOME to another"
 _STATES = {"removed": "removed", "corrupt": "corrupt", "recovered": "ok", "trusted": "ok", "imported": "untrusted"}
 
 
@@ -137,7 +138,7 @@ class Registry:
             self._create()
             inode = self.path.stat().st_ino
         except OSError as exc:
-            raise RegistryUnavailable(str(self.path), str(exc), "look at the rights of that folder") from exc
+            raise RegistryUnavailable(str(self.path), exc.strerror or str(exc), _ELSEWHERE) from exc
         if self._seen is None or self._seen[1] != inode:
             try:
                 with self._door():
@@ -163,8 +164,7 @@ def create(path: Path) -> None:
         handle, draft = tempfile.mkstemp(prefix=".registry-", dir=path.parent)  # 0600, and SQLite's files take its mode
         os.close(handle)
     except OSError as exc:
-        advice = "make the folder writable, or set NBDEPLOY_HOME to another"
-        raise RegistryUnavailable(str(path), str(exc), advice) from exc
+        raise RegistryUnavailable(str(path), exc.strerror or str(exc), _ELSEWHERE) from exc
     try:
         with closing(damage.connect(Path(draft))) as connection:
             connection.executescript(damage.script())
@@ -207,23 +207,17 @@ class View:
 
     def versions(self, name: str, *, removed: bool = False) -> list[Version]:
         """In the order they were published."""
-        states = self._states(name)
-        live = self.live_number(name)
         rows = self._connection.execute("SELECT * FROM versions WHERE name = ? ORDER BY seq", (name,))
-        found = [
-            replace(item, live=item.version == live, state=states.get(item.version, "ok"))
-            for item in map(_version, rows.fetchall())
-        ]
-        return found if removed else [item for item in found if item.state != "removed"]
+        return self._filled(name, rows, removed=removed)
 
     def get(self, name: str, version: str | None = None) -> Version:
         wanted = version or self.live_number(name)
+        rows = self._connection.execute("SELECT * FROM versions WHERE name = ? AND version = ?", (name, wanted))
+        for item in self._filled(name, rows, removed=False):
+            return item
         known = self.versions(name)
         if not known:
             raise NotFound("service", name, self.names())
-        for item in known:
-            if item.version == wanted:
-                return item
         if wanted is None:
             raise NotFound("live version of", name, [item.tag for item in known])
         raise NotFound("version", f"{name}:{wanted}", [item.tag for item in known[::-1]])
@@ -237,7 +231,10 @@ class View:
         return None if number is None else self.get(name, number)
 
     def find(self, name: str, digest: str) -> Version | None:
-        return next((item for item in reversed(self.versions(name)) if item.digest == digest), None)
+        """The newest with this digest."""
+        sql = "SELECT * FROM versions WHERE digest = ? AND name = ? ORDER BY seq"
+        rows = self._connection.execute(sql, (digest, name))
+        return next(reversed(self._filled(name, rows, removed=False)), None)
 
     def by_digest(self, digest: str) -> list[Version]:
         """Versions of any name; whether they are live, or removed since, is not filled in."""
@@ -258,6 +255,17 @@ class View:
         row = self._connection.execute("SELECT facts FROM services WHERE name = ?", (name,)).fetchone()
         facts: dict[str, Any] = json.loads(row[0]) if row else {}
         return facts
+
+    def _filled(self, name: str, rows: Iterable[sqlite3.Row], *, removed: bool) -> list[Version]:
+        """Rows as versions, with what the events say of each."""
+        states = self._states(name)
+        live = self.live_number(name)
+        found = []
+        for row in rows:
+            state = states.get(row["version"], "ok")
+            if removed or state != "removed":
+                found.append(_version(row, live=row["version"] == live, state=state))
+        return found
 
     def _states(self, name: str) -> dict[str, str]:
         """Version -> removed, corrupt, untrusted; none where all is well."""
@@ -305,9 +313,9 @@ class Books(View):
         self._connection.execute("INSERT OR REPLACE INTO services VALUES (?, ?)", (name, dumps(facts)))
 
 
-def _version(row: sqlite3.Row) -> Version:
+def _version(row: sqlite3.Row, *, live: bool = False, state: str = "ok") -> Version:
     try:
-        return Version.from_row(row)
+        return Version.from_row(row, live=live, state=state)
     except ValueError as exc:
         raise AlteredRow(str(exc)) from exc
 

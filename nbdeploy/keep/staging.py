@@ -10,9 +10,9 @@ import json
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbdeploy.keep.bento import labels
 
@@ -93,17 +93,19 @@ class Store:
         """BentoML's own pointer, which `bentoml serve NAME` follows."""
         write_whole(self.bentos / name / "latest", version.encode())
 
-    def tidy(self, name: str) -> None:
-        """`latest` names the newest that is left; an empty name goes."""
+    def tidy(self, name: str, *, latest: bool = False) -> None:
+        """`latest` names a version there is (with `latest`, the highest); an empty name goes."""
         folder = self.bentos / name
-        left = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-        latest = folder / "latest"
-        if folder.is_dir() and not left:
-            latest.unlink(missing_ok=True)
-            folder.rmdir()
-        elif latest.is_file() and latest.read_text(encoding="utf-8").strip() not in {path.name for path in left}:
-            newest = max(left, key=lambda path: path.stat().st_mtime_ns)
-            self.point_latest(name, newest.name)
+        if not folder.is_dir():
+            return
+        left = [path.name for path in folder.iterdir() if path.is_dir()]
+        pointer = folder / "latest"
+        if not left:
+            pointer.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else's file lies there, or just arrived
+                folder.rmdir()
+        elif latest or not pointer.is_file() or pointer.read_text(encoding="utf-8").strip() not in left:
+            self.point_latest(name, max(left, key=_order))
 
     @contextmanager
     def _lock(self, *, shared: bool) -> Iterator[None]:
@@ -114,6 +116,11 @@ class Store:
         with (self.staging / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
+
+
+def _order(version: str) -> tuple[Any, ...]:
+    """By numbers where there are some: 1.10.0 after 1.9.0."""
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in version.split("."))
 
 
 class Workplace:

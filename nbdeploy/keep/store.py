@@ -64,7 +64,7 @@ def publish(
                 reason=suggestion.reason,
                 gate=gate,
                 by=by or this_user(),
-                bundle=store.bundle(manifest.name, str(number)),
+                location=str(store.bundle(manifest.name, str(number))),
             )
             place(
                 work, store, manifest, version, trust.mark(registry.path, version.name, version.version, version.digest)

@@ -35,8 +35,13 @@ class Version(Shown):
     reason: str
     gate: str
     by: str
-    bundle: Path  # the folder that holds src/
+    location: str
     state: str = "ok"
+
+    @property
+    def bundle(self) -> Path:
+        """The folder that holds src/."""
+        return Path(self.location)
 
     @property
     def tag(self) -> str:
@@ -79,7 +84,7 @@ class Version(Shown):
             ("digest", self.digest),
             ("bump", f"{self.bump}: {self.reason}"),
             ("gate", self.gate),
-            ("bundle", self.bundle),
+            ("bundle", self.location),
         )
 
     def card(self) -> Card:
@@ -93,7 +98,7 @@ class Version(Shown):
             self.name,
             self.version,
             self.digest,
-            str(self.bundle),
+            self.location,
             self.created,
             self.bump,
             self.reason,
@@ -103,13 +108,13 @@ class Version(Shown):
         return (*cells, seal(*cells))
 
     @classmethod
-    def from_row(cls, row: sqlite3.Row) -> Version:
+    def from_row(cls, row: sqlite3.Row, *, live: bool = False, state: str = "ok") -> Version:
         """Raises ValueError where the row is not what was written."""
         *cells, sealed = tuple(row)
         if seal(*cells) != sealed:
             raise ValueError(f"version {row['name']}:{row['version']} was altered")
-        _, name, version, digest, bundle, created, bump, reason, gate, by = cells
-        return cls(name, version, False, False, created, digest, bump, reason, gate, by, Path(bundle))
+        _, name, version, digest, location, created, bump, reason, gate, by = cells
+        return cls(name, version, live, False, created, digest, bump, reason, gate, by, location, state)
 
 
 class Versions(Sequence[Version], Shown):
