@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nbdeploy.errors import Corrupt, NotFound
+
 _PACKAGE = Path(__file__).parent
 
 
 def template(name: str) -> Path:
-    """The file or folder of that name under templates/."""
+    """The file or folder of that name under templates/.
+
+    Raises:
+        NotFound: there is none of that name.
+        Corrupt: the installation came without its templates.
+    """
+    home = templates()
+    path = home / name
+    if not path.resolve().is_relative_to(home.resolve()) or not path.exists():
+        raise NotFound("template", name, sorted(item.name for item in home.iterdir()))
+    return path
+
+
+def templates() -> Path:
+    """The folder itself: of the wheel, else of the checkout an editable install points to."""
     for folder in (_PACKAGE / "_templates", _PACKAGE.parent / "templates"):
-        if (folder / name).exists():
-            return folder / name
-    raise FileNotFoundError(f"nbdeploy's template {name} is missing: the installation is incomplete")
+        if folder.is_dir():
+            return folder
+    raise Corrupt(
+        "nbdeploy", f"{_PACKAGE / '_templates'} is missing", "install it again: pip install --force-reinstall nbdeploy"
+    )
