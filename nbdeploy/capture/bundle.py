@@ -177,7 +177,7 @@ def _files(captured: CapturedModel, locked: Lock, observed: Observed, model: Mod
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True).encode()
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _facts(model: Model, captured: CapturedModel, locked: Lock, observed: Observed, shell: Any) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Service(Shown):
     warnings: tuple[str, ...] = ()
     bundle_version: Any = None
     gate: str = "none"
+    stopped: Callable[[], object] | None = field(default=None, repr=False)  # told once it is stopped
     extra_facts: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
 
     @property
@@ -102,6 +103,8 @@ class Service(Shown):
 
     def stop(self) -> None:
         self.backend.stop(self.name, self.folder)
+        if self.stopped is not None:
+            self.stopped()
 
     def to_dict(self) -> dict[str, Any]:
         return {
