@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nbdeploy import commands, default, verbs
+from nbdeploy.call import Call
 from nbdeploy.errors import NbdeployError, Unsupported, WrongUse
 from nbdeploy.grammar import VERBS
 from nbdeploy.render import Card, plain
@@ -59,7 +60,7 @@ def _run(words: Sequence[str], workspace: Callable[[], Workspace], progress: Pro
         _write(result, as_json=call.json)
 
 
-def _through_notebook(call: commands.Call, workspace: Workspace) -> Any:
+def _through_notebook(call: Call, workspace: Workspace) -> Any:
     from nbdeploy.handover import through_notebook
 
     try:
@@ -69,13 +70,13 @@ def _through_notebook(call: commands.Call, workspace: Workspace) -> Any:
         raise
 
 
-def _ready(call: commands.Call) -> commands.Call:
+def _ready(call: Call) -> Call:
     """The call with what its words name on the command line."""
     if call.values.get("launcher") == "memory":
         raise Unsupported("The memory launcher on the command line", "it serves inside a notebook's kernel; use local")
     if not VERBS[call.verb].of_kind("model") or ".ipynb" in call.values["model"]:
         return call
-    return commands.Call(call.verb, _from_files(call.values), call.json)
+    return Call(call.verb, _from_files(call.values), call.json)
 
 
 def _from_files(values: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def _from_files(values: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _logs(call: commands.Call, workspace: Workspace) -> None:
+def _logs(call: Call, workspace: Workspace) -> None:
     if call.json and call.values.get("follow"):
         raise WrongUse("--json prints one value at the end, and --follow has none; choose one of them.")
     lines = verbs.perform(call, workspace, lambda _: None)

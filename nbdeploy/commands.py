@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
+from nbdeploy.call import Call
 from nbdeploy.errors import SampleMissing, UnknownOption, WrongUse
 from nbdeploy.grammar import VERBS
 from nbdeploy.reference import Reference, check_version
@@ -26,15 +27,6 @@ In a notebook:  %load_ext nbdeploy
 In a terminal:  nbdeploy up train.ipynb:clf --name penguins --sample X_train --target y_train
 
 `VERB --help` tells its options. Exit codes: 0 done, 1 refused or failed, 2 wrong use."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A verb and what was given to it; options left out are not in `values`."""
-
-    verb: str
-    values: dict[str, Any] = field(default_factory=dict)
-    json: bool = False
 
 
 def parse(words: Sequence[str], program: str) -> Call | None:
@@ -61,6 +53,7 @@ def help_text(program: str, verb: str | None = None) -> str:
     return command.get_help(click.Context(command, info_name=verb, parent=context))
 
 
+@cache
 def group(names: Names | None = None) -> _Group:
     """All verbs; `names` are the services, for the shell's completion."""
     commands = {verb.name: _command(verb, names) for verb in VERBS.values()}

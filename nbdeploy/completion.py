@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.completer import SimpleCompletion, context_matcher
+from IPython.core.completer import SimpleCompletion
 
 from nbdeploy import expressions
 from nbdeploy.errors import NbdeployError
@@ -25,12 +25,6 @@ class Completion:
     def __init__(self, namespace: Callable[[], dict[str, Any]], workspace: Callable[[], Workspace]) -> None:
         self.namespace = namespace
         self.workspace = workspace
-
-        @context_matcher(identifier="nbdeploy")  # type: ignore[untyped-decorator] # IPython's
-        def matcher(context: Any) -> dict[str, Any]:
-            return self.complete(context.text_until_cursor)
-
-        self.matcher = matcher
 
     def complete(self, text: str) -> dict[str, Any]:
         """IPython's v2 answer for the line up to the cursor; it silences other matchers only where the line is ours."""

@@ -6,7 +6,7 @@ from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import names
-from nbdeploy.commands import Call
+from nbdeploy.call import Call
 from nbdeploy.errors import BadName, UnknownOption, WrongUse
 from nbdeploy.grammar import VERBS
 

@@ -188,3 +188,19 @@ _ALL = (
 )
 
 VERBS = {verb.name: Verb(verb.name, verb.help, (*verb.parameters, JSON)) for verb in _ALL}
+
+
+def summary(program: str) -> str:
+    """The whole grammar on one page; `VERB --help` tells the rest."""
+    up = VERBS["up"]
+    lines = [f"{program} MODEL --sample ROWS ...", f"{program} VERB ...", "", "Verbs:"]
+    lines += [
+        f"  {verb.name:<9} {' '.join(item.metavar for item in verb.words):<26} {verb.help}" for verb in VERBS.values()
+    ]
+    lines += ["", f"Options of {program} MODEL, which is {program} {up.name} MODEL:"]
+    lines += [f"  {_usage(item):<28} {item.help}" for item in up.options if not item.hidden]
+    return "\n".join([*lines, "", f"{program} VERB --help tells the options of a verb."])
+
+
+def _usage(item: Parameter) -> str:
+    return " ".join(filter(None, (item.flags[0], item.metavar or "|".join(item.choices))))

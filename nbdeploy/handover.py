@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import default, errors, execution, verbs
-from nbdeploy.commands import Call
+from nbdeploy.call import Call
 from nbdeploy.errors import NbdeployError, NotebookFailed, WrongUse
 from nbdeploy.expressions import resolve
 from nbdeploy.grammar import VERBS

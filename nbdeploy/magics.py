@@ -1,4 +1,7 @@
-"""`%deploy` and `%%deploy`: a line to one call of the workspace, whose result is the cell's value."""
+"""`%deploy` and `%%deploy`: a line to one call of the workspace, whose result is the cell's value.
+
+What a line needs is imported when there is one: `%load_ext nbdeploy` has 100 ms.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,18 @@ import sys
 from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.completer import context_matcher
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 
-from nbdeploy import commands, expressions, verbs
-from nbdeploy.completion import Completion
-from nbdeploy.errors import SampleMissing, UnknownOption, WrongUse, did_you_mean
-from nbdeploy.grammar import VERBS
-from nbdeploy.line import read
-from nbdeploy.render.progress import Progress, Silent, Surface, Written, surface
-from nbdeploy.runtime.function import Function
+from nbdeploy import grammar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping, Sequence
 
+    from nbdeploy.call import Call
     from nbdeploy.line import Line
+    from nbdeploy.render.progress import Surface
     from nbdeploy.workspace import Workspace
 
     Namespace = MutableMapping[str, Any]
@@ -43,18 +43,31 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
     def __init__(self, shell: Any, workspace: Callable[[], Workspace]) -> None:
         super().__init__(shell)
         self.workspace = workspace
-        self.completion = Completion(self.namespace, workspace)
+
+        @context_matcher(identifier="nbdeploy")  # type: ignore[untyped-decorator] # IPython's
+        def matcher(context: Any) -> Any:
+            from nbdeploy.completion import Completion
+
+            return Completion(self.namespace, workspace).complete(context.text_until_cursor)
+
+        self.matcher = matcher
 
     @no_var_expand  # type: ignore[untyped-decorator] # as above
     @needs_local_scope  # type: ignore[untyped-decorator]
     @line_cell_magic  # type: ignore[untyped-decorator]
     def deploy(self, line: str, cell: str | None = None, local_ns: Namespace | None = None) -> Any:
+        from nbdeploy.errors import WrongUse
+        from nbdeploy.line import read
+
         try:
             return self._deploy(read(line), cell, local_ns or {})
         except WrongUse as exc:
             raise UsageError(str(exc)) from None
 
     def _deploy(self, line: Line, cell: str | None, local_ns: Namespace) -> Any:
+        from nbdeploy import commands, expressions, verbs
+        from nbdeploy.runtime.function import Function
+
         namespace: Namespace = ChainMap(local_ns, self.namespace()) if local_ns else self.namespace()
         words = _with_verb(line.words, namespace) if cell is None else [*_of_cell(line.words), *line.words]
         call = commands.parse(words, PROGRAM)
@@ -71,7 +84,10 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
             return None
         return None if line.quiet and not _assigned(self.namespace()) else result
 
-    def _perform(self, call: commands.Call, *, quiet: bool) -> Any:
+    def _perform(self, call: Call, *, quiet: bool) -> Any:
+        from nbdeploy import verbs
+        from nbdeploy.render.progress import Progress
+
         progress = Progress(self._surface(quiet=quiet, as_json=call.json), listing="%deploy ps")
         try:
             with progress:
@@ -82,6 +98,8 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
 
     def _execute(self, cell: str) -> None:
         """Run the cell in the user's namespace, so that it is found there, and in the history, as any other."""
+        from nbdeploy.errors import WrongUse
+
         shell = self.shell
         source = shell.transform_cell(cell)
         name = shell.compile.cache(source, shell.execution_count, raw_code=cell)
@@ -91,6 +109,8 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
         exec(shell.compile(tree, name, "exec"), shell.user_ns)  # noqa: S102 - the user's own cell, in the user's own kernel
 
     def _surface(self, *, quiet: bool, as_json: bool) -> Surface:
+        from nbdeploy.render.progress import Silent, Written, surface
+
         if quiet:
             return Silent()
         return Written(sys.stderr) if as_json else surface(notebook=hasattr(self.shell, "kernel"))
@@ -104,7 +124,7 @@ def load(shell: Any, workspace: Callable[[], Workspace]) -> None:
     unload(shell)
     magics = DeployMagics(shell, workspace)
     shell.register_magics(magics)
-    shell.Completer.custom_matchers.append(magics.completion.matcher)
+    shell.Completer.custom_matchers.append(magics.matcher)
 
 
 def unload(shell: Any) -> None:
@@ -113,21 +133,26 @@ def unload(shell: Any) -> None:
         return
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop(DeployMagics.deploy.__name__, None)
-    shell.Completer.custom_matchers.remove(magics.completion.matcher)
+    shell.Completer.custom_matchers.remove(magics.matcher)
 
 
 def _with_verb(words: Sequence[str], namespace: Namespace) -> list[str]:
     """`MODEL ...` is `up MODEL ...`; a word that is neither verb nor variable is told so here."""
+    from nbdeploy import expressions
+    from nbdeploy.errors import UnknownOption, did_you_mean
+
     first = words[0] if words else "--help"
-    if first in VERBS or first in {"--help", "-h", "--version"}:
+    if first in grammar.VERBS or first in {"--help", "-h", "--version"}:
         return list(words)
     if first.isidentifier() and first not in namespace:
-        known = [*VERBS, *expressions.variables(namespace)]
-        raise UnknownOption(first, "verb or variable", known if did_you_mean(first, known) else list(VERBS))
+        known = [*grammar.VERBS, *expressions.variables(namespace)]
+        raise UnknownOption(first, "verb or variable", known if did_you_mean(first, known) else list(grammar.VERBS))
     return ["up", *words]
 
 
 def _of_cell(words: Sequence[str]) -> list[str]:
+    from nbdeploy.errors import SampleMissing, WrongUse
+
     if any(word in {"--help", "-h"} for word in words):
         return ["up"]
     if not any(word.startswith("--name") for word in words):
@@ -150,8 +175,10 @@ def _defined(tree: ast.Module) -> set[str]:
     return found
 
 
-def _shown(call: commands.Call, result: Any) -> Any:
+def _shown(call: Call, result: Any) -> Any:
     """A log is an iterator: followed here and now, or read whole."""
+    from nbdeploy import verbs
+
     if call.verb != "logs":
         return result
     if not call.values.get("follow"):
@@ -169,4 +196,4 @@ def _assigned(namespace: dict[str, Any]) -> bool:
     return not linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip().startswith("get_ipython()")
 
 
-DeployMagics.deploy.__doc__ = f"{commands.help_text(PROGRAM)}\n\n{commands.help_text(PROGRAM, 'up')}"
+DeployMagics.deploy.__doc__ = grammar.summary(PROGRAM)

@@ -13,7 +13,7 @@ import pytest
 from recording import Noun, Recorder
 
 from nbdeploy import cli, execution, handover
-from nbdeploy.commands import Call
+from nbdeploy.call import Call
 from nbdeploy.errors import CheckFailed, NotebookFailed, NotFound, SampleMissing, UnknownOption, WrongUse
 
 if TYPE_CHECKING:

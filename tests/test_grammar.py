@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbdeploy import commands, verbs
-from nbdeploy.commands import Call, parse
+from nbdeploy.call import Call
+from nbdeploy.commands import parse
 from nbdeploy.errors import SampleMissing, UnknownOption, WrongUse
 from nbdeploy.grammar import VERBS
 from nbdeploy.line import read, unfinished

@@ -11,6 +11,7 @@ from recording import Recorder
 
 from nbdeploy import default, magics
 from nbdeploy.errors import CheckFailed
+from nbdeploy.grammar import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -227,7 +228,9 @@ def test_help_is_the_command_s(shell: InteractiveShell, capsys: pytest.CaptureFi
     assert "Usage: %deploy up [OPTIONS] MODEL" in capsys.readouterr().out
     run(shell, "%deploy?")
     run(shell, "%%deploy?")
-    assert capsys.readouterr().out.count("--sample ROWS") == 2
+    told = capsys.readouterr().out
+    assert told.count("--sample ROWS  ") == 2
+    assert all(f"\n  {verb} " in told for verb in VERBS)
 
 
 def test_loading_twice_is_fine_and_unloading_removes_everything(
