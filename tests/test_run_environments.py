@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nbdeploy.errors import EnvironmentFailed, Refused
 from nbdeploy.run import environments, installers
 from nbdeploy.run.environments import interpreter_for, read_lock
-from nbdeploy.runtime.environment import minor
+from nbdeploy.runtime.environment import minor, problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,19 @@ def test_this_interpreter_serves_where_it_satisfies_the_lock(settings: Settings,
     environment, lock = wanted(tmp_path, f"numpy=={np.__version__}")
     assert interpreter_for(environment, lock, settings) == Path(sys.executable)
     assert not settings.environments.exists()
+
+
+def test_a_package_only_this_kernel_sees_does_not_count(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "elsewhere" / "zeta-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Name: zeta\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(str(info.parent))
+    monkeypatch.setenv("PYTHONPATH", str(info.parent))
+    environment, _ = wanted(tmp_path, "zeta==1.0")
+    assert problems(environment) == []
+    assert environments._problems_of_a_fresh_one(environment) == ["zeta is not installed, the bundle needs 1.0"]
 
 
 @pytest.mark.parametrize(

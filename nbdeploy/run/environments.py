@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import site
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.errors import EnvironmentFailed, Refused, Unsupported
 from nbdeploy.run import installers
 from nbdeploy.runtime import environment as runtime_environment
-from nbdeploy.runtime.environment import minor, problems
+from nbdeploy.runtime.environment import installed_distributions, minor, problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -41,7 +42,7 @@ def interpreter_for(
         EnvironmentFailed: no interpreter of that minor version, or uv and pip both failed; says why.
         Refused: the lock holds a line that is no plain requirement.
     """
-    found = problems(environment)
+    found = problems(environment) or _problems_of_a_fresh_one(environment)
     if not found:
         return Path(sys.executable)
     lines = read_lock(requirements)
@@ -53,6 +54,14 @@ def interpreter_for(
             if not _whole(folder):
                 _build(folder, lines, python, installers.Runner(progress, held))
     return installers.python_of(folder)
+
+
+def _problems_of_a_fresh_one(environment: Mapping[str, Any]) -> list[str]:
+    """This kernel may find packages where its workers, started without PYTHONPATH and its sys.path, do not."""
+    places = {str(found.path.parent) for found in installed_distributions().values()}
+    if places <= {*site.getsitepackages(), site.getusersitepackages()}:
+        return []
+    return _asked(Path(sys.executable), environment, Path(sys.executable), installers.Runner(lambda _text: None))
 
 
 def read_lock(path: Path) -> list[str]:
@@ -152,17 +161,20 @@ def _install(folder: Path, lines: list[str], base: Path, run: installers.Runner)
 
 
 def _verify(folder: Path, lines: list[str], python: str, run: installers.Runner) -> None:
-    """Ask the new interpreter itself, with the same code a worker asks."""
-    code = (
-        "import json, runpy, sys; asked = runpy.run_path(sys.argv[1])['problems'];"
-        "print(json.dumps(asked(json.load(open(sys.argv[2])))))"
-    )
-    wanted = folder / "wanted.json"
-    wanted.write_text(json.dumps({"python": python, "requirements": lines}), encoding="utf-8")
-    argv = [str(installers.python_of(folder)), "-I", "-c", code, runtime_environment.__file__, str(wanted)]
-    found = json.loads(run.output(argv, folder) or "[]")
+    found = _asked(installers.python_of(folder), {"python": python, "requirements": lines}, folder, run)
     if found:
         raise EnvironmentFailed("; ".join(found[:5]), "deploy the model again from a kernel that works")
+
+
+def _asked(python: Path, environment: Mapping[str, Any], folder: Path, run: installers.Runner) -> list[str]:
+    """What another interpreter says, by the same code a worker asks."""
+    code = (
+        "import json, runpy, sys; print(json.dumps(runpy.run_path(sys.argv[1])['problems'](json.loads(sys.argv[2]))))"
+    )
+    wanted = {key: environment[key] for key in ("python", "implementation", "requirements") if key in environment}
+    argv = [str(python), "-P", "-c", code, runtime_environment.__file__, json.dumps(wanted)]
+    found: list[str] = json.loads(run.output(argv, folder))
+    return found
 
 
 def _mark(folder: Path, facts: Mapping[str, Any]) -> None:
