@@ -1,0 +1,1 @@
+"""Serving, measured side by side with its peers: `make bench`."""
