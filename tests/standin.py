@@ -6,18 +6,23 @@ Its `behaviour` is read when it is loaded: fail, memory, exit, segfault, sleep, 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 import nbdeploy
+from nbdeploy.errors import NotRunning
 from nbdeploy.run import tokens
 from nbdeploy.run.launcher import Launch
 
 if TYPE_CHECKING:
+    from nbdeploy.run.local import LocalLauncher
     from nbdeploy.settings import Settings
 
 RUNTIME = Path(nbdeploy.__file__).parent / "runtime"
@@ -67,6 +72,7 @@ class App:
     def __init__(self, model, identity, *, token_sha256, log=None, limits=None, fallthrough=None):
         self.model, self.identity, self.ready, self.log = model, identity, False, log
         self.n = 0
+        self.slow = 0
     def close(self):
         pass
     async def __call__(self, scope, receive, send):
@@ -80,7 +86,12 @@ class App:
             body += message["body"]
             more = message["more_body"]
         if path == "/slow":
-            await asyncio.sleep(1.0)
+            self.slow += 1
+            await asyncio.sleep(1.5)
+            self.slow -= 1
+        if path == "/slower":
+            self.slow += 1
+            await asyncio.sleep(20)
         if path == "/block":
             time.sleep(float(body))
         if path == "/crash":
@@ -89,7 +100,7 @@ class App:
             os._exit(7)
         self.n += 1
         told = {"name": self.identity.name, "version": self.identity.version, "digest": self.identity.digest,
-                "nonce": self.identity.nonce, "state": "ready", "pid": os.getpid(), "path": path,
+                "nonce": self.identity.nonce, "state": "ready", "slow": self.slow, "n": self.n, "pid": os.getpid(), "path": path,
                 "environ": dict(os.environ) if path == "/environ" else None, "cwd": os.getcwd()}
         data = json.dumps(told).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json"),
@@ -147,3 +158,31 @@ def registry(settings: Settings, name: str, number: int, version: str) -> None:
         db.execute("CREATE TABLE IF NOT EXISTS live (name TEXT PRIMARY KEY, version TEXT, digest TEXT, bundle TEXT)")
         path = str(settings.bundles / f"standin@{number}")
         db.execute("INSERT OR REPLACE INTO live VALUES (?, ?, ?, ?)", (name, version, digest(number), path))
+
+
+def deploy(launcher: LocalLauncher, launch: Launch, version: str) -> str:
+    """Without a registry; returns the url."""
+    return launcher.prepare(launch, quiet).activate(version, launch.bundle)
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def stop_all(launcher: LocalLauncher, settings: Settings) -> None:
+    """What is left after a test must be nothing."""
+    for folder in settings.services.glob("*"):
+        with suppress(NotRunning):
+            launcher.stop(folder.name, folder)
+    assert not processes(settings)
+
+
+def processes(settings: Settings) -> list[int]:
+    """Every supervisor and worker whose command line names this test's home."""
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(settings.home) in part for part in process.info["cmdline"] or ())
+        and process.pid != os.getpid()
+        and process.status() != psutil.STATUS_ZOMBIE
+    ]

@@ -33,6 +33,7 @@ class Launch:
     limits: Limits = field(default_factory=Limits)
     ready_timeout: float = 120.0
     drain_timeout: float = 30.0
+    loop: str = "uvloop"  # or asyncio, which needs nothing installed
 
 
 class Candidate(Protocol):

@@ -145,6 +145,7 @@ def _order(launch: Launch) -> Order:
         limits=asdict(launch.limits),
         ready_timeout=launch.ready_timeout,
         drain_timeout=launch.drain_timeout,
+        loop=launch.loop,
     )
 
 

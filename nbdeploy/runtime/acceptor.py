@@ -6,6 +6,7 @@ An event loop's own server cannot let go of a socket without losing what it has 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import socket
@@ -49,24 +50,38 @@ class Acceptor:
             self._paused = None
         self._loop.remove_reader(self._socket)
 
-    def _accept(self) -> None:
+    def end(self) -> None:
+        """Take who is waiting already, then refuse everybody, in all processes that share the socket."""
+        was_open = self._open
+        self.close()
+        while was_open and self._room() and self._accept():
+            pass
+        with contextlib.suppress(OSError):  # not every system can shut a listening socket
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> bool:
+        """Whether somebody was there."""
         if not self._room():
             self._pause("the most connections this process may have are open")
-            return
+            return False
         try:
             connection, _ = self._socket.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return  # another worker was faster, or the client left
+            return False  # another worker was faster, or the client left
         except OSError as exc:
-            if exc.errno not in EXHAUSTED:
+            if exc.errno in EXHAUSTED:
+                self._pause(str(exc))
+            elif exc.errno == errno.EINVAL:  # another worker has ended the socket
+                self.close()
+            else:
                 raise
-            self._pause(str(exc))
-            return
+            return False
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task = self._loop.create_task(self._loop.connect_accepted_socket(self._protocol, connection))
         self._tasks.add(task)
         task.add_done_callback(self._settled)
+        return True
 
     def _settled(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)

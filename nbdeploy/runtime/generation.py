@@ -90,10 +90,11 @@ class Generation:
             self.private.close()
             self.private = None
 
-    def drain(self) -> None:
+    def drain(self, *, last: bool) -> None:
+        """`last`: nobody will take its place, so clients are refused from now on."""
         self._leave()
         for worker in list(self.workers):
-            worker.drain()
+            worker.drain(last=last)
 
     def hurry(self) -> None:
         for worker in list(self.workers):
@@ -184,6 +185,8 @@ class Generation:
 
     def worker_gone(self, worker: Worker, report: Report) -> None:
         self.workers.remove(worker)
+        if self.version is not None and not self._leaving:
+            self._log.note(f"worker {worker.pid} of version {self.version} {report.text}")
         if not self._leaving:
             self._died(report)
         elif not self.workers:

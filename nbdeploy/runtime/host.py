@@ -209,7 +209,7 @@ class Host:
 
     async def _drain(self, connections: Connections) -> None:
         """Answer what was asked; a second signal ends the wait."""
-        self._close(connections)
+        self._close(connections, last=True)
         draining = asyncio.ensure_future(connections.drain(self._spec.drain_timeout))
         hurry = asyncio.ensure_future(self._hurry.wait())
         await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
@@ -221,18 +221,18 @@ class Host:
             self._hurry.set()
         self._ending.set()
 
-    def _close(self, connections: Connections) -> None:
+    def _close(self, connections: Connections, *, last: bool) -> None:
         if not self._closed:
             self._closed = True
-            connections.close()
+            connections.close(last=last)
             self._supervisor.tell({"event": "draining"})
 
     def _handlers(self, connections: Connections) -> dict[str, Callable[[Message], None]]:
         def activate(message: Message) -> None:
             self._activate(connections, message)
 
-        def drain(_: Message) -> None:
-            self._close(connections)
+        def drain(message: Message) -> None:
+            self._close(connections, last=bool(message.get("last")))
             self._ending.set()
 
         return {

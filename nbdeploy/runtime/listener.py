@@ -16,6 +16,7 @@ class Listener:
     """A bound socket; nobody can connect before `open`, and nobody else can take the port meanwhile."""
 
     socket: socket.socket
+    port: int
 
     @classmethod
     def bind(cls, port: int | None) -> Listener:
@@ -25,15 +26,12 @@ class Listener:
             OSError: EADDRINUSE and its like.
         """
         try:
-            return cls(_plain(port or 0))
+            sock = _plain(port or 0)
         except OSError as exc:
             if exc.errno != errno.EADDRINUSE or not port:
                 raise
-            return cls(_over_closed_connections(port))
-
-    @property
-    def port(self) -> int:
-        return int(self.socket.getsockname()[1])
+            sock = _over_closed_connections(port)
+        return cls(sock, int(sock.getsockname()[1]))
 
     @property
     def url(self) -> str:

@@ -35,6 +35,10 @@ class LogFile:
             finally:
                 os.close(descriptor)
 
+    def note(self, text: str) -> None:
+        """A line of the supervisor's own."""
+        self.write("supervisor", [text.encode()])
+
     def _rotate(self) -> None:
         if not self._path.exists() or self._path.stat().st_size < self._size:
             return

@@ -242,6 +242,7 @@ class Supervisor:
         """The new workers accept: now, and not before, the old ones may stop."""
         old, owner = self._live, self._owner
         self._live, self._candidate, self._failure = generation, None, None
+        self._log.note(f"version {generation.version} serves at {generation.public.url}")
 
         def told() -> None:
             if owner is not None:
@@ -255,7 +256,7 @@ class Supervisor:
                 old.public.close()
             self._leaving.add(old)
             self._when_closed(old, told)
-            old.drain()
+            old.drain(last=old.public is not generation.public)
         self._next()
 
     def _when_closed(self, old: Generation, told: Callable[[], object]) -> None:
@@ -312,6 +313,7 @@ class Supervisor:
         if self._stopping:
             return
         self._stopping = True
+        self._log.note("stopping")
         for caller, _ in self._queue:
             caller.tell({"event": "failed", "kind": "stopping", "fact": "is being stopped", "findings": [], "log": ""})
         self._queue.clear()
@@ -319,7 +321,7 @@ class Supervisor:
             self._fail(self._owner, {"kind": "stopping", "fact": "is being stopped"})
         if self._live is not None:
             self._leaving.add(self._live)
-            self._live.drain()
+            self._live.drain(last=True)
             self._live.public.close()
         if not self._leaving:
             self._reactor.stop()

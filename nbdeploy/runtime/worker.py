@@ -105,12 +105,12 @@ class Worker:
     def activate(self, version: str, src: str) -> None:
         self.send({"op": "activate", "version": version, "src": src})
 
-    def drain(self) -> None:
+    def drain(self, *, last: bool) -> None:
         """Let it answer what it was asked; what is not ready has been asked nothing."""
         if self.stage == "loading":
             self.kill("was not needed any more")
             return
-        self.send({"op": "drain"})
+        self.send({"op": "drain", "last": last})
         self._later(self._command.drain_timeout + 2.0, lambda: self.kill("did not finish in time"))
 
     def hurry(self) -> None:

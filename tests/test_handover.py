@@ -1,0 +1,87 @@
+"""F35, F36: a new version takes over under load and no request is lost."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+import standin
+from load import Load, ask
+
+from nbdeploy.run.local import LocalLauncher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nbdeploy.settings import Settings
+
+pytestmark = pytest.mark.slow
+SWAPS = 20
+
+
+@pytest.fixture
+def launcher(settings: Settings) -> Iterator[LocalLauncher]:
+    launcher = LocalLauncher()
+    yield launcher
+    standin.stop_all(launcher, settings)
+
+
+def wait_for_slow(url: str, number: int) -> None:
+    """Until so many slow requests are being answered."""
+    deadline = time.monotonic() + 5.0
+    while ask(url, "/readyz")["slow"] < number:
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("keep_alive", [True, False], ids=["keep-alive", "connection-per-request"])
+def test_twenty_swaps_under_load_lose_nothing(
+    settings: Settings, launcher: LocalLauncher, keep_alive: bool, loop: str
+) -> None:
+    swaps = SWAPS if loop == "uvloop" else 6
+    first = standin.launch(settings, 0, loop=loop)
+    url = standin.deploy(launcher, first, "1.0.0")
+    with Load(url, clients=8, keep_alive=keep_alive, limit=60.0) as load:
+        for number in range(1, swaps + 1):
+            standin.deploy(launcher, standin.launch(settings, number, loop=loop), f"1.0.{number}")
+            assert ask(url)["version"] == f"1.0.{number}"
+    tally = load.tally
+    assert tally.lost == []
+    assert tally.refused == {}
+    assert tally.answered > 200 * swaps
+    assert len(tally.versions) >= swaps  # the last one may have come too late for a request
+    assert all(len(seen) <= 1 for seen in tally.connections), "a connection belongs to one version"
+
+
+def test_several_workers_share_the_socket_and_swap_without_loss(settings: Settings, launcher: LocalLauncher) -> None:
+    url = standin.deploy(launcher, standin.launch(settings, 0, workers=2), "1.0.0")
+    assert len({ask(url)["pid"] for _ in range(200)}) == 2
+    with Load(url, clients=8, keep_alive=True, limit=30.0) as load:
+        for number in range(1, 4):
+            standin.deploy(launcher, standin.launch(settings, number, workers=2), f"1.0.{number}")
+    assert load.tally.lost == []
+    assert set(load.tally.versions) >= {"1.0.0", "1.0.1", "1.0.2"}
+
+
+def test_requests_under_way_are_answered_by_the_version_that_took_them(
+    settings: Settings, launcher: LocalLauncher
+) -> None:
+    url = standin.deploy(launcher, standin.launch(settings, 1), "1.0.0")
+    with ThreadPoolExecutor(4) as threads:
+        slow = [threads.submit(ask, url, "/slow") for _ in range(4)]
+        wait_for_slow(url, 4)
+        standin.deploy(launcher, standin.launch(settings, 2), "1.0.1")
+        assert {item.result()["version"] for item in slow} == {"1.0.0"}
+        assert ask(url)["version"] == "1.0.1"
+
+
+def test_a_stop_answers_what_was_asked_before(settings: Settings, launcher: LocalLauncher) -> None:
+    launch = standin.launch(settings, 1)
+    url = standin.deploy(launcher, launch, "1.0.0")
+    with ThreadPoolExecutor(4) as threads:
+        slow = [threads.submit(ask, url, "/slow") for _ in range(4)]
+        wait_for_slow(url, 4)
+        launcher.stop(launch.name, launch.folder)
+        assert {item.result()["version"] for item in slow} == {"1.0.0"}
