@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SERVED = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "transform")
 OTHERS = ("mahalanobis", "kneighbors", "fit_predict")  # of models that have none of these
 PROBABILITIES = ("predict_proba", "predict_log_proba")
-SLOW = 0.05  # seconds for one row; a slower model gets fewer golden rows
+SLOW = 1.0  # seconds for one row; a slower model gets fewer golden rows. Far from what a busy machine adds: the digest depends on it
 FEW = 5
 
 
