@@ -5,11 +5,13 @@ from __future__ import annotations
 import html.parser
 import io
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from IPython.lib.pretty import pretty
 
 from nbdeploy.render import Card, Shown, Table, markup, plain
 from nbdeploy.render.progress import Output, Overwritten, Progress, Silent, Written, surface
@@ -170,6 +172,14 @@ def test_a_noun_shows_itself_everywhere() -> None:
         def text(self, text: str) -> None:
             self.told += text
 
+    @dataclass(frozen=True, slots=True)
+    class Data(Shown):
+        value: int
+
+        def card(self) -> Card:
+            return CARD
+
+    assert pretty(Data(1)) == plain.card(CARD)
     printer = Printer()
     Noun()._repr_pretty_(printer, cycle=False)
     assert printer.told == str(Noun()) == plain.card(CARD)

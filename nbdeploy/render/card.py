@@ -36,6 +36,11 @@ class Card:
 class Shown:
     """Mixin of every result: subclasses say `card()`."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """IPython asks the class itself first, where a dataclass has its own `__repr__`."""
+        super().__init_subclass__(**kwargs)
+        cls._repr_pretty_ = Shown._repr_pretty_  # type: ignore[method-assign]
+
     def card(self) -> Card:
         raise NotImplementedError
 
