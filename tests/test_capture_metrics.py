@@ -96,9 +96,37 @@ def test_two_classes_of_text_have_a_brier_score() -> None:
     labels = np.where(y == 2, "virginica", "other")
     model = LogisticRegression(max_iter=1000).fit(X, labels)
     found = training_metrics(model, X, labels)["values"]
+    assert found["f1_macro"] == theirs.f1_score(labels, model.predict(X), average="macro")
+    assert found["precision_weighted"] == theirs.precision_score(labels, model.predict(X), average="weighted")
+    assert found["log_loss"] == theirs.log_loss(labels, model.predict_proba(X))
     given = model.predict_proba(X)[:, 1]
     assert found["brier"] == theirs.brier_score_loss(labels, given, pos_label="virginica")
     assert found["roc_auc"] == theirs.roc_auc_score(labels == "virginica", given)
+
+
+def test_classes_out_of_order_are_put_in_order() -> None:
+    class Reversed:
+        _estimator_type = "classifier"
+
+        def __init__(self) -> None:
+            self.inner = LogisticRegression(max_iter=1000).fit(X, y)
+            self.classes_ = self.inner.classes_[::-1]
+
+        def predict(self, rows: Any) -> Any:
+            return self.inner.predict(rows)
+
+        def predict_proba(self, rows: Any) -> Any:
+            return self.inner.predict_proba(rows)[:, ::-1]
+
+    model = Reversed()
+    assert training_metrics(model, X, y)["values"] == training_metrics(model.inner, X, y)["values"]
+
+
+def test_labels_a_model_never_saw_are_counted_as_wrong() -> None:
+    model = LogisticRegression(max_iter=1000).fit(X[y < 2], y[y < 2])
+    found = training_metrics(model, X, y)
+    assert found["values"]["accuracy"] == theirs.accuracy_score(y, model.predict(X))
+    assert "log_loss" in found["not_computable"]
 
 
 def test_a_classifier_without_probabilities_is_measured_by_its_decisions() -> None:

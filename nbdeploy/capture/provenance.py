@@ -15,7 +15,7 @@ from nbdeploy.capture.columns import column_values
 from nbdeploy.capture.fingerprint import fingerprint
 from nbdeploy.capture.lineage import Executed, cells_behind, seeds_in
 from nbdeploy.capture.metrics import parameters_of
-from nbdeploy.capture.repository import repository, without_secrets
+from nbdeploy.capture.repository import NoRepository, repository, without_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +35,10 @@ _KEY = re.compile(
 )
 
 
+class _Untold(Exception):
+    """A part nobody can tell; the reason is its text."""
+
+
 def provenance(
     shell: Any, captured: CapturedModel | None, sample: Any, target: Any = None, model: Any = None
 ) -> dict[str, Any]:
@@ -44,6 +48,9 @@ def provenance(
     def told(part: str, ask: Callable[[], Any]) -> Any:
         try:
             return ask()
+        except (_Untold, NoRepository) as exc:
+            reasons[part] = str(exc)
+            return None
         except Exception as exc:  # noqa: BLE001 - no part of the story may stop a deploy; the reason is kept
             reasons[part] = without_secrets(f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__)[:200]
             return None
@@ -70,7 +77,7 @@ def _notebook(shell: Any) -> Path:
 
     path = notebook_path(shell)
     if path is None:
-        raise LookupError("the front end does not tell the notebook's path")
+        raise _Untold("the front end does not tell the notebook's path")
     return path
 
 
@@ -85,13 +92,13 @@ def _told_cells(
     shell: Any, captured: CapturedModel | None, model: Any, cells: Sequence[Executed]
 ) -> list[dict[str, Any]]:
     if not cells:
-        raise LookupError("this is no notebook: there is no history of cells")
+        raise _Untold("this is no notebook: there is no history of cells")
     chosen = {cell.count for cell in cells_behind(_names_of(model, getattr(shell, "user_ns", {})), cells)}
     for definition in captured.definitions if captured else ():
         number = re.fullmatch(r"In\[(\d+)\]", definition.cell or "")
         chosen |= {int(number[1])} if number else set()
     if not chosen:
-        raise LookupError("no variable holds the model, so its cells are not known")
+        raise _Untold("no variable holds the model, so its cells are not known")
     told = [cell for cell in cells if cell.count in chosen][-MOST_CELLS:]
     return [{"count": cell.count, "source": redacted(cell.source)[:MOST_SOURCE]} for cell in told]
 
