@@ -328,9 +328,26 @@ class Workspace:
         if suggestion.bump == "major":
             raise BreaksCallers(bundle.name, live.version, suggestion.reasons)
 
-    def _try(self, bundle: Bundle) -> Service:  # noqa: ARG002
-        """An unregistered trial in memory."""
-        raise Unsupported("Trying a bundle in memory", 'deploy it with launcher="memory"')
+    def _try(self, bundle: Bundle) -> Service:
+        """An unregistered trial in memory, open to this process alone."""
+        from nbdeploy.run.service import Service
+
+        place = Deployment(self.settings, self.registry, f".trial-{bundle.digest[-16:]}")
+        launch = replace(place.launch(bundle, Running("memory", no_auth=True), silent), name=bundle.reference)
+        backend = launcher_of("memory")
+        url = backend.prepare(launch, silent).activate(bundle.reference.partition("@")[2], bundle.folder)
+        return Service(
+            name=bundle.name,
+            version=None,
+            url=url,
+            manifest=bundle.manifest,
+            folder=place.folder,
+            bundle=bundle.folder,
+            backend=backend,
+            authenticated=False,
+            warnings=bundle.warnings,
+            stopped=place.forget,
+        )
 
 
 def _published(version: Version) -> Bundle:

@@ -1,0 +1,243 @@
+"""The verbs on the memory launcher: every stage is real but the process and the port."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from models import classifier
+
+from nbdeploy.errors import (
+    BreaksCallers,
+    CallRefused,
+    GateRequired,
+    NotFound,
+    NothingToRollBackTo,
+    NotRunning,
+    Refused,
+    SampleMissing,
+    Unsupported,
+    Untrusted,
+    VersionIsLive,
+    WrongUse,
+)
+from nbdeploy.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from nbdeploy.run.service import Service
+    from nbdeploy.settings import Settings
+
+
+@pytest.fixture
+def workspace(settings: Settings) -> Iterator[Workspace]:
+    made = Workspace(settings)
+    yield made
+    for state in made.services():
+        made.stop(state.name)
+
+
+def deploy(workspace: Workspace, C: float = 1.0, **options: object) -> Service:
+    fitted = classifier(C)
+    given = {"name": "penguins", "sample": fitted.X, "target": fitted.y, "launcher": "memory", **options}
+    return workspace.deploy(fitted.model, **given)  # type: ignore[arg-type]
+
+
+def test_a_deployed_model_answers_as_in_the_kernel(workspace: Workspace) -> None:
+    fitted = classifier()
+    service = deploy(workspace)
+    assert (service.version, service.state, service.previous, service.already_live) == ("1.0.0", "ready", None, False)
+    np.testing.assert_array_equal(service.predict(fitted.X), fitted.model.predict(fitted.X))
+    np.testing.assert_allclose(service.predict_proba(fitted.X), fitted.model.predict_proba(fitted.X), rtol=1e-9)
+
+
+def test_the_same_model_again_is_already_live(workspace: Workspace) -> None:
+    deploy(workspace)
+    again = deploy(workspace)
+    assert (again.version, again.already_live) == ("1.0.0", True)
+    assert [version.version for version in workspace.versions("penguins")] == ["1.0.0"]
+
+
+def test_again_forces_a_new_version(workspace: Workspace) -> None:
+    deploy(workspace)
+    assert deploy(workspace, again=True).version == "1.0.1"
+
+
+def test_a_stopped_service_starts_again_with_the_same_model(workspace: Workspace) -> None:
+    deploy(workspace)
+    workspace.stop("penguins")
+    again = deploy(workspace)
+    assert (again.version, again.already_live, again.state) == ("1.0.0", True, "ready")
+
+
+def test_a_retrained_model_is_a_patch_and_its_reason_is_kept(workspace: Workspace) -> None:
+    deploy(workspace)
+    second = deploy(workspace, C=0.1)
+    assert (second.version, second.previous) == ("1.0.1", "1.0.0")
+    newest = workspace.versions("penguins")[0]
+    assert (newest.bump, newest.live, newest.serving) == ("patch", True, True)
+    assert "C" in newest.reason
+
+
+def test_a_column_less_is_a_major_version(workspace: Workspace) -> None:
+    deploy(workspace)
+    fitted = classifier(columns=("island", "bill", "mass", "age"))
+    service = workspace.deploy(fitted.model, name="penguins", sample=fitted.X, launcher="memory")
+    assert service.version == "2.0.0"
+
+
+def test_a_breaking_version_is_refused_where_compatibility_is_required(workspace: Workspace) -> None:
+    deploy(workspace)
+    fitted = classifier(columns=("island", "bill", "mass", "age"))
+    with pytest.raises(BreaksCallers, match="sex"):
+        workspace.deploy(fitted.model, name="penguins", sample=fitted.X, require_compatible=True)
+    assert workspace.attach("penguins").version == "1.0.0"
+
+
+def test_rollback_goes_back_step_by_step_and_is_refused_at_the_first(workspace: Workspace) -> None:
+    for C in (1.0, 0.1, 0.01):
+        deploy(workspace, C=C)
+    assert workspace.rollback("penguins").version == "1.0.1"
+    assert workspace.rollback("penguins").version == "1.0.0"
+    with pytest.raises(NothingToRollBackTo):
+        workspace.rollback("penguins")
+
+
+def test_rollback_to_a_version_twice_changes_nothing_the_second_time(workspace: Workspace) -> None:
+    deploy(workspace)
+    deploy(workspace, C=0.1)
+    assert not workspace.rollback("penguins", to="1.0.0").already_live
+    events = len(workspace.registry.events("penguins"))
+    assert workspace.rollback("penguins", to="1.0.0").already_live
+    assert len(workspace.registry.events("penguins")) == events
+
+
+def test_stop_keeps_the_live_version_and_serve_starts_it(workspace: Workspace) -> None:
+    deploy(workspace)
+    workspace.stop("penguins")
+    assert [version.live for version in workspace.versions("penguins")] == [True]
+    assert list(workspace.services()) == []
+    assert [state.state for state in workspace.services(all=True)] == ["stopped"]
+    with pytest.raises(NotRunning):
+        workspace.attach("penguins")
+    assert workspace.serve("penguins").state == "ready"
+
+
+def test_the_live_version_cannot_be_removed(workspace: Workspace) -> None:
+    deploy(workspace)
+    deploy(workspace, C=0.1)
+    with pytest.raises(VersionIsLive):
+        workspace.remove("penguins", "1.0.1")
+    workspace.remove("penguins", "1.0.0")
+    assert [version.version for version in workspace.versions("penguins")] == ["1.0.1"]
+    with pytest.raises(Refused, match="serving"):
+        workspace.remove("penguins")
+
+
+def test_a_removed_name_leaves_nothing_behind(workspace: Workspace, settings: Settings) -> None:
+    deploy(workspace)
+    workspace.stop("penguins")
+    workspace.remove("penguins")
+    assert not (settings.services / "penguins").exists()
+    assert not (settings.bentoml_home / "bentos" / "penguins" / "1.0.0").exists()
+    with pytest.raises(NotFound):
+        workspace.attach("penguins")
+
+
+def test_an_exported_version_is_served_elsewhere_once_trusted(
+    workspace: Workspace, settings: Settings, tmp_path: Path
+) -> None:
+    fitted = classifier()
+    deploy(workspace)
+    file = workspace.export("penguins", "1.0.0", tmp_path / "penguins.bento")
+    other = Workspace(replace(settings, home=tmp_path / "other", bentoml_home=tmp_path / "other-bentoml"))
+    version = other.import_bundle(file)
+    with pytest.raises(Untrusted, match=version.digest):
+        other.serve("penguins", version="1.0.0", launcher="memory")
+    other.import_bundle(file, trust=version.digest)
+    service = other.serve("penguins", version="1.0.0", launcher="memory")
+    np.testing.assert_array_equal(service.predict(fitted.X), fitted.model.predict(fitted.X))
+    other.stop("penguins")
+
+
+def test_a_bundle_is_tried_without_being_registered(workspace: Workspace) -> None:
+    fitted = classifier()
+    bundle = workspace.bundle(fitted.model, name="trial", sample=fitted.X)
+    service = workspace.serve(bundle)
+    np.testing.assert_array_equal(service.predict(fitted.X), fitted.model.predict(fitted.X))
+    assert (service.version, service.state, service.launcher) == (None, "ready", "memory")
+    service.stop()
+    assert workspace.names() == []
+
+
+def test_a_bundle_is_published_without_going_live(workspace: Workspace) -> None:
+    fitted = classifier()
+    bundle = workspace.bundle(fitted.model, name="penguins", sample=fitted.X)
+    assert workspace.bundle_of(bundle.reference).digest == bundle.digest
+    assert not workspace.publish(bundle).live
+    assert workspace.serve("penguins", version="1.0.0", launcher="memory").version == "1.0.0"
+
+
+def test_a_gate_that_is_required_refuses_and_a_reason_skips_it(settings: Settings) -> None:
+    strict = Workspace(replace(settings, require_gate=True))
+    with pytest.raises(GateRequired):
+        deploy(strict)
+    assert strict.names() == []
+    deploy(strict, skip_gate="hot fix, judged by hand")
+    version = strict.show("penguins")
+    assert (version.version.gate, version.report) == ("skipped", "hot fix, judged by hand")
+    strict.stop("penguins")
+
+
+def test_extra_columns_are_accepted_only_where_they_are_keys(workspace: Workspace) -> None:
+    fitted = classifier()
+    with_order = fitted.X.assign(order=range(len(fitted.X)))
+    service = workspace.deploy(fitted.model, name="keyed", sample=with_order, keys=["order"], launcher="memory")
+    np.testing.assert_array_equal(service.predict(with_order), fitted.model.predict(fitted.X))
+    with pytest.raises(CallRefused, match="colour"):
+        service.predict(fitted.X.assign(colour="red"))
+
+
+def test_the_target_may_be_a_column_of_the_sample(workspace: Workspace) -> None:
+    fitted = classifier()
+    bundle = workspace.bundle(fitted.model, name="named", sample=fitted.X.assign(weight=fitted.y), target="weight")
+    assert "weight" not in [column.name for column in bundle.manifest.schema.columns]
+    assert bundle.manifest.metrics["training"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        ({"sample": None}, SampleMissing, "--sample"),
+        ({"name": "Has Blanks"}, WrongUse, "Has Blanks"),
+        ({"name": "latest"}, WrongUse, "latest"),
+        ({"launcher": "locl"}, WrongUse, 'mean "local"'),
+        ({"workers": 0}, WrongUse, "--workers 0"),
+        ({"port": 70_000}, WrongUse, "--port 70000"),
+        ({"gate": ["accuracy>=0.9"]}, WrongUse, "--data"),
+        ({"data": 1, "gate": ["accuracy>=0.9"]}, Unsupported, "later release"),
+        ({"env": ["NO_SUCH_VARIABLE"]}, WrongUse, "NO_SUCH_VARIABLE"),
+        ({"target": "species"}, NotFound, "species"),
+    ],
+)
+def test_wrong_use_says_what_to_write(
+    workspace: Workspace, options: dict[str, object], error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        deploy(workspace, **options)
+    assert workspace.names() == []
+
+
+def test_a_model_in_no_variable_needs_a_name(workspace: Workspace) -> None:
+    with pytest.raises(WrongUse, match="name="):
+        workspace.bundle(classifier().model, sample=classifier().X)
+
+
+def test_what_is_running_keeps_its_launcher(workspace: Workspace) -> None:
+    deploy(workspace)
+    with pytest.raises(Refused, match="stop penguins"):
+        deploy(workspace, C=0.1, launcher="local")
