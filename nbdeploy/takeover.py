@@ -6,7 +6,7 @@ supervisor reads the registry, and finishes what was committed or drops what was
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,8 @@ class Takeover:
         self.progress("check")
         candidate = self.launcher.prepare(launch, self.progress)
         try:
-            client = Client(candidate.url, token=self.token, manifest=bundle.manifest)
-            yield candidate, away.check(bundle, client)
+            with closing(Client(candidate.url, token=self.token, manifest=bundle.manifest)) as client:
+                check = away.check(bundle, client)
+            yield candidate, check
         finally:
             candidate.discard()

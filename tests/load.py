@@ -42,7 +42,15 @@ class Load:
     """
 
     def __init__(
-        self, url: str, *, clients: int, keep_alive: bool, path: str = "/predict", limit: float = 10.0
+        self,
+        url: str,
+        *,
+        clients: int,
+        keep_alive: bool,
+        path: str = "/predict",
+        body: bytes = b"{}",
+        token: str | None = None,
+        limit: float = 10.0,
     ) -> None:
         self.tally = Tally()
         self._host, _, port = url.removeprefix("http://").partition(":")
@@ -51,9 +59,10 @@ class Load:
         self._keep_alive = keep_alive
         self._limit = limit
         self._end = threading.Event()
-        header = "" if keep_alive else "Connection: close\r\n"
-        text = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}"
-        self._request = text.encode()
+        headers = ["Host: 127.0.0.1", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+        headers += [] if keep_alive else ["Connection: close"]
+        headers += [f"Authorization: Bearer {token}"] if token else []
+        self._request = "\r\n".join([f"POST {path} HTTP/1.1", *headers, "", ""]).encode() + body
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
     def __enter__(self) -> Self:

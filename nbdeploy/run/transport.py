@@ -69,6 +69,11 @@ class Http:
         for connection in idle:
             connection.close()
 
+    def __del__(self) -> None:
+        """A notebook drops clients without closing them."""
+        for connection in getattr(self, "_idle", ()):
+            connection.close()
+
     def _take(self) -> http.client.HTTPConnection | None:
         """A kept connection the service has not closed meanwhile."""
         while True:

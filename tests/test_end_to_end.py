@@ -1,0 +1,183 @@
+"""What the project promises, with nothing replaced: real kernels, processes, services and stores."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+import pytest
+from kernels import Kernel
+from load import Load
+from models import classifier
+
+from nbdeploy.runtime.manifest import Manifest, altered
+from nbdeploy.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nbdeploy.run.service import Service
+    from nbdeploy.settings import Settings
+
+pytestmark = pytest.mark.slow
+TESTS = Path(__file__).parent
+SETUP = f"""
+import sys
+sys.path.insert(0, {str(TESTS)!r})
+from models import classifier
+fitted = classifier()
+clf, X_train, y_train = fitted.model, fitted.X, fitted.y
+%load_ext nbdeploy
+"""
+
+
+@pytest.fixture
+def workspace(settings: Settings) -> Iterator[Workspace]:
+    """Afterwards nothing of it runs."""
+    made = Workspace(settings)
+    yield made
+    for state in made.services():
+        made.stop(state.name)
+    assert processes_of(settings) == []
+
+
+def processes_of(settings: Settings) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        if any("runtime" in word for word in words) and any(str(settings.home) in word for word in words):
+            found.append(process)
+    return found
+
+
+def deploy(workspace: Workspace, C: float = 1.0) -> Service:
+    fitted = classifier(C)
+    return workspace.deploy(fitted.model, name="penguins", sample=fitted.X, target=fitted.y)
+
+
+def rows(service: Service, count: int = 1) -> bytes:
+    golden = json.loads((service.bundle / "src" / "golden.json").read_bytes())
+    return json.dumps({"rows": golden["rows"][:count]}).encode()
+
+
+def deploying(*words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(TESTS / "deploying.py"), *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def intact(workspace: Workspace) -> None:
+    """The invariants: one live version, every version whole, nothing staged, and live is what answers."""
+    versions = workspace.versions("penguins")
+    assert [version.live for version in versions].count(True) == 1
+    for version in versions:
+        assert altered(version.src, Manifest.load(version.src)) == []
+    assert list(workspace.settings.bundles.glob(".staging-*")) == []
+    service = workspace.attach("penguins")
+    assert service.state == "ready"
+    live = next(version for version in versions if version.live)
+    reply = service.client.post("/predict", rows(service))
+    assert reply["version"] == live.version == service.version
+
+
+def test_a_service_outlives_its_kernel_and_the_next_one_finds_uses_and_stops_it(
+    workspace: Workspace, settings: Settings, tmp_path: Path
+) -> None:
+    homes = {"NBDEPLOY_HOME": str(settings.home), "BENTOML_HOME": str(settings.bentoml_home)}
+    first = Kernel(tmp_path / "first", homes)
+    first.run(SETUP)
+    first.run("service = %deploy clf --name penguins --sample X_train --target y_train", timeout=120)
+    first.kill()
+    fitted = classifier()
+    service = workspace.attach("penguins")
+    np.testing.assert_array_equal(service.predict(fitted.X), fitted.model.predict(fitted.X))
+    with Kernel(tmp_path / "second", homes) as second:
+        second.run(SETUP)
+        assert "penguins" in second.run("%deploy ps").result
+        second.run("import nbdeploy\nservice = nbdeploy.attach('penguins')")
+        assert second.value("bool((service.predict(X_train) == clf.predict(X_train)).all())")
+        second.run("%deploy stop penguins")
+    assert list(workspace.services()) == []
+
+
+def test_redeploys_and_rollbacks_under_load_lose_no_request(workspace: Workspace) -> None:
+    service = deploy(workspace)
+    token, body = workspace.token("penguins"), rows(service)
+    kept = Load(service.url, clients=4, keep_alive=True, body=body, token=token, limit=280)
+    single = Load(service.url, clients=2, keep_alive=False, body=body, token=token, limit=280)
+    with kept, single:
+        for step in range(10):
+            assert deploy(workspace, C=0.5 / (step + 1)).url == service.url
+            assert workspace.rollback("penguins").version == "1.0.0"
+    for load in (kept, single):
+        assert load.tally.lost == []
+        assert not load.tally.refused
+        assert len(load.tally.versions) == 11
+    intact(workspace)
+
+
+def test_eight_processes_deploying_one_name_make_eight_versions_of_which_one_is_live(workspace: Workspace) -> None:
+    started = [deploying("penguins", str(1 / (number + 1))) for number in range(8)]
+    ended = [process.communicate(timeout=280) for process in started]
+    assert [process.returncode for process in started] == [0] * 8, ended
+    assert len(workspace.versions("penguins")) == 8
+    assert len({version.digest for version in workspace.versions("penguins")}) == 8
+    intact(workspace)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("phase", ["bundle", "check", "loading the model", "answering the golden rows", "publish", "serve"])
+def test_a_deploy_that_is_cut_short_leaves_the_old_state_or_the_new(
+    workspace: Workspace, sign: signal.Signals, phase: str
+) -> None:
+    deploy(workspace)
+    process = deploying("penguins", "0.1")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == phase:
+            time.sleep(random.Random(f"{sign}{phase}").random() * 0.05)
+            process.send_signal(sign)
+            break
+    process.communicate(timeout=60)
+    settled(workspace)
+    intact(workspace)
+    assert [version.version for version in workspace.versions("penguins")] in (["1.0.0"], ["1.0.1", "1.0.0"])
+
+
+def settled(workspace: Workspace) -> None:
+    """Wait until the supervisor knows no candidate any more; the registry says which state it must reach."""
+    deadline = time.monotonic() + 20
+    live = workspace.show("penguins").version.version
+    while workspace.attach("penguins").version != live:
+        assert time.monotonic() < deadline, "the supervisor never finished what was committed"
+        time.sleep(0.05)
+
+
+def test_a_killed_supervisor_is_seen_and_served_again_at_the_same_port(workspace: Workspace) -> None:
+    service = deploy(workspace)
+    state = service.probe()
+    assert state.pid is not None
+    os.kill(state.pid, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(state.pid)] if psutil.pid_exists(state.pid) else [], timeout=5)
+    assert workspace.services(all=True)[0].state == "dead"
+    again = workspace.serve("penguins")
+    assert (again.url, again.state, again.version) == (service.url, "ready", "1.0.0")
+
+
+def test_stop_leaves_no_process_and_no_listener(workspace: Workspace, settings: Settings) -> None:
+    service = deploy(workspace)
+    port = int(service.url.rpartition(":")[2])
+    workspace.stop("penguins")
+    assert processes_of(settings) == []
+    assert not [item for item in psutil.net_connections("tcp") if item.laddr.port == port and item.status == "LISTEN"]
