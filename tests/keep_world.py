@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.keep.registry import Registry
+from nbdeploy.keep.staging import Store
+from nbdeploy.keep.store import publish
 from nbdeploy.runtime.manifest import FILE, FORMAT, Column, Manifest, Method, Output, Schema, digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from nbdeploy.keep.version import Version
+    from nbdeploy.settings import Settings
 
 COLUMNS = (
     Column("bill", "number", "float64", nullable=True, low=32.1, high=59.6),
@@ -89,3 +95,33 @@ def stage(folder: Path, like: Manifest | None = None, *, model: bytes = b"model 
     python.mkdir(parents=True, exist_ok=True)
     (python / "requirements.txt").write_text("".join(f"{line}\n" for line in made.environment["requirements"]))
     return made
+
+
+class World:
+    """A home with its store, and bundles one call away."""
+
+    def __init__(self, settings: Settings, tmp_path: Path) -> None:
+        self.settings = settings
+        self.folder = tmp_path / "bundles"
+        self.registry = Registry(settings.registry)
+        self.store = Store(settings.bentoml_home)
+        self.count = 0
+
+    def publish(self, like: Manifest | None = None, *, model: bytes | None = None, **options: Any) -> Version:
+        self.count += 1
+        folder = self.folder / str(self.count)
+        made = stage(folder, like, model=model or b"model %d" % self.count)
+        return publish(folder, made, self.registry, self.settings.bentoml_home, **options)
+
+    def live(self) -> str | None:
+        found = self.registry.live("penguins")
+        return found.version if found else None
+
+    def folders(self) -> list[str]:
+        """What BentoML would list; the same as the registry does."""
+        bentos = self.settings.bentoml_home / "bentos" / "penguins"
+        return sorted(path.name for path in bentos.iterdir() if path.is_dir()) if bentos.is_dir() else []
+
+    def staged(self) -> list[Path]:
+        staging = self.store.staging
+        return [path for path in staging.iterdir() if path.is_dir()] if staging.is_dir() else []

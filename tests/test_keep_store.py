@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from keep_world import METHODS, manifest, stage
+from keep_world import METHODS, World, manifest, stage
 
 from nbdeploy.errors import (
     BadName,
@@ -25,46 +25,15 @@ from nbdeploy.errors import (
 )
 from nbdeploy.keep.diff import Diff
 from nbdeploy.keep.history import rollback_target
-from nbdeploy.keep.registry import Books, Registry
-from nbdeploy.keep.staging import Store, link
+from nbdeploy.keep.registry import Books
+from nbdeploy.keep.staging import link
 from nbdeploy.keep.store import details, intact, manifest_of, preview, publish, remove
-from nbdeploy.runtime.manifest import Manifest, altered
+from nbdeploy.runtime.manifest import altered
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nbdeploy.keep.version import Version
     from nbdeploy.settings import Settings
-
-
-class World:
-    """A home with its store, and bundles one call away."""
-
-    def __init__(self, settings: Settings, tmp_path: Path) -> None:
-        self.settings = settings
-        self.folder = tmp_path / "bundles"
-        self.registry = Registry(settings.registry)
-        self.store = Store(settings.bentoml_home)
-        self.count = 0
-
-    def publish(self, like: Manifest | None = None, *, model: bytes | None = None, **options: Any) -> Version:
-        self.count += 1
-        folder = self.folder / str(self.count)
-        made = stage(folder, like, model=model or b"model %d" % self.count)
-        return publish(folder, made, self.registry, self.settings.bentoml_home, **options)
-
-    def live(self) -> str | None:
-        found = self.registry.live("penguins")
-        return found.version if found else None
-
-    def folders(self) -> list[str]:
-        """What BentoML would list; the same as the registry does."""
-        bentos = self.settings.bentoml_home / "bentos" / "penguins"
-        return sorted(path.name for path in bentos.iterdir() if path.is_dir()) if bentos.is_dir() else []
-
-    def staged(self) -> list[Path]:
-        staging = self.store.staging
-        return [path for path in staging.iterdir() if path.is_dir()] if staging.is_dir() else []
 
 
 @pytest.fixture

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
-import tempfile
-from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,20 +9,21 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.errors import Corrupt, NbdeployError, RegistryDamaged
 from nbdeploy.keep import bento, damage, trust
 from nbdeploy.keep.arrival import described
-from nbdeploy.keep.event import Event, now, this_user
+from nbdeploy.keep.event import now, this_user
 from nbdeploy.keep.registry import Registry, create
+from nbdeploy.keep.salvage import salvage
 from nbdeploy.keep.semver import Number
 from nbdeploy.keep.staging import Store
 from nbdeploy.keep.store import failing, intact
-from nbdeploy.keep.version import Version
 from nbdeploy.names import checked
 from nbdeploy.render import Card, Shown
 from nbdeploy.runtime.manifest import Manifest, ManifestError, altered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from nbdeploy.keep.registry import Books
+    from nbdeploy.keep.version import Version
     from nbdeploy.render import Tone
 
 
@@ -74,13 +71,11 @@ def recover(registry: Registry, bentoml_home: Path, *, serving: Mapping[str, str
     found = Recovery()
     with failing("recovering", store):
         try:
-            registry.names()
-        except RegistryDamaged as exc:
-            found = replace(found, rebuilt=exc.moved)
-            _rebuild(registry, store, found, serving or {})
-        else:
             with registry.writing() as books:
                 _reconcile(books, registry.path, store, found, serving or {})
+        except RegistryDamaged as exc:
+            found = Recovery(rebuilt=exc.moved)
+            _rebuild(registry, store, found, serving or {})
         found.cleaned.extend(f"staging/{name}" for name in store.sweep())
         for name in {version.partition(":")[0] for version in (*found.adopted, *found.corrupt, *found.undone)}:
             store.tidy(name, latest=True)
@@ -95,41 +90,12 @@ def _rebuild(registry: Registry, store: Store, found: Recovery, serving: Mapping
     create(draft)
     with Registry(draft).writing() as books:
         for file in damage.damaged(registry.path)[:1]:
-            _salvage(file, books, found)
+            found.notes.append(salvage(file, books))
         _reconcile(books, registry.path, store, found, serving)
     draft.rename(registry.path)
     rest = Path(f"{registry.path}-wal")
     if rest.exists():
         rest.rename(rest.with_name(f"{rest.name}.damaged-{now()}"))
-
-
-def _salvage(file: Path, books: Books, found: Recovery) -> None:
-    """Every row of the damaged file that is still as it was written, in order."""
-    with tempfile.TemporaryDirectory(prefix="nbdeploy-salvage-") as folder:
-        copy = Path(folder) / "registry.db"
-        shutil.copyfile(file, copy)
-        log = file.with_name(file.name + "-wal")
-        if log.exists():
-            shutil.copyfile(log, copy.with_name("registry.db-wal"))
-        versions = [Version.from_row(row) for row in _rows(copy, "versions", Version)]
-        events = [Event.from_row(row) for row in _rows(copy, "events", Event)]
-    for version in versions:
-        with suppress(sqlite3.IntegrityError):  # the same row twice
-            books.issue(version)
-    known = {(version.name, version.version) for version in versions}
-    kept = [event for event in events if event.version is None or (event.name, event.version) in known]
-    for seq, event in enumerate(kept, 1):
-        books.restore(replace(event, seq=seq))
-    found.notes.append(f"{len(versions)} versions and {len(kept)} events were read from {file}")
-
-
-def _rows(file: Path, table: str, noun: type[Version | Event]) -> Iterator[sqlite3.Row]:
-    """Rows whose checksum fits, up to where the file cannot be read."""
-    with suppress(sqlite3.Error), closing(damage.connect(file)) as connection:
-        for row in connection.execute(f"SELECT * FROM {table} ORDER BY seq"):  # noqa: S608 - one of two constants
-            with suppress(ValueError, IndexError, TypeError):
-                noun.from_row(row)
-                yield row
 
 
 def _reconcile(books: Books, path: Path, store: Store, found: Recovery, serving: Mapping[str, str]) -> None:
@@ -159,7 +125,9 @@ def _inspect(books: Books, path: Path, store: Store, version: Version, found: Re
             books.add(version.name, "recovered", version.version, trusted=trust.is_trusted(books, version.digest))
             found.adopted.append(version.tag)
         elif not (version.bundle / bento.FILE).is_file():
-            bento.write(version.bundle, version.manifest(), version, proof="")
+            believed = trust.is_trusted(books, version.digest)
+            proof = trust.mark(path, version.name, version.version, version.digest) if believed else ""
+            bento.write(version.bundle, version.manifest(), version, proof)
             found.notes.append(f"the bento.yaml of {version.tag} was written again")
         return
     if version.state != "corrupt":

@@ -1,0 +1,126 @@
+"""Crowds and crashes, with real processes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from keep_world import World, stage
+
+from nbdeploy.keep.archive import export
+from nbdeploy.keep.arrival import import_bundle
+from nbdeploy.keep.recover import recover
+from nbdeploy.keep.store import intact, manifest_of, publish
+from nbdeploy.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+@pytest.fixture
+def world(settings: Settings, tmp_path: Path) -> World:
+    return World(settings, tmp_path)
+
+
+def started(work: Callable[[], object]) -> int:
+    """A process of its own that does the work and ends with 0, or 1 when it raises."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def ended(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def check(world: World) -> None:
+    """Registry and store agree, everything is whole, nothing is left over."""
+    versions = world.registry.versions("penguins")
+    for version in versions:
+        intact(version)
+    assert world.folders() == sorted(item.version for item in versions)
+    assert sum(version.live for version in versions) == 1
+    assert world.staged() == []
+
+
+def test_eight_processes_publish_one_name_and_get_eight_whole_versions(world: World) -> None:
+    """F32"""
+    bundles = [
+        (world.folder / str(number), stage(world.folder / str(number), model=b"%d" % number)) for number in range(8)
+    ]
+
+    home = world.settings.bentoml_home
+    pids = [started(partial(publish, folder, manifest, world.registry, home)) for folder, manifest in bundles]
+    assert [ended(pid) for pid in pids] == [0] * 8
+    versions = world.registry.versions("penguins")
+    assert [item.version for item in versions] == [f"1.0.{number}" for number in range(7, -1, -1)]
+    assert {item.digest for item in versions} == {manifest.digest for _, manifest in bundles}
+    assert versions[0].live
+    check(world)
+
+
+@pytest.mark.slow
+def test_a_publish_killed_at_any_time_leaves_the_old_state_or_the_new(world: World) -> None:
+    """F27: 40 kills at random times; half are followed by `recover`, half by the next publish."""
+    world.publish()
+    chance = random.Random(27)
+    start = time.perf_counter()
+    world.publish()
+    usual = time.perf_counter() - start
+    outcomes = {True: 0, False: 0}
+    for turn in range(40):
+        before = {item.version for item in world.registry.versions("penguins")}
+        folder = world.folder / f"turn{turn}"
+        made = stage(folder, model=b"turn %d" % turn)
+        pid = started(partial(publish, folder, made, world.registry, world.settings.bentoml_home))
+        time.sleep(chance.uniform(0, 1.3 * usual))
+        os.kill(pid, signal.SIGKILL)
+        ended(pid)
+        live = world.registry.live("penguins")
+        after = {item.version for item in world.registry.versions("penguins")}
+        new = after - before
+        assert len(new) <= 1
+        assert live is not None
+        assert (live.digest == made.digest) == bool(new)
+        outcomes[bool(new)] += 1
+        assert manifest_of(live).name == "penguins"
+        if turn % 2:
+            recover(world.registry, world.settings.bentoml_home)
+            check(world)
+        else:
+            world.publish()
+    recover(world.registry, world.settings.bentoml_home)
+    check(world)
+    assert min(outcomes.values()) > 0, outcomes
+
+
+@pytest.mark.slow
+def test_an_import_killed_at_any_time_leaves_nothing_or_all(world: World, tmp_path: Path) -> None:
+    world.publish()
+    file = export(world.registry, "penguins", None, tmp_path / "x.bento")
+    chance = random.Random(52)
+    seen = set()
+    for turn in range(20):
+        other = World(Settings(home=tmp_path / f"{turn}" / "nb", bentoml_home=tmp_path / f"{turn}" / "b"), tmp_path)
+        pid = started(partial(import_bundle, file, other.registry, other.settings.bentoml_home))
+        time.sleep(chance.uniform(0, 0.15))
+        os.kill(pid, signal.SIGKILL)
+        ended(pid)
+        recover(other.registry, other.settings.bentoml_home)
+        assert other.staged() == []
+        names = other.registry.names()
+        assert other.folders() == (["1.0.0"] if names else [])
+        seen.add(bool(names))
+    assert False in seen
