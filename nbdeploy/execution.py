@@ -67,10 +67,17 @@ def _execute(node: Any, executed: Path, folder: Path, stderr: TextIO) -> tuple[s
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
 
     try:
         finished = papermill.execute_notebook(
-            node, str(executed), kernel_name=KERNEL, cwd=str(folder), progress_bar=False, stderr_file=stderr
+            node,
+            str(executed),
+            kernel_name=KERNEL,
+            cwd=str(folder),
+            progress_bar=False,
+            stderr_file=stderr,
+            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
         )
     except PapermillExecutionError as exc:
         return f"In[{exc.exec_count}]", f"{exc.ename}: {exc.evalue}"

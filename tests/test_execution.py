@@ -5,10 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
+import psutil
 import pytest
 from recording import Noun, Recorder
 
@@ -17,7 +22,7 @@ from nbdeploy.call import Call
 from nbdeploy.errors import CheckFailed, NotebookFailed, NotFound, SampleMissing, UnknownOption, WrongUse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 def notebook(path: Path, *cells: str) -> Path:
@@ -168,3 +173,31 @@ def test_the_command_deploys_from_a_real_kernel(tmp_path: Path, capfd: pytest.Ca
     assert "published · serving" in captured.err
     assert cli.main(["up", f"{path}:clf", "--sample", "XX"], Recorder(home=tmp_path)) == 2
     assert 'There is no variable "XX"' in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_kernel_too(tmp_path: Path, settings: object) -> None:
+    """F33."""
+    said = tmp_path / "kernel"
+    path = notebook(
+        tmp_path / "a.ipynb",
+        f"import os, pathlib, time; pathlib.Path({str(said)!r}).write_text(str(os.getpid())); time.sleep(60)",
+    )
+    command = [sys.executable, "-m", "nbdeploy", "up", f"{path}:clf", "--sample", "X"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            wait_until(lambda: said.exists() and said.read_text() != "")
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert told.endswith("nbdeploy: interrupted; `nbdeploy ps` shows what is live\n"), told
+    wait_until(lambda: not psutil.pid_exists(int(said.read_text())))
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
