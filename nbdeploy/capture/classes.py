@@ -86,10 +86,15 @@ class _Statement:
 
     def _is_faithful(self, text: str) -> bool:
         try:
-            made = {normal(code) for part in ast.parse(text).body for code in nested(compiled(part, self.flags))}
+            made = {normal(code) for part in ast.parse(text).body for code in nested(compiled([part], self.flags))}
         except SyntaxError:
             return False
-        return all(normal(method.__code__) in made for method in own_methods(self.cls))
+        return all(self._alone(method) in made for method in own_methods(self.cls))
+
+    def _alone(self, method: FunctionType) -> tuple[Any, ...]:
+        """What the method's source compiles to without the text around its class."""
+        found = self.definitions.find(method)
+        return normal(found.code or method.__code__)
 
     def _freeze_bases(self) -> None:
         """A base that was defined again since is not what its name means now."""
@@ -137,7 +142,7 @@ class _Statement:
     def _assigned_later(self, name: str) -> list[str]:
         """Attributes the statement does not give: set or patched after it was executed."""
         written = {inner for inner, _ in assigned(self.node)} | _stored_in(self.node)
-        texts = {normal(code) for code in nested(compiled(self.node, self.flags))}
+        texts = {normal(code) for code in nested(compiled([self.node], self.flags))}
         lines = []
         for key, value in vars(self.cls).items():
             if key.startswith(_MACHINERY):
@@ -157,7 +162,7 @@ class _Statement:
         own = self.definitions.notebook
         if not any(own.is_own(function.__globals__) for function in functions):
             return False  # made by a decorator or metaclass of a library
-        return key not in written or not any(normal(function.__code__) in texts for function in functions)
+        return key not in written or not any(self._alone(function) in texts for function in functions)
 
     def _replace(self, expression: ast.expr, value: Any, hint: str) -> None:
         self.edits[expression], needs = self.definitions.frozen(value, hint)

@@ -14,7 +14,7 @@ from nbdeploy.capture import names
 from nbdeploy.capture.freeze import compiles_to, defaults_of, evaluated, literal, same, written
 from nbdeploy.capture.imports import Imports
 from nbdeploy.capture.module import Node
-from nbdeploy.capture.source import Found, compiled, contents, find_assignment, find_function
+from nbdeploy.capture.source import Found, compiled, contents, find_assignment, find_function, underlying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,38 +107,50 @@ class Definitions:
         """An expression that means `value`, and the names it needs."""
         if (text := literal(value)) is not None:
             return text, set()
-        if isinstance(value, types.ModuleType):
-            name = value.__name__.replace(".", "_")
-            self.bind(name, value)
+        name = self._shared_name(value) or self.free_name(hint)
+        if name in self._bound and self._bound[name] is value:
             return name, {name}
-        if self.is_own(value) and not self._is_closure(value):
+        if isinstance(value, type) or (self.is_own(value) and not self._is_closure(value)):
             try:
-                name = self.reference(value)
+                return self._named_definition(value)
             except NoSource:
                 pass
-            else:
-                return name, {name}
-        elif (place := self.imports.home_of(value)) is not None:
-            name = self.free_name(value.__name__)
-            self.bind_import(name, f"from {place} import {value.__name__}{'' if name == value.__name__ else ' as ' + name}", value)
-            return name, {name}
-        name = self.free_name(hint)
-        self._bound[name] = value
-        if self.is_own(value) and self._is_closure(value):
+        if self.is_own(value):
+            self._bound[name] = value
             self._bind_own(name, value)
         else:
-            self._add_data(name, value)
+            self.bind(name, value)
         return name, {name}
 
-    def bind_import(self, name: str, line: str, value: Any) -> None:
-        if name not in self._bound:
-            self._bound[name] = value
-            self._kept.append(value)
-            self._add_import(name, line, value)
+    def _named_definition(self, value: Any) -> tuple[str, set[str]]:
+        if not self.is_own(value):
+            raise NoSource("it is a library's")
+        name = self.reference(value)
+        return name, {name.partition(".")[0]}
 
-    def bound_name(self, value: Any) -> str | None:
-        """The name under which the module already has `value`."""
-        return self._named.get(id(value))
+    def _shared_name(self, value: Any) -> str | None:
+        """The notebook's own name for something of a library: `np`, `StandardScaler`."""
+        if isinstance(value, types.ModuleType) or self.imports.home_of(value):
+            alias = self._alias_of(value)
+            return alias if alias and (alias not in self._bound or self._bound[alias] is value) else None
+        return None
+
+    def bound_name(self, value: FunctionType) -> str | None:
+        """The module's name for a closure: where it has one already, or the notebook has one and decorators made it."""
+        from nbdeploy.capture.decorated import decorated
+
+        if id(value) in self._named:
+            return self._named[id(value)]
+        for name in dict.fromkeys((value.__name__, self._alias_of(value) or "")):
+            if name and self.notebook.namespace.get(name) is value and name not in self._bound:
+                saved = self._state()
+                self.remember(value, name)
+                node = decorated(self, name, value)
+                if node is not None:
+                    self.nodes[name] = node
+                    return name
+                self._restore(saved)
+        return None
 
     def is_own(self, value: Any) -> bool:
         """Whether `value` is a function or class the notebook defined."""
@@ -196,7 +208,7 @@ class Definitions:
         inner = f"_{base}" if isinstance(found.node, ast.Lambda) else code.co_name
         body = f"{inner} = {text}" if isinstance(found.node, ast.Lambda) else text
         text = made_by(name, code.co_freevars, inner, body)
-        if not compiles_to(text, code, code.co_flags):
+        if not compiles_to(text, found.code or code, code.co_flags):
             raise NoSource("its text compiles to something else on its own")
         while name in self.nodes and self.nodes[name].text != text:
             fresh = f"{name}_2"
@@ -311,12 +323,11 @@ class Definitions:
         node: Any = found.node
         edits, needs = self.edited_defaults(function, node, dict(function.__globals__))
         for text in written(found.text, node, edits, decorated=False):
-            checked = f"_ = (\n{text}\n)" if isinstance(node, ast.Lambda) else text
-            free = function.__code__.co_freevars
-            checked = made_by("_", free, "_", checked) if free else checked
-            if compiles_to(checked, function.__code__, function.__code__.co_flags):
+            if (checked := _standing_alone(text, node, function.__code__.co_freevars)) is None:
+                continue
+            if compiles_to(checked, found.code or function.__code__, function.__code__.co_flags):
                 whole = f"({text})" if isinstance(node, ast.Lambda) and "\n" in text else text
-                return whole, needs | self.bind_at_once(checked, function.__globals__, function.__code__.co_flags, set(free))
+                return whole, needs | self.bind_at_once(checked, function.__globals__, function.__code__.co_flags, set(function.__code__.co_freevars))
         raise NoSource("its text compiles to something else on its own")
 
     def edited_defaults(self, function: FunctionType, node: Any, scope: Mapping[str, Any]) -> tuple[dict[ast.AST, str], set[str]]:
@@ -337,7 +348,7 @@ class Definitions:
         """Bind what executing `text` looks up; returns those names."""
         needs: set[str] = set()
         for statement in ast.parse(text).body:
-            for name in names.needed_at_once(compiled(statement, flags)):
+            for name in names.needed_at_once(compiled([statement], flags)):
                 if name in scope and name not in without and not self.notebook.is_notebooks_only(name, scope[name]):
                     self.bind(name, scope[name])
                     needs.add(name)
@@ -406,8 +417,8 @@ class Definitions:
         current = self.notebook.namespace.get(plain)
         if name == plain or not plain.isidentifier() or not (isinstance(current, type | FunctionType) and self.is_own(current)):
             return
-        if getattr(current, "__wrapped__", None) is value:
-            return
+        if any(inner is value for inner in underlying(current)):
+            return  # decorated, not redefined
         self.warn(f"{plain} was defined again since; the one the model holds, of {found.place.label}, travels as {name}")
 
     warn_redefined = _warn_redefined
@@ -471,6 +482,15 @@ _CACHED = type(functools.lru_cache(lambda: None))
 
 def _is_cached(node: Node) -> bool:
     return node.text.startswith("@functools.lru_cache") or " = functools.lru_cache(" in node.text
+
+
+def _standing_alone(text: str, node: ast.AST, free: tuple[str, ...]) -> str | None:
+    """`text` as statements that compile to what it compiled to inside other functions; None where it is no statement."""
+    text = f"_ = (\n{text}\n)" if isinstance(node, ast.Lambda) else text
+    try:
+        return made_by("_", free, "_", text) if free else text if ast.parse(text).body else None
+    except SyntaxError:
+        return None
 
 
 def made_by(name: str, variables: tuple[str, ...], inner: str, text: str) -> str:

@@ -107,8 +107,8 @@ def written(text: Text, node: ast.AST, edits: Mapping[ast.AST, str], *, decorate
     """Candidates for the source of `node` on its own, the most faithful first."""
     plain = segment(text, node, edits, decorated=decorated)
     column = _start(node, decorated=decorated)[1]
-    dedented = textwrap.dedent(" " * column + plain)
-    return [plain, dedented, unparsed(node, edits, decorated=decorated)] if column else [plain, unparsed(node, edits, decorated=decorated)]
+    candidates = [plain, unparsed(node, edits, decorated=decorated)]
+    return [textwrap.dedent(" " * column + plain), *candidates] if column else candidates
 
 
 def unparsed(node: ast.AST, edits: Mapping[ast.AST, str], *, decorated: bool = True) -> str:
@@ -123,7 +123,7 @@ def compiles_to(text: str, wanted: CodeType, flags: int) -> bool:
     """Whether `text`, executed, makes a function with the code `wanted`."""
     try:
         statement = ast.parse(text).body
-        return any(normal(code) == normal(wanted) for part in statement for code in nested(compiled(part, flags)))
+        return any(normal(code) == normal(wanted) for part in statement for code in nested(compiled([part], flags)))
     except (SyntaxError, ValueError):
         return False
 

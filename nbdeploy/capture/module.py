@@ -85,7 +85,7 @@ def _sections(nodes: Iterable[Node]) -> Iterator[str]:
     for node in nodes:
         one_line = node.kind in {"value", "data"}
         if node.label != last:
-            yield f"\n# {node.label or 'made while capturing'}"
+            yield f"\n# {node.label or 'fixed when a definition below was executed'}"
         elif not (one_line and values):
             yield ""
         yield node.text.rstrip("\n") + ("" if one_line else "\n")

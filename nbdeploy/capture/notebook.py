@@ -91,7 +91,7 @@ class Notebook:
 
     def is_own(self, scope: Mapping[str, Any]) -> bool:
         """Whether `scope` is the notebook's namespace, or that of a script it ran."""
-        return scope is self.namespace or scope.get("__name__") == "__main__"
+        return scope is self.namespace or scope.get("__name__", "__main__") == "__main__"  # %run takes the name away
 
     def is_notebooks_only(self, name: str, value: Any) -> bool:
         """Whether IPython put this name there, not the user."""
@@ -125,9 +125,8 @@ class Notebook:
         for cell in reversed(self.cells()):
             if word in cell.text:
                 yield parsed(self.python(cell.text)), Place(cell.label, cell.number)
-        for number, typed in self._forgotten():
-            if word in typed:
-                yield parsed(self.python(typed)), Place(f"In[{number}]", number)
+        for number, typed in self._forgotten(word):
+            yield parsed(self.python(typed)), Place(f"In[{number}]", number)
 
     def sources(self, word: str) -> Iterator[Text]:
         """The texts executed that contain `word`, newest first."""
@@ -164,18 +163,19 @@ class Notebook:
     def _same(self, typed: str, source: str) -> bool:
         return typed.strip() == source.strip() or self.python(typed).strip() == source.strip()
 
-    def _forgotten(self) -> Iterator[tuple[int, str]]:
+    def _forgotten(self, word: str) -> Iterator[tuple[int, str]]:
         """Cells `%reset in` took from memory; the history's database still has them."""
         history = getattr(self.shell, "history_manager", None)
         if history is None or not getattr(history, "enabled", False):
             return
         try:
             history.writeout_cache()
-            rows = list(history.get_range(history.session_number, raw=True))
+            rows = list(history.search(f"*{word}*", raw=True))
         except Exception:  # noqa: BLE001 - any failure of the history database only means less is found
             return
-        for _session, number, typed in reversed(rows):
-            yield number, typed
+        for session, number, typed in reversed(rows):
+            if session == history.session_number:
+                yield number, typed
 
 
 def notebook_path(shell: Any = None) -> Path | None:

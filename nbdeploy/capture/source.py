@@ -31,13 +31,18 @@ _SETTING_UP = frozenset({"RESUME", "MAKE_CELL", "COPY_FREE_VARS", "RETURN_GENERA
 
 @dataclass(frozen=True)
 class Found:
-    """`node` is the definition, `statement` the top-level statement around it, `around` the nodes between."""
+    """`node` is the definition, `statement` the top-level statement around it, `around` the nodes between.
+
+    `code` is what the statement compiles to on its own. It may differ from the live code in how, not in what: CPython
+    calls methods of a name otherwise where it sees an import of that name in the same text.
+    """
 
     text: Text
     place: Place
     statement: ast.stmt
     node: ast.AST
     around: tuple[ast.AST, ...] = ()
+    code: CodeType | None = None
 
     @property
     def is_top_level(self) -> bool:
@@ -60,28 +65,34 @@ def normal(code: CodeType) -> tuple[Any, ...]:
     )
 
 
-def compiled(body: ast.stmt, flags: int = 0) -> CodeType:
-    """One statement compiled as IPython does, with the `from __future__` flags of `flags`."""
+def compiled(body: Sequence[ast.stmt], flags: int = 0) -> CodeType:
+    """Statements compiled together, with the `from __future__` flags of `flags`."""
     wanted = (flags & _FUTURES) | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    return compile(ast.Module([body], []), "<cell>", "exec", flags=wanted, dont_inherit=True)
+    return compile(ast.Module(list(body), []), "<cell>", "exec", flags=wanted, dont_inherit=True)
 
 
 def find_function(code: CodeType, notebook: Notebook) -> Found | None:
     """The definition that compiles to `code`: at its own place first, then the newest cell with such a one."""
     word = "lambda" if code.co_name == "<lambda>" else code.co_name
-    wanted = normal(code)
     for text, place in notebook.texts(code.co_filename, word):
-        best = None
-        for statement in text.statements:
-            for candidate, node in _definitions(statement, code):
-                if normal(candidate) != wanted:
-                    continue
-                found = Found(text, place, statement, node, _path_to(statement, node))
-                if _span(candidate) == _span(code):
-                    return found
-                best = best or found
-        if best is not None:
-            return best
+        found = _find_in(text, place, code)
+        if found is not None:
+            return found
+    return None
+
+
+def _find_in(text: Text, place: Place, code: CodeType) -> Found | None:
+    """IPython compiles each statement on its own; scripts, modules and `%%time` are compiled as a whole."""
+    wanted, span = normal(code), _span(code)
+    alone = [(each, node, statement) for statement in text.statements for each, node in _definitions([statement], code)]
+    if not alone:
+        return None
+    whole = _definitions(text.statements, code)
+    for candidates in ([(each, node) for each, node, _ in alone], whole):
+        equal = [(each, node) for each, node in candidates if normal(each) == wanted]
+        for each, node in sorted(equal, key=lambda pair: _span(pair[0]) != span):
+            own, statement = next((each, around) for each, inner, around in alone if inner is node)
+            return Found(text, place, statement, node, _path_to(statement, node), own)
     return None
 
 
@@ -175,19 +186,16 @@ def contents(function: FunctionType) -> list[Any]:
     return found
 
 
-def _definitions(statement: ast.stmt, like: CodeType) -> Iterator[tuple[CodeType, ast.AST]]:
-    """Pairs of a code object and its node, for the definitions in `statement` named as `like`."""
-    nodes = [node for node in ast.walk(statement) if _name(node) == like.co_name]
+def _definitions(statements: Sequence[ast.stmt], like: CodeType) -> list[tuple[CodeType, ast.AST]]:
+    """Pairs of a code object and its node, for the definitions named as `like`, compiled together."""
+    nodes = [node for statement in statements for node in ast.walk(statement) if _name(node) == like.co_name]
     if not nodes:
-        return
+        return []
     try:
-        codes = [code for code in nested(compiled(statement, like.co_flags)) if code.co_name == like.co_name]
+        codes = [code for code in nested(compiled(statements, like.co_flags)) if code.co_name == like.co_name]
     except (SyntaxError, ValueError):
-        return
-    for code in codes:
-        node = _node_of(code, nodes)
-        if node is not None:
-            yield code, node
+        return []
+    return [(code, node) for code in codes if (node := _node_of(code, nodes)) is not None]
 
 
 def _name(node: ast.AST) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from nbdeploy.capture.define import Definitions, NoSource
 from nbdeploy.capture.module import NAME
-from nbdeploy.capture.source import contents
+from nbdeploy.capture.source import contents, underlying
 from nbdeploy.capture.travel import fact_of, is_reloaded, path_to, refusal
 from nbdeploy.errors import CannotTravel
 
@@ -170,6 +170,8 @@ class _Pickler(pickle.Pickler):
         """Of an installed or local module: by reference, unless it cannot be found there again."""
         if _is_importable(value):
             return NotImplemented
+        if value in _NAMED_IN_TYPES:
+            return getattr, (self.walk.module("types"), _NAMED_IN_TYPES[value])
         if is_reloaded(value):
             fact = f"is {value.__module__}.{value.__qualname__} as it was before its module was imported again"
             raise CannotTravelHere(value, (fact, "fit the model again"))
@@ -183,7 +185,7 @@ class _Pickler(pickle.Pickler):
         self.walk.by_value.setdefault(id(value), (value, why))
         self.walk.modules.add("cloudpickle")
         if isinstance(value, type):
-            self.walk.whole |= {id(inner) for item in vars(value).values() for inner in _plain_functions(item)}
+            self.walk.whole |= {id(inner) for item in vars(value).values() for inner in underlying(item)}
             return _relabelled(by_value._class_reduce(value))  # noqa: SLF001 - cloudpickle's pickler is bypassed, not its reducers
         self._list_globals(value)
         return _relabelled(by_value.Pickler._dynamic_function_reduce(self, value))  # noqa: SLF001 - as above
@@ -309,6 +311,7 @@ def _renamed(part: Any) -> Any:
     return NAME if part == "__main__" and isinstance(part, str) else part
 
 
+_NAMED_IN_TYPES = {value: name for name, value in vars(types).items() if isinstance(value, type) and value.__module__ == "builtins"}
 _SINGLETON_TYPES = (type(None), type(...), type(NotImplemented))
 _REDUCERS: dict[type, Callable[[_Pickler, Any], Any]] = {
     FunctionType: _Pickler.function,
