@@ -227,7 +227,9 @@ def _discard(channel: Channel) -> None:
     with contextlib.suppress(OSError):
         channel.send({"op": "discard"})
         while (told := channel.receive(GRACE)) is not None:
-            if told["event"] == "discarded" and not told["ending"]:
+            if told["event"] == "discarded":
+                if told["ending"]:
+                    Process(told["pid"], told["start"], told["boot"]).wait(GRACE)
                 break
     channel.close()
 

@@ -17,6 +17,7 @@ HEADER_TIME = 10.0  # seconds from the first byte, or the connection, to the las
 BODY_TIME = 35.0  # seconds from the last header; the application's own limit, which has an answer, comes first
 READING_TIME = 30.0  # seconds a client may leave an answer unread
 LINGER_TIME = 2.0  # seconds to hear a refused client out: closed at once, it would not see the refusal
+VERSIONS = {"1.1", "1.0"}
 WAITING, HEADERS, BODY = range(3)
 
 
@@ -71,6 +72,8 @@ class Protocol(HttpToolsProtocol):
             return
         if self._header_bytes > HEADER_BYTES and self._size() > HEADER_BYTES:
             self._too_long()
+        elif self.parser.get_http_version() not in VERSIONS:
+            self._refuse(400, "bad_request", "This is not HTTP/1.1.")
         elif self.parser.should_upgrade():
             self._refuse(400, "bad_request", "Another protocol cannot be switched to here.")
         else:

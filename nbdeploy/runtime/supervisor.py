@@ -13,7 +13,7 @@ import os
 import secrets
 import signal
 from collections import deque
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ def main(folder: str, told: int) -> None:
         os._exit(0)
     path = Path(folder)
     os.chdir(path)
+    os.umask(0o077)
     with (path / LOCK).open("a+b") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,7 +167,7 @@ class Supervisor:
             self._discard("was discarded")
 
         def told() -> None:
-            caller.tell({"event": "discarded", "ending": self._idle})
+            caller.tell({"event": "discarded", "ending": self._idle, **asdict(self._process)})
 
         if self._leaving:
             self._waiting.append(told)
@@ -380,7 +381,7 @@ class Supervisor:
         last = self._written
         same = last is not None and (last.state, last.version) == (word, self._live.version if self._live else None)
         return State(
-            name=self._name,
+            name=generation.order.name if generation else self._name,
             state=word,
             since=last.since if last is not None and same else now(),
             version=self._live.version if self._live else None,

@@ -1,0 +1,295 @@
+"""Whole services with a stand-in bundle: from prepare to stop, and what can come between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import standin
+from load import ask
+
+from nbdeploy.errors import NotReady, NotRunning, PortTaken, ServiceFailed, Unsupported
+from nbdeploy.run.environ import allowed
+from nbdeploy.run.local import LocalLauncher
+from nbdeploy.runtime import control
+from nbdeploy.runtime.process import Process
+from nbdeploy.runtime.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nbdeploy.settings import Settings
+
+slow = pytest.mark.slow
+
+
+@pytest.fixture
+def launcher(settings: Settings) -> Iterator[LocalLauncher]:
+    launcher = LocalLauncher()
+    yield launcher
+    standin.stop_all(launcher, settings)
+
+
+@slow
+def test_a_service_is_prepared_activated_replaced_and_stopped(settings: Settings, launcher: LocalLauncher) -> None:
+    told: list[str] = []
+    launch = standin.launch(settings, 1)
+    candidate = launcher.prepare(launch, told.append)
+    assert told == ["loading the model", "answering the golden rows"]
+    assert launcher.state(launch.folder).state == "starting"
+    assert ask(candidate.url)["version"] is None
+    with pytest.raises(ConnectionRefusedError):
+        ask(candidate.public)
+
+    url = candidate.activate("1.0.0", launch.bundle)
+    assert url == candidate.public
+    assert ask(url)["version"] == "1.0.0"
+    with pytest.raises(ConnectionRefusedError):
+        ask(candidate.url)
+    candidate.discard()
+    first = launcher.state(launch.folder)
+    assert (first.state, first.version, first.url, first.workers) == ("ready", "1.0.0", url, 1)
+    assert set(first.to_dict()) == {"name", "version", "url", "launcher", "state", "since", "pid", "workers"}
+
+    assert standin.deploy(launcher, standin.launch(settings, 2), "1.0.1") == url
+    second = launcher.state(launch.folder)
+    assert (second.version, second.pid) == ("1.0.1", first.pid)
+
+    launcher.stop(launch.name, launch.folder)
+    assert not standin.processes(settings)
+    with pytest.raises(ConnectionRefusedError):
+        ask(url)
+    assert launcher.state(launch.folder).state == "stopped"
+    with pytest.raises(NotRunning):
+        launcher.stop(launch.name, launch.folder)
+    assert standin.deploy(launcher, standin.launch(settings, 2, again=True), "1.0.1") == url, "the port is kept"
+
+
+@slow
+def test_the_service_sees_an_allow_list_and_its_own_folder(
+    settings: Settings, launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_SECRET_ACCESS_KEY", "NBD_MINE", "GIVEN", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH"):
+        monkeypatch.setenv(name, "x")
+    launch = standin.launch(settings, 1, environment={"GIVEN": "y"})
+    told = ask(standin.deploy(launcher, launch, "1.0.0"), "/environ")
+    assert told["cwd"] == str(launch.bundle / "src")
+    assert told["environ"]["GIVEN"] == "y"
+    assert told["environ"]["NBD_MINE"] == "x"
+    assert told["environ"]["BENTOML_DO_NOT_TRACK"] == "True"
+    assert not {"AWS_SECRET_ACCESS_KEY", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH"} & set(told["environ"])
+    supervisor = Path(f"/proc/{launcher.state(launch.folder).pid}/environ")
+    if supervisor.exists():
+        assert b"AWS_SECRET" not in supervisor.read_bytes()
+
+
+def test_variables_that_are_asked_for_are_passed_if_they_are_set() -> None:
+    environ = {"PATH": "/bin", "LC_ALL": "C", "SECRET": "s", "TOKEN": "t"}
+    assert allowed(environ, ["TOKEN", "UNSET"]).items() >= {("PATH", "/bin"), ("LC_ALL", "C"), ("TOKEN", "t")}
+    assert "SECRET" not in allowed(environ)
+
+
+@slow
+def test_what_is_kept_is_for_this_user_alone(settings: Settings, launcher: LocalLauncher) -> None:
+    launch = standin.launch(settings, 1)
+    standin.deploy(launcher, launch, "1.0.0")
+    assert stat.S_IMODE(launch.folder.stat().st_mode) == 0o700
+    for path in launch.folder.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path.name
+
+
+@slow
+def test_it_is_in_a_session_of_its_own_and_no_child_of_ours(settings: Settings, launcher: LocalLauncher) -> None:
+    launch = standin.launch(settings, 1)
+    standin.deploy(launcher, launch, "1.0.0")
+    pid = launcher.state(launch.folder).pid or 0
+    assert os.getsid(pid) != os.getsid(0)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+@slow
+def test_f13_a_port_of_a_stranger_is_named_and_left_alone(settings: Settings, launcher: LocalLauncher) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        with pytest.raises(PortTaken, match=rf"port {port} is taken by .*\(pid {os.getpid()}\)"):
+            launcher.prepare(standin.launch(settings, 1, port=port), standin.quiet)
+        socket.create_connection(("127.0.0.1", port)).close()
+    assert not standin.processes(settings)
+
+
+@slow
+def test_f13_a_port_of_another_service_of_ours_is_named(settings: Settings, launcher: LocalLauncher) -> None:
+    standin.deploy(launcher, standin.launch(settings, 1, name="first"), "1.0.0")
+    port = State.read(settings.services / "first")
+    assert port is not None
+    with pytest.raises(PortTaken, match="is that of the service first"):
+        launcher.prepare(standin.launch(settings, 2, name="second", port=port.port), standin.quiet)
+
+
+@slow
+def test_another_port_is_taken_with_the_next_version(settings: Settings, launcher: LocalLauncher) -> None:
+    old = standin.deploy(launcher, standin.launch(settings, 1), "1.0.0")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    new = standin.deploy(launcher, standin.launch(settings, 2, port=port), "1.0.1")
+    assert new == f"http://127.0.0.1:{port}"
+    assert ask(new)["version"] == "1.0.1"
+    with pytest.raises(ConnectionRefusedError):
+        ask(old)
+
+
+@slow
+def test_f33_an_interrupt_while_it_is_prepared_leaves_nothing(settings: Settings, launcher: LocalLauncher) -> None:
+    launch = standin.launch(settings, 1, does={"load": "sleep"})
+    threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        launcher.prepare(launch, standin.quiet)
+    assert not standin.processes(settings)
+    assert sorted(path.name for path in launch.folder.iterdir()) == [
+        "service.log",
+        "supervisor.lock",
+        "supervisor.log",
+        "token",
+    ]
+
+
+@slow
+def test_f33_an_interrupt_of_a_redeploy_leaves_the_old_version(settings: Settings, launcher: LocalLauncher) -> None:
+    url = standin.deploy(launcher, standin.launch(settings, 1), "1.0.0")
+    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        launcher.prepare(standin.launch(settings, 2, does={"load": "sleep"}), standin.quiet)
+    assert ask(url)["version"] == "1.0.0"
+    assert len(standin.processes(settings)) == 2
+
+
+@slow
+def test_a_discarded_candidate_is_gone_and_its_successor_works(settings: Settings, launcher: LocalLauncher) -> None:
+    launch = standin.launch(settings, 1)
+    candidate = launcher.prepare(launch, standin.quiet)
+    candidate.discard()
+    candidate.discard()
+    assert not standin.processes(settings)
+    with pytest.raises(ServiceFailed):
+        candidate.activate("1.0.0", launch.bundle)
+    assert launcher.state(launch.folder).state == "stopped"
+    assert ask(standin.deploy(launcher, standin.launch(settings, 1, again=True), "1.0.0"))["version"] == "1.0.0"
+
+
+@slow
+def test_a_bundle_that_moves_when_it_is_published_serves_on(settings: Settings, launcher: LocalLauncher) -> None:
+    launch = standin.launch(settings, 1)
+    candidate = launcher.prepare(launch, standin.quiet)
+    published = settings.home / "published"
+    launch.bundle.rename(published)
+    url = candidate.activate("1.0.0", published)
+    told = ask(url)
+    assert told["cwd"] == str(published / "src")
+    os.kill(told["pid"], signal.SIGKILL)
+    assert ask(url)["pid"] != told["pid"]
+
+
+@slow
+def test_f32_eight_deploys_of_one_name_queue_and_none_is_lost(settings: Settings, launcher: LocalLauncher) -> None:
+    launches = [standin.launch(settings, number) for number in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        urls = list(threads.map(lambda item: standin.deploy(launcher, item[1], f"1.0.{item[0]}"), enumerate(launches)))
+    assert len(set(urls)) == 1
+    assert ask(urls[0])["version"] == launcher.state(launches[0].folder).version
+
+
+@slow
+def test_a_deploy_during_a_stop_waits_for_its_end(settings: Settings, launcher: LocalLauncher) -> None:
+    launch = standin.launch(settings, 1)
+    url = standin.deploy(launcher, launch, "1.0.0")
+    with ThreadPoolExecutor(3) as threads:
+        slow_answer = threads.submit(ask, url, "/slow")
+        while ask(url, "/readyz")["slow"] == 0:
+            pass
+        stopping = threads.submit(launcher.stop, launch.name, launch.folder)
+        while "stopping" not in "".join(launcher.logs(launch.folder)):
+            time.sleep(0.01)
+        assert standin.deploy(launcher, standin.launch(settings, 2), "1.0.1") == url
+        assert slow_answer.result()["version"] == "1.0.0"
+        stopping.result()
+    assert ask(url)["version"] == "1.0.1"
+
+
+@slow
+def test_a_stuck_supervisor_is_ended_by_a_stop(
+    settings: Settings, launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nbdeploy.run.local.GRACE", 0.5)
+    launch = standin.launch(settings, 1)
+    standin.deploy(launcher, launch, "1.0.0")
+    os.kill(launcher.state(launch.folder).pid or 0, signal.SIGSTOP)
+    launcher.stop(launch.name, launch.folder)
+    assert not standin.processes(settings)
+    assert launcher.state(launch.folder).state == "stopped"
+
+
+@slow
+def test_f09_a_stop_leaves_the_stranger_that_has_the_old_number_alone(
+    settings: Settings, launcher: LocalLauncher
+) -> None:
+    folder = settings.services / "standin"
+    folder.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as stranger:
+        boot = Process.current().boot
+        State("standin", "ready", "", pid=stranger.pid, start="1", boot=boot, pids=()).write(folder)
+        assert launcher.state(folder).state == "dead"
+        launcher.stop("standin", folder)
+        assert stranger.poll() is None
+    assert launcher.state(folder).state == "stopped"
+
+
+@slow
+def test_a_supervisor_that_cannot_start_says_why(settings: Settings, launcher: LocalLauncher) -> None:
+    launch = standin.launch(settings, 1)
+    (launch.folder / "supervisor.lock").mkdir()
+    with pytest.raises(NotReady, match="its supervisor did not start") as caught:
+        launcher.prepare(launch, standin.quiet)
+    assert "IsADirectoryError" in caught.value.log
+
+
+@slow
+def test_a_worker_that_cannot_be_started_is_a_failure(settings: Settings, launcher: LocalLauncher) -> None:
+    launch = standin.launch(settings, 1)
+    missing = type(launch)(**{**vars(launch), "python": Path("/nowhere/python")})
+    with pytest.raises(NotReady, match="could not be started"):
+        launcher.prepare(missing, standin.quiet)
+    assert not standin.processes(settings)
+
+
+@slow
+def test_logs_can_be_followed(settings: Settings, launcher: LocalLauncher) -> None:
+    launch = standin.launch(settings, 1)
+    standin.deploy(launcher, launch, "1.0.0")
+    lines = launcher.logs(launch.folder, lines=1, follow=True)
+    assert "serves at" in next(lines)
+    following = ThreadPoolExecutor(1).submit(next, lines)
+    time.sleep(0.1)
+    launcher.stop(launch.name, launch.folder)
+    assert "stopping" in following.result(5.0)
+
+
+def test_windows_is_refused_in_one_sentence(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    with pytest.raises(Unsupported, match="memory launcher"):
+        LocalLauncher().stop("standin", settings.services / "standin")
+
+
+def test_the_address_of_the_control_socket_is_not_the_folder_of_the_notebook(settings: Settings) -> None:
+    with pytest.raises(FileNotFoundError):
+        control.connect(settings.services / "nobody")
