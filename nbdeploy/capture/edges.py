@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.capture.methods import Seen
     from nbdeploy.capture.quiet import Budget
-    from nbdeploy.capture.tries import Trial, Try, Tried
+    from nbdeploy.capture.tries import Trial, Tried, Try
     from nbdeploy.runtime.manifest import Schema
 
 MOST = 5  # edge cases of one sort that need a call of their own

@@ -24,7 +24,8 @@ def trained_categories(model: Any, known: Sequence[Any]) -> list[Any]:
 
 def _listed(model: Any) -> Iterator[list[Any]]:
     """Every fitted `categories_`, depth first."""
-    waiting, seen = [model], set()
+    waiting = [model]
+    seen: set[int] = set()
     while waiting and len(seen) < LOOKED_AT:
         item = waiting.pop(0)
         if id(item) in seen or isinstance(item, str | bytes | int | float):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nbdeploy.runtime.manifest import Column, Method, Schema
 
 FEW_INTEGERS = 50  # integers within so narrow a range may be codes, of which the model knows some only
-WHOLE = "whole numbers for floats"
+MOST_LISTED = 10_000  # values of a column that takes no others
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Try:
 
 @dataclass
 class Tried:
-    """`answers` holds what the kernel answered to each try that all methods took."""
+    """`answers` holds what the kernel answered to each try in `taken`."""
 
     schema: Schema
     taken: list[Try] = field(default_factory=list)
@@ -79,24 +79,19 @@ class Trial:
         return self._halved(method, tries[:middle]) + self._halved(method, tries[middle:]) if middle else []
 
 
-def accepted(model: Any, schema: Schema, seen: Seen, budget: Budget, sample: Any = None) -> Tried:
+def accepted(model: Any, schema: Schema, seen: Seen, budget: Budget, sample: Any) -> Tried:
     """The schema with `nullable` and `unseen` as the model answered."""
     base = next((row for row in seen.rows if not has_null(row)), seen.rows[0])
-    open_schema = replace(schema, columns=tuple(replace(item, nullable=True) for item in schema.columns))
+    open_schema = replace(schema, columns=tuple(replace(column, nullable=True) for column in schema.columns))
     trial = Trial(model, open_schema, seen.methods, budget)
     tries = list(_tries(open_schema, base))
     taken = [item for group in _alike(open_schema, tries) for item in trial.taken(group)]
-    tried = Tried(schema, taken, trial.answers)
-    columns = list(schema.columns)
-    for place, column in enumerate(columns):
-        whats = {item.what for item in taken if item.column == place}
-        asked = {item.what for item in tries if item.column == place}
-        columns[place] = _as_tried(column, whats, asked)
-        if "unseen" in asked - whats and column not in _untried(trial, place, column):
-            columns[place] = _listed(trial, columns[place], place, base, seen, sample)
-    tried.schema = replace(schema, columns=tuple(columns))
-    tried.warnings += _told(schema, trial.untried)
-    return tried
+    untried = list(trial.untried)
+    refused = {item.column for item in tries if item.what == "unseen" and item not in taken and item not in untried}
+    columns = [_as_tried(column, place, taken) for place, column in enumerate(schema.columns)]
+    for place in refused:
+        columns[place] = _listed(trial, columns[place], place, base, sample)
+    return Tried(replace(schema, columns=tuple(columns)), taken, trial.answers, _told(schema, untried))
 
 
 def with_cell(schema: Schema, row: Any, place: int, value: Any) -> Any:
@@ -111,7 +106,7 @@ def with_cell(schema: Schema, row: Any, place: int, value: Any) -> Any:
 
 
 def _tries(schema: Schema, base: Any) -> Iterator[Try]:
-    for place, column in enumerate(schema.columns):
+    for place in range(len(schema.columns)):
         yield Try("null", place, with_cell(schema, base, place, None))
     for place, column in enumerate(schema.columns):
         value = _unseen_value(schema, column)
@@ -157,31 +152,27 @@ def _alike(schema: Schema, tries: Sequence[Try]) -> list[list[Try]]:
     return [group for group in (same, shifting) if group]
 
 
-def _as_tried(column: Column, taken: set[str], asked: set[str]) -> Column:
-    unseen = "unseen" in taken if "unseen" in asked else (column.unseen and column.categories is None)
-    return replace(column, nullable="null" in taken, unseen=unseen)
+def _as_tried(column: Column, place: int, taken: Sequence[Try]) -> Column:
+    whats = {item.what for item in taken if item.column == place}
+    return replace(column, nullable="null" in whats, unseen=column.categories is None or "unseen" in whats)
 
 
-def _untried(trial: Trial, place: int, column: Column) -> list[Column]:
-    return [column for item in trial.untried if item.column == place and item.what == "unseen"]
-
-
-def _listed(trial: Trial, column: Column, place: int, base: Any, seen: Seen, sample: Any) -> Column:
+def _listed(trial: Trial, column: Column, place: int, base: Any, sample: Any) -> Column:
     """A column whose unseen values the model refuses: those of the sample and those the model itself lists are known."""
-    known = column.categories if column.categories is not None else _distinct(trial.schema, place, sample, seen)
+    known = column.categories if column.categories is not None else _distinct(trial.schema, place, sample)
     if known is None:
-        return replace(column, unseen=True)
-    more = [value for value in trained_categories(trial.model, known) if value not in set(known)]
-    tries = [Try("known", place, with_cell(trial.schema, base, place, value), value) for value in more]
-    extra = [item.value for item in trial.taken(tries)] if not column.dtype.startswith("category") else []
+        return column
+    extra: list[Any] = []
+    if not column.dtype.startswith("category"):
+        more = [value for value in trained_categories(trial.model, known) if value not in set(known)]
+        tries = [Try("known", place, with_cell(trial.schema, base, place, value), value) for value in more]
+        extra = [item.value for item in trial.taken(tries)]
     return replace(column, kind="category", categories=(*known, *extra), unseen=False, low=None, high=None)
 
 
-def _distinct(schema: Schema, place: int, sample: Any, seen: Seen) -> tuple[Any, ...] | None:
-    rows = seen.rows if sample is None else tables.rows_of(schema, sample)
-    found = tuple(dict.fromkeys(cell(schema, row, place) for row in rows))
-    known = tuple(value for value in found if value is not None)
-    return tuple(sorted(known)) if len(known) <= 10_000 else None
+def _distinct(schema: Schema, place: int, sample: Any) -> tuple[Any, ...] | None:
+    found = {cell(schema, row, place) for row in tables.rows_of(schema, sample)} - {None}
+    return tuple(sorted(found)) if len(found) <= MOST_LISTED else None
 
 
 def _told(schema: Schema, untried: Sequence[Try]) -> list[str]:

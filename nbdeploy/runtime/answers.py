@@ -21,7 +21,7 @@ __all__ = ["ModelFault", "decode", "difference", "dumps", "encode", "observe", "
 MAX_WIDTH = 65_536  # values that answer one row
 
 
-class ModelFault(Exception):  # noqa: N818  # the model's, not ours
+class ModelFault(Exception):  # the model's, not ours
     """What the model returned cannot be an answer to the rows; says why, for the service's log."""
 
 
@@ -108,7 +108,9 @@ def _row_shape(value: Any, n: int) -> tuple[int, ...]:
         raise ModelFault(f"an array of shape {tuple(value.shape)} does not answer {n} rows")
     shape = tuple(int(length) for length in value.shape[1:])
     if int(np.prod(shape, dtype=np.int64)) > MAX_WIDTH:
-        raise ModelFault(f"each row is answered with {int(np.prod(shape)):,} values, at most {MAX_WIDTH:,} can be sent")
+        raise ModelFault(
+            f"each row is answered with {int(np.prod(shape)):,} values, too many to send (at most {MAX_WIDTH:,})"
+        )
     return shape
 
 
@@ -252,7 +254,7 @@ def _encoded_frame(output: Output, value: Any, n: int) -> list[Any]:  # noqa: AR
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def _series_values(series: Any) -> list[Any]:
+def _series_values(series: Any) -> Any:
     if hasattr(series, "iloc"):
         return values_of(series)
     from .polar import values_of as polars_values
@@ -260,7 +262,7 @@ def _series_values(series: Any) -> list[Any]:
     return polars_values(series)
 
 
-def _encoded_series(output: Output, value: Any, n: int) -> list[Any]:  # noqa: ARG001  # one of a table
+def _encoded_series(output: Output, value: Any, n: int) -> Any:  # noqa: ARG001  # one of a table
     return _series_values(value)
 
 

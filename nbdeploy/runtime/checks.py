@@ -38,10 +38,8 @@ def row_check(schema: Schema) -> CoreSchema:
 
 
 def cell_check(column: Column) -> CoreSchema:
-    if column.categories is not None and not column.unseen:
-        check = _listed(column)
-    else:
-        check = _CHECKS[column.kind](column)
+    listed = column.categories is not None and not column.unseen
+    check = _listed(column) if listed else _CHECKS[column.kind](column)
     return core_schema.nullable_schema(check) if column.nullable else check
 
 

@@ -83,7 +83,7 @@ def _floats_beside_null(values: Sequence[Any], dtype: Any) -> Any:
 
     data = np.array([0.0 if value is None else _NONFINITE.get(value, value) for value in values], dtype=np.float64)
     if isinstance(dtype, pd.ArrowDtype):
-        return pd.array([None if value is None else _NONFINITE.get(value, value) for value in values], dtype=dtype)
+        return pd.array([None if value is None else _NONFINITE.get(value, value) for value in values], dtype=dtype)  # type: ignore[call-overload]
     mask = np.array([value is None for value in values])
     return pd.arrays.FloatingArray(data.astype(dtype.numpy_dtype), mask)
 
@@ -136,7 +136,7 @@ def _categorical(inner: str, categories: tuple[Any, ...], ordered: bool, kind: s
     return pd.CategoricalDtype(pd.Index(array, dtype=array.dtype), ordered=ordered)
 
 
-def values_of(array: Any) -> list[Any]:
+def values_of(array: Any) -> Any:
     """The JSON values of a one-dimensional array, Series or Index of numpy or pandas; missing ones are None."""
     dtype = array.dtype
     if isinstance(dtype, np.dtype):
@@ -151,13 +151,13 @@ def values_of(array: Any) -> list[Any]:
     return _extension_values(array)
 
 
-def numpy_values(array: Any) -> list[Any]:
+def numpy_values(array: Any) -> Any:
     """Of any number of dimensions: nested lists."""
     kind = array.dtype.kind
     if kind == "f":
-        return array.tolist() if np.isfinite(array).all() else _mapped(array.tolist(), plain_float)  # type: ignore[no-any-return]
+        return array.tolist() if np.isfinite(array).all() else _mapped(array.tolist(), plain_float)
     if kind in "biuU":
-        return array.tolist()  # type: ignore[no-any-return]
+        return array.tolist()
     if kind in "Mm":
         unit = np.datetime_data(array.dtype)[0]
         text = partial(times.moment_text, aware=False) if kind == "M" else times.duration_text
@@ -205,7 +205,7 @@ def _time_value(count: int, text: Callable[..., str], unit: str) -> str | None:
     return None if count == times.NAT else text(count, unit)
 
 
-def _zoned_values(array: Any) -> list[Any]:
+def _zoned_values(array: Any) -> Any:
     """Moments with a time zone, and arrow's moments and durations."""
     import pandas as pd
 
@@ -217,29 +217,15 @@ def _zoned_values(array: Any) -> list[Any]:
         return numpy_values(index.to_numpy())
     unit = index.dtype.unit
     naive = index.tz_convert("UTC").tz_localize(None).to_numpy().view(np.int64).tolist()
-    return [_time_value(count, partial(times.moment_text, aware=True), unit) for count in naive]
+    text = partial(times.moment_text, aware=True)
+    return [_time_value(count, text, unit) for count in naive]
 
 
 def _extension_values(array: Any) -> list[Any]:
-    import pandas as pd
-
+    values = array.to_numpy(dtype=object, na_value=None).tolist()
     if array.dtype.kind == "f":
-        lost = np.asarray(pd.isna(array)) & np.asarray(~_real_nan(array))
-        return [None if gone else _beside_null(value) for gone, value in zip(lost, _floats(array), strict=True)]
-    gone = np.asarray(pd.isna(array))
-    return [None if lost else plain(value) for lost, value in zip(gone, array, strict=True)]
-
-
-def _real_nan(array: Any) -> Any:
-    """Where a nullable float holds NaN rather than nothing."""
-    inner = getattr(array, "array", array)
-    data, mask = getattr(inner, "_data", None), getattr(inner, "_mask", None)
-    return np.isnan(data) & ~mask if mask is not None else np.zeros(len(array), dtype=bool)
-
-
-def _floats(array: Any) -> list[Any]:
-    inner = getattr(array, "array", array)
-    return inner._data.tolist() if hasattr(inner, "_mask") else inner.to_numpy(dtype=float, na_value=np.nan).tolist()  # type: ignore[no-any-return]  # noqa: SLF001  # the only way to tell NaN from missing
+        return [None if value is None else _beside_null(float(value)) for value in values]
+    return [value if type(value) is str else plain(value) for value in values]
 
 
 def _beside_null(value: float) -> Any:

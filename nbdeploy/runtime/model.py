@@ -27,7 +27,7 @@ CAPTURED = "captured"
 __all__ = ["CannotLoad", "ModelFault", "ServedModel"]
 
 
-class CannotLoad(Exception):  # noqa: N818  # said of a bundle
+class CannotLoad(Exception):  # said of a bundle
     """The bundle was altered, or this interpreter does not satisfy it; `problems` are sentences."""
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -110,9 +110,11 @@ class ServedModel:
 
 def bound(model: Any, method: str) -> Callable[[Any], Any]:
     """The method to call. One that fits anew works on a copy, so that the model stays as it was."""
-    if method.startswith("fit_"):
-        return lambda table: getattr(deepcopy(model), method)(table)
-    call: Callable[[Any], Any] = getattr(model, method)
+
+    def anew(table: Any) -> Any:
+        return getattr(deepcopy(model), method)(table)
+
+    call: Callable[[Any], Any] = anew if method.startswith("fit_") else getattr(model, method)
     return call
 
 

@@ -99,7 +99,7 @@ def _extra_problems(schema: Schema, number: int, row: dict[str, Any]) -> list[De
         if name in schema.keys:
             if isinstance(value, list | dict):
                 found.append(_detail(number, name, "must be a single value, to be kept as a key"))
-            elif isinstance(value, float) and value - value != 0:
+            elif isinstance(value, int | float) and not -(2**63) <= value < 2**64:
                 found.append(_detail(number, name, TOO_LARGE))
             continue
         meant = similar(name, free) if len(found) < _MAX_HINTS else None

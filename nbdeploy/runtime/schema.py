@@ -25,7 +25,7 @@ MAX_ROWS = 10_000
 LARGE = 100_000  # bytes; smaller bodies cannot hold a row that is slow to refuse
 
 
-class Refusal(Exception):  # noqa: N818  # the answer to a request, not a fault
+class Refusal(Exception):  # the answer to a request, not a fault
     """An HTTP status with the envelope's code, message and details."""
 
     def __init__(self, status: int, code: str, message: str, details: list[dict[str, Any]] | None = None) -> None:
@@ -187,7 +187,7 @@ def _grouping(schema: Schema) -> Callable[[list[Any]], Hashable]:
 
 def shifts(column: Column) -> bool:
     """Whether a null changes the column's dtype, as it does in pandas and numpy: integers to float64, bool to object."""
-    return column.dtype == "bool" or column.dtype.startswith(("int", "uint")) and "[" not in column.dtype
+    return column.dtype == "bool" or (column.dtype.startswith(("int", "uint")) and "[" not in column.dtype)
 
 
 def _unseen(values: Sequence[Any], column: Column) -> frozenset[Any]:

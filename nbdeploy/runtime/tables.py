@@ -11,7 +11,7 @@ from . import frames, polar
 from .columns import builder, missing, numpy_values, plain, values_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from .manifest import Column, Schema
 
@@ -83,7 +83,7 @@ def _record(schema: Schema, row: Mapping[Any, Any]) -> dict[str, Any]:
     return {name: _fitting(own[name], given[name]) if name in own else given[name] for name in ordered}
 
 
-def _values(data: Any) -> list[Any]:
+def _values(data: Any) -> Any:
     if polar.is_series(data):
         return polar.values_of(data)
     if polar.is_frame(data) or (hasattr(data, "iloc") and hasattr(data, "columns")):
@@ -173,7 +173,7 @@ def _object_array(schema: Schema, rows: Sequence[Any], nulls: list[Any]) -> Any:
     for place, null in enumerate(nulls):
         if null is not None:
             part = array[:, place] if len(nulls) > 1 else array
-            part[np.equal(part, None)] = null
+            part[part == None] = null  # noqa: E711  # of each element
     return array
 
 

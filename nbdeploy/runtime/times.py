@@ -25,12 +25,12 @@ _MOMENT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII
 )
 _DURATION = re.compile(
-    r"(-?)P(?:(\d{1,9})D)?(?:T(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,19})(?:\.(\d{1,9}))?S)?)?", re.ASCII
+    r"(-?)P(?:(\d{1,15})D)?(?:T(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,19})(?:\.(\d{1,9}))?S)?)?", re.ASCII
 )
 
 
 def moment(text: str, unit: str, *, aware: bool) -> int:
-    """ "2024-05-17T08:30:00.25" as a count of units; with an offset, "...+02:00" or "...Z", if and only if `aware`.
+    """Text like "2024-05-17T08:30:00.25" as a count of units; with an offset ("+02:00", "Z") if and only if `aware`.
 
     Raises:
         ValueError: says what is wrong, without the text.
@@ -63,7 +63,7 @@ def moment_text(count: int, unit: str, *, aware: bool) -> str:
 
 
 def duration(text: str, unit: str) -> int:
-    """ "P1DT2H30M0.5S" as a count of units; a leading minus negates it.
+    """Text like "P1DT2H30M0.5S" as a count of units; a leading minus negates it.
 
     Raises:
         ValueError: says what is wrong, without the text.
