@@ -1,18 +1,23 @@
-"""A workspace that does nothing and remembers what it was asked, for the front ends' tests."""
+"""A workspace that does nothing and remembers what it was asked, and a shell, for the front ends' tests."""
 
 from __future__ import annotations
 
+import atexit
 import inspect
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from nbdeploy.render import Card, Shown
 from nbdeploy.settings import Settings
 from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 @dataclass(frozen=True)
@@ -68,3 +73,14 @@ class Recorder:
     def last(self) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
         (call,) = self.calls
         return call
+
+
+@contextmanager
+def a_shell(folder: Path) -> Iterator[InteractiveShell]:
+    """IPython in this process: not the one `get_ipython()` gives to everybody, and without a history on disk."""
+    shell = InteractiveShell(ipython_dir=str(folder), config=Config({"HistoryManager": {"enabled": False}}))
+    try:
+        yield shell
+    finally:
+        shell.restore_sys_module_state()
+        atexit.unregister(shell.atexit_operations)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from IPython.core.completer import provisionalcompleter
-from IPython.core.interactiveshell import InteractiveShell
-from recording import Noun, Recorder
+from recording import Noun, Recorder, a_shell
 
 from nbdeploy import magics
 from nbdeploy.completion import Completion
@@ -16,6 +15,9 @@ from nbdeploy.grammar import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from IPython.core.interactiveshell import InteractiveShell
 
 
 class Model:
@@ -86,15 +88,11 @@ def test_a_failing_registry_is_no_error_at_a_key_press(workspace: Recorder, comp
 
 
 @pytest.fixture
-def shell(workspace: Recorder) -> Iterator[InteractiveShell]:
-    shell = InteractiveShell.instance()
-    before = dict(shell.user_ns)
-    magics.load(shell, workspace)
-    shell.user_ns.update(NAMESPACE)
-    yield shell
-    magics.unload(shell)
-    shell.user_ns.clear()
-    shell.user_ns.update(before)
+def shell(workspace: Recorder, tmp_path: Path) -> Iterator[InteractiveShell]:
+    with a_shell(tmp_path) as shell:
+        magics.load(shell, workspace)
+        shell.user_ns.update(NAMESPACE)
+        yield shell
 
 
 @pytest.mark.parametrize(

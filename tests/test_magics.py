@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
-from recording import Recorder
+from recording import Recorder, a_shell
 
 from nbdeploy import default, magics
 from nbdeploy.errors import CheckFailed
@@ -17,18 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from IPython.core.interactiveshell import InteractiveShell
+
 
 class Model:
     def predict(self, rows: Any) -> Any:
         return rows
 
 
-@pytest.fixture(scope="session")
-def one_shell(tmp_path_factory: pytest.TempPathFactory) -> InteractiveShell:
-    import os
-
-    os.environ["IPYTHONDIR"] = str(tmp_path_factory.mktemp("ipython"))
-    return InteractiveShell.instance()
+@pytest.fixture(scope="module")
+def one_shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InteractiveShell]:
+    with a_shell(tmp_path_factory.mktemp("ipython")) as shell:
+        yield shell
 
 
 @pytest.fixture
