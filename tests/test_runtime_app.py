@@ -108,6 +108,42 @@ def test_what_cannot_be_encoded_is_the_models_fault() -> None:
     assert post(app_of(Odd()), rows(1.0)).code == "model_error"
 
 
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (float("nan"), b"[null]"),
+        (float("inf"), b'["Infinity"]'),
+        (-float("inf"), b'["-Infinity"]'),
+        ("NaN", b'["NaN"]'),
+        ("\ud800", b'["\\ud800"]'),
+        (2**70, b"[1180591620717411303424]"),
+        ("é\n", '["é\\n"]'.encode()),
+    ],
+)
+def test_f43_answers_are_strict_json(answer: Any, text: bytes) -> None:
+    class Odd(Toy):
+        def answer(self, method: str, rows: Sequence[Any]) -> list[Any]:
+            return [answer for _ in rows]
+
+    reply = post(app_of(Odd()), rows(1.0))
+    assert reply.body.startswith(b'{"predictions":' + text)
+    assert reply.status == 200
+
+
+def test_a_key_of_half_a_character_is_kept(tmp_path: Path) -> None:
+    app = app_of(log=PredictionLog(tmp_path))
+    assert post(app, rb'{"rows": [{"x": 1, "id": "\ud800"}]}').status in {200, 422}
+    assert len(list(Predictions(tmp_path))) == 1
+    app.close()
+
+
+def test_whatever_fails_after_the_model_everyone_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = app_of()
+    monkeypatch.setattr(app._journal, "answered", lambda *_: 1 / 0)
+    reply = post(app, rows(1.0))
+    assert (reply.status, reply.code) == (500, "internal_error")
+
+
 def test_a_fault_of_ours_is_in_the_envelope_too(monkeypatch: pytest.MonkeyPatch) -> None:
     app = app_of()
     monkeypatch.setattr(app.gate, "check", lambda *_: 1 / 0)

@@ -104,6 +104,7 @@ async def ask(
     body: bytes = b"",
     headers: dict[str, str] | Sequence[tuple[str, str]] | None = None,
     pieces: Sequence[bytes] | None = None,
+    client: tuple[str, int] | None = None,
 ) -> Reply:
     """One exchange; `pieces` arrive one after the other, without an announced length."""
     if headers is None:
@@ -123,7 +124,7 @@ async def ask(
     async def send(message: Any) -> None:  # as ASGI wants it
         sent.append(message)
 
-    await app(scope(verb, path, listed), receive, send)
+    await app(scope(verb, path, listed) | {"client": client}, receive, send)
     names = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return Reply(sent[0]["status"], names, b"".join(message.get("body", b"") for message in sent[1:]))
 

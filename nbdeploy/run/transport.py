@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import select
 import threading
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
@@ -46,6 +47,7 @@ class Http:
         self._timeout = timeout
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
+        weakref.finalize(self, _close, self._idle)
 
     def request(self, verb: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         """Sent a second time only if a kept connection was closed before a byte of the answer came."""
@@ -65,9 +67,7 @@ class Http:
 
     def close(self) -> None:
         with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+            _close(self._idle)
 
     def __del__(self) -> None:
         """A notebook drops clients without closing them."""
@@ -88,9 +88,11 @@ class Http:
     def _finish(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> Answer:
         try:
             body = response.read()
-        except (ConnectionError, TimeoutError) as exc:
+        except BaseException as exc:
             connection.close()
-            raise Unreachable(self._url, f"the answer broke off: {exc}") from exc
+            if isinstance(exc, (OSError, http.client.HTTPException)):
+                raise Unreachable(self._url, f"the answer broke off: {exc}") from exc
+            raise
         headers = {name.lower(): value for name, value in response.getheaders()}
         if response.will_close:
             connection.close()
@@ -98,6 +100,11 @@ class Http:
             with self._lock:
                 self._idle.append(connection)
         return Answer(response.status, headers, body)
+
+
+def _close(connections: list[http.client.HTTPConnection]) -> None:
+    while connections:
+        connections.pop().close()
 
 
 _CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)

@@ -8,14 +8,14 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from . import answers, replies
+from . import replies
 from .about import About
 from .batching import Batcher, Failure, Job
 from .body import Bodies, Disconnected
 from .exchange import Exchange
 from .gate import Gate, allowed_hosts, routes
 from .identity import Identity
-from .journal import Journal
+from .journal import Journal, strict_json
 from .limits import Limits
 from .metrics import Metrics
 from .schema import Refusal
@@ -122,7 +122,8 @@ class App:
         body = await self._read(exchange)
         request = self.model.contract.decode(body, self.limits.max_rows)
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        job = Job(route.served, request, exchange.request_id, exchange.begun, answer)
+        client = exchange.scope.get("client")
+        job = Job(route.served, request, exchange.request_id, exchange.begun, answer, client)
         if request.rows:
             self.batcher.submit(job)
         else:
@@ -202,7 +203,7 @@ def metric_routes(methods: Iterable[str]) -> list[str]:
 
 def _encoded(predictions: list[Any]) -> bytes | Failure:
     try:
-        return answers.dumps(predictions)
+        return strict_json(predictions)
     except Exception as exc:  # noqa: BLE001  # what a model may return has no end; its rows fail, the worker lives
         return Failure(exc)
 

@@ -1,8 +1,9 @@
 """Requests that queued while the model was busy are answered by one call of it.
 
 The first request of a turn schedules the model for the loop's next turn; while a turn brought more requests, one turn
-more. No timer, so a lone request waits for nothing. Slow calls run on one thread, so that the loop stays free; a model
-is never called twice at once.
+more. A lone request waits for nothing; only where fewer are here than will surely ask again (crowd.py) does a call wait,
+for a fraction of its own time. Slow calls run on one thread, so that the loop stays free; a model is never called
+twice at once.
 """
 
 from __future__ import annotations
@@ -10,19 +11,22 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .crowd import Crowd
 from .deadlines import Deadlines
 from .schema import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from .limits import Limits
     from .manifest import Method
     from .schema import Request
 
+SHORTEST_CALL = 0.002  # seconds; event loops count in milliseconds, a shorter call has no fraction to wait for
+LONGEST_PAUSE = 0.005  # seconds
 ROUGH_ROWS = 64  # a call of so many rows costs about what a call of one does
 
 
@@ -35,10 +39,11 @@ class Job:
     request_id: str
     started: float  # perf_counter
     answer: asyncio.Future[bytes]
+    client: Hashable = None  # the connection it came by; None if it has none
+    count: int = field(init=False)  # rows
 
-    @property
-    def count(self) -> int:
-        return len(self.request.rows)
+    def __post_init__(self) -> None:
+        self.count = len(self.request.rows)
 
 
 @dataclass(slots=True)
@@ -93,6 +98,8 @@ class Batcher:
         self._rows = 0
         self._seen = 0
         self._scheduled = False
+        self._crowd = Crowd()
+        self._pause: asyncio.TimerHandle | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._deadlines: Deadlines[Job] = Deadlines(limits.predict_timeout, _expire)
         self.jobs = 0  # waiting or with the model, also after their time-out
@@ -106,10 +113,17 @@ class Batcher:
         self.jobs += 1
         self._rows += job.count
         self._deadlines.add(job)
-        if not self._scheduled and self.busy_since is None:
+        if job.client is not None:
+            self._crowd.asks(job.client)
+        if self._pause is not None and len(self._pending) >= self._crowd.expected:
+            self._pause.cancel()
+            self._pause = None
+        if not self._scheduled and self._pause is None and self.busy_since is None:
             self._schedule()
 
     def close(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -123,6 +137,22 @@ class Batcher:
             self._schedule()
             return
         self._scheduled = False
+        pause = self._patience()
+        if pause:
+            self._pause = asyncio.get_running_loop().call_later(pause, self._go)
+        else:
+            self._go()
+
+    def _patience(self) -> float:
+        """Seconds to wait for those who will ask again; 0 if all are here, or a call is over too soon to wait for."""
+        if not self._pending or len(self._pending) >= self._crowd.expected:
+            return 0.0
+        call = self._pace[self._pending[0].method].guess(self._rows)
+        return min(call / 4, LONGEST_PAUSE) if call >= SHORTEST_CALL else 0.0
+
+    def _go(self) -> None:
+        self._pause = None
+        self._crowd.called()
         jobs = self._take()
         if jobs:
             self._run(jobs)
@@ -182,7 +212,12 @@ class Batcher:
         self.jobs -= len(jobs)
         for job in jobs:
             self._deadlines.discard(job)
-        self._done(jobs, outcomes, seconds)
+        try:
+            self._done(jobs, outcomes, seconds)
+        except Exception as exc:  # noqa: BLE001  # whatever went wrong with the answers, somebody waits for each
+            for job in jobs:
+                if not job.answer.done():
+                    job.answer.set_exception(exc)
 
     def _timed(self, jobs: list[Job]) -> tuple[list[Outcome], float]:
         begun = time.perf_counter()

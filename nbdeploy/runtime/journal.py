@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
+from .answers import dumps
 from .identity import schema_id
 from .records import line
 
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"  # the metrics label of every path that is not ours
 # Anyone can cause these without a token; they are counted, not kept, so nobody fills the disk with them.
 NOT_KEPT = frozenset({401, 403, 404, 405})
+
+
+def strict_json(value: Any) -> bytes:
+    """As `answers.dumps` writes it, several times faster for what holds neither NaN nor infinities nor half characters."""
+    try:
+        text = to_json(value)
+    except ValueError:
+        return dumps(value)
+    return dumps(value) if b"NaN" in text or b"Infinity" in text else text
 
 
 class Journal:
@@ -83,8 +93,8 @@ class Journal:
 
     def _record(self, job: Job, predictions: bytes, elapsed: float) -> bytes:
         head = self._head(job.method, 200) % (time.time(), job.request_id.encode(), elapsed * 1_000)
-        rows = to_json(job.request.rows, inf_nan_mode="strings")
-        keys = b',"keys":' + to_json(job.request.keys) if job.request.keys else b""
+        rows = strict_json(job.request.rows)
+        keys = b',"keys":' + strict_json(job.request.keys) if job.request.keys else b""
         return line(b'%b,"rows":%b,"predictions":%b%b}' % (head, rows, predictions, keys))
 
     def _head(self, method: str, status: int) -> bytes:

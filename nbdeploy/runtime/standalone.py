@@ -7,6 +7,7 @@ NBDEPLOY_ALLOWED_HOSTS: hosts beside loopback.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
 import os
@@ -73,6 +74,8 @@ class Standalone:
             fallthrough=lambda: fallthrough,
         )
         app.ready = True
+        gc.collect()
+        gc.freeze()  # what was loaded stays; looking through it again and again would hold up requests
         return app
 
 
