@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -28,6 +29,9 @@ COMPLETE = "_NBDEPLOY_COMPLETE"  # click's variable: the shell asks for completi
 def main(words: Sequence[str] | None = None, workspace: Callable[[], Workspace] | None = None) -> int:
     """The exit code: 0 done, 1 refused or failed, 2 wrong use."""
     find = workspace or default.workspace
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a sign the terminal's encoding lacks is written as its escape
+            stream.reconfigure(errors="backslashreplace")
     if COMPLETE in os.environ:
         commands.group(lambda: find().names()).main([], prog_name=PROGRAM, complete_var=COMPLETE)
     words = list(sys.argv[1:] if words is None else words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,16 @@ def perform(call: Call, workspace: Workspace, progress: Progress) -> Any:
 
 
 def dumps(result: Any) -> str:
-    """One JSON value, strict."""
-    return json.dumps(_plain(result), ensure_ascii=False, allow_nan=False, indent=1)
+    """One JSON value, strict: NaN and infinities, which JSON lacks, are null."""
+    return json.dumps(_strict(_plain(result)), ensure_ascii=False, allow_nan=False, indent=1, default=str)
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(result: Any) -> Any:

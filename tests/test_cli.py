@@ -96,6 +96,21 @@ def test_with_json_stdout_holds_one_value_and_progress_goes_to_stderr(
     assert "published · serving" in captured.err
 
 
+def test_json_is_strict(workspace: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace.answers["show"] = Noun({"metrics": {"auc": float("nan"), "r2": (1.0, float("inf"))}})
+    assert cli.main(["show", "penguins", "--json"], workspace) == 0
+    assert json.loads(capsys.readouterr().out) == {"metrics": {"auc": None, "r2": [1.0, None]}}
+
+
+def test_a_terminal_without_our_signs_is_no_crash() -> None:
+    """F48."""
+    code = "import sys, nbdeploy.cli as c; from nbdeploy.render import Card\nc._write(type('R', (), {'card': lambda s: Card('é', 'good', 'x')})(), as_json=False) if c.main(['--version']) == 0 else 1"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, env={"PYTHONIOENCODING": "latin-1"}
+    )
+    assert told.stdout.endswith(b"\xe9  \\u2713 x\n")
+
+
 def test_logs_are_lines_and_with_json_a_list(workspace: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
     workspace.answers["logs"] = ["one", "two\x1b[31m"]
     cli.main(["logs", "penguins"], workspace)
