@@ -101,6 +101,14 @@ def test_nbdeploy_the_standard_library_and_captured_code_are_left_out() -> None:
     )
 
 
+def test_a_package_that_needs_nbdeploy_does_not_bring_it(site: Path) -> None:
+    install(site, "zeta", needs=["nbdeploy"])
+    found = lock(["zeta"], frames=False)
+    assert "nbdeploy" not in names(found)
+    assert "papermill" not in names(found)
+    assert found.copied == ()
+
+
 def test_needs_are_followed_with_markers_and_extras(site: Path) -> None:
     install(site, "zeta-one", files=["zeta/__init__.py"], needs=["zeta-two[fast]>=1", "zeta-never; python_version<'3'"])
     install(site, "zeta-two", needs=["zeta-three; extra == 'fast'", "zeta-four; extra == 'slow'"])

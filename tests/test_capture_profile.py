@@ -120,6 +120,10 @@ def test_values_far_outside_the_training_range_land_in_the_tails() -> None:
     assert sum(bins.counts[-5:]) == 0
 
 
+def test_a_value_on_an_edge_belongs_to_the_bin_above() -> None:
+    assert Bins("number", (1.0, 2.0), ()).counted([0.5, 1.0, 1.5, 2.0, 2.5, None]).counts == (1, 2, 2)
+
+
 def test_unseen_values_are_other() -> None:
     seen = counts_of("category", ["a", "b", "a", None], None)
     served = seen.counted(["a", "z", "z", None])

@@ -229,6 +229,11 @@ def test_the_fingerprint_changes_with_any_difference(other: pd.DataFrame) -> Non
     assert fingerprint(other)["sha256"] != fingerprint(FRAME)["sha256"]
 
 
+def test_the_same_numbers_of_another_type_have_another_fingerprint() -> None:
+    narrow, wide = (pd.DataFrame({"a": np.array([1, 2], dtype=kind)}) for kind in ("int8", "int64"))
+    assert fingerprint(narrow)["sha256"] != fingerprint(wide)["sha256"]
+
+
 def test_the_fingerprint_is_the_same_for_the_same_data_in_another_process() -> None:
     code = (
         "import pandas as pd, numpy as np; from nbdeploy.capture.fingerprint import fingerprint;"
