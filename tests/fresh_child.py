@@ -3,6 +3,8 @@
 A folder holds captured/ (goes on sys.path), model.pkl, rows.pkl and answers.pkl: {method: what the kernel's model said}.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import pickle
@@ -10,21 +12,23 @@ import sys
 import traceback
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import sklearn.linear_model
 import sklearn.pipeline
-import sklearn.preprocessing
+import sklearn.preprocessing  # noqa: F401 - as above
 
 
-def runtime_package():
+def runtime_package() -> types.ModuleType:
     """What a bundle holds under this name."""
     package = types.ModuleType("nbdeploy_runtime")
     package.__path__ = [str(Path(__file__).parents[1] / "nbdeploy" / "runtime")]
     return package
 
 
-def compare(folder):
+def compare(folder: Path) -> dict[str, Any]:
     captured = folder / "captured"
     sys.path.insert(0, str(captured))
     sys.modules["nbdeploy_runtime"] = runtime_package()
@@ -47,13 +51,13 @@ def compare(folder):
     return {"same": True, "error": "", "methods": list(answers)}
 
 
-def in_fork(folder):
+def in_fork(folder: Path) -> str:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
             found = compare(folder)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the parent is told, whatever it is
             found = {"same": False, "error": traceback.format_exc()}
         os.write(writer, json.dumps(found).encode()[:60_000])
         os._exit(0)
@@ -66,4 +70,4 @@ def in_fork(folder):
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        print(in_fork(Path(json.loads(line))), flush=True)
+        print(in_fork(Path(json.loads(line))), flush=True)  # noqa: T201 - the answer

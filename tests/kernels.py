@@ -47,7 +47,10 @@ class Kernel:
         self._manager = KernelManager(connection_file=str(folder / "kernel.json"))
         self._log = (folder / "kernel.log").open("wb")
         self._manager.start_kernel(
-            env={**os.environ, **given, **(environment or {})}, cwd=str(cwd or folder), stdout=self._log, stderr=self._log
+            env={**os.environ, **given, **(environment or {})},
+            cwd=str(cwd or folder),
+            stdout=self._log,
+            stderr=self._log,
         )
         self._client = self._manager.blocking_client()
         self._client.start_channels()
@@ -77,7 +80,11 @@ class Kernel:
     def send(self, code: str, *, cell_id: str | None = None, store_history: bool = True) -> str:
         """Execute a cell without waiting; the id is for `finish`."""
         content = {
-            "code": code, "silent": False, "store_history": store_history, "user_expressions": {}, "allow_stdin": False,
+            "code": code,
+            "silent": False,
+            "store_history": store_history,
+            "user_expressions": {},
+            "allow_stdin": False,
             "stop_on_error": False,
         }
         metadata = {"cellId": cell_id} if cell_id else {}

@@ -45,7 +45,10 @@ class Written:
         return self.kernel.finish(self.kernel.send(text, cell_id=name if self.ids else None)).number
 
     def save(self) -> None:
-        cells = [{"cell_type": "code", "id": name, "source": text.splitlines(keepends=True)} for name, text in self.cells.items()]
+        cells = [
+            {"cell_type": "code", "id": name, "source": text.splitlines(keepends=True)}
+            for name, text in self.cells.items()
+        ]
         self.path.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": "x"}, *cells], "nbformat": 4}))
 
     def warnings(self, model: str = "model") -> Any:
@@ -130,6 +133,8 @@ def test_the_cells_behind_a_model_are_found(notebook: Written) -> None:
 
 
 def test_watching_ends_when_told(notebook: Written) -> None:
-    notebook.kernel.run("from nbdeploy.capture.stale import unwatch, executed; unwatch(get_ipython()); unwatch(get_ipython())")
+    notebook.kernel.run(
+        "from nbdeploy.capture.stale import unwatch, executed; unwatch(get_ipython()); unwatch(get_ipython())"
+    )
     notebook.run("a", "z = 1")
     assert notebook.kernel.value("[c.id for c in executed(get_ipython())][-1]") is None

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import ast
 import enum
-
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.capture.define import NoSource, made_by
 from nbdeploy.capture.freeze import MISSING, evaluated, literal, same, segment, unparsed
+from nbdeploy.capture.functions import edited_defaults, made_by
 from nbdeploy.capture.module import Node
 from nbdeploy.capture.names import nested
-from nbdeploy.capture.source import Found, assigned, compiled, find_class, normal, own_methods, underlying
+from nbdeploy.capture.source import Found, NoSource, assigned, compiled, find_class, normal, own_methods, underlying
 
 if TYPE_CHECKING:
+    from types import FunctionType
+
     from nbdeploy.capture.define import Definitions
 
 # Written by metaclasses and decorators; executing the statement writes them again.
 _MACHINERY = ("__", "_abc_", "_sklearn_", "_member_", "_value2member", "_unhashable", "_hashable", "_fields", "_field_")
-
 
 
 def define_class(definitions: Definitions, cls: type) -> str:
@@ -73,16 +72,23 @@ class _Statement:
 
     def _text(self, name: str) -> str:
         """The statement, checked against the live methods."""
-        for text in (segment(self.found.text, self.node, self.edits), unparsed(self.node, self.edits)):
-            if name != self.cls.__name__:
-                text = made_by(f"_make_{name}", (), self.cls.__name__, text) + f"\n\n{name} = _make_{name}()"
+        for plain in (segment(self.found.text, self.node, self.edits), unparsed(self.node, self.edits)):
+            text = plain if name == self.cls.__name__ else self._renamed(name, plain)
             if self._is_faithful(text):
-                needs = self.definitions.bind_at_once(text, self.scope, self.flags, {self.cls.__name__, f"_make_{name}", name})
+                needs = self.definitions.bind_at_once(
+                    text, self.scope, self.flags, {self.cls.__name__, f"_make_{name}", name}
+                )
                 if name != self.cls.__name__:
-                    needs |= self.definitions.bind_at_once(segment(self.found.text, self.node, self.edits), self.scope, self.flags, set())
+                    needs |= self.definitions.bind_at_once(
+                        segment(self.found.text, self.node, self.edits), self.scope, self.flags, set()
+                    )
                 self.needs |= needs
                 return text
         raise NoSource("its text compiles to something else on its own")
+
+    def _renamed(self, name: str, text: str) -> str:
+        """The class under another name: its own name must stay what its methods and users see."""
+        return made_by(f"_make_{name}", (), self.cls.__name__, text) + f"\n\n{name} = _make_{name}()"
 
     def _is_faithful(self, text: str) -> bool:
         try:
@@ -101,7 +107,11 @@ class _Statement:
         given = [base for base in self.node.bases if not isinstance(base, ast.Starred)]
         live = self.cls.__dict__.get("__orig_bases__", self.cls.__bases__)
         for expression, base in zip(given, live, strict=False):
-            if isinstance(base, type) and evaluated(expression, self.scope) is not base and not isinstance(expression, ast.Call):
+            if (
+                isinstance(base, type)
+                and evaluated(expression, self.scope) is not base
+                and not isinstance(expression, ast.Call)
+            ):
                 self._replace(expression, base, f"{self.cls.__name__}_base")
 
     def _freeze_attributes(self) -> None:
@@ -119,13 +129,17 @@ class _Statement:
     def _attribute(self, name: str) -> Any:
         value = vars(self.cls).get(name, MISSING)
         if isinstance(self.cls, enum.EnumMeta):
-            member = self.cls.__members__.get(name)
+            member: Any = self.cls.__members__.get(name)
             return MISSING if member is None else member.value
         return value
 
     def _is_declaration(self, value: Any) -> bool:
         """`field(default=3)` of a dataclass and `auto()` of an enum say more than the value they leave."""
-        return hasattr(self.cls, "__dataclass_fields__") or isinstance(self.cls, enum.EnumMeta) or hasattr(type(value), "__set_name__")
+        return (
+            hasattr(self.cls, "__dataclass_fields__")
+            or isinstance(self.cls, enum.EnumMeta)
+            or hasattr(type(value), "__set_name__")
+        )
 
     def _freeze_defaults(self) -> None:
         live = {function.__code__.co_firstlineno: function for function in own_methods(self.cls)}
@@ -135,7 +149,7 @@ class _Statement:
             first = min([decorator.lineno for decorator in inner.decorator_list] + [inner.lineno])
             function = live.get(first)
             if function is not None and function.__name__ == inner.name:
-                edits, needs = self.definitions.edited_defaults(function, inner, function.__globals__)
+                edits, needs = edited_defaults(self.definitions, function, inner, function.__globals__)
                 self.edits.update(edits)
                 self.needs |= needs
 
@@ -199,22 +213,26 @@ def _inner_class(definitions: Definitions, cls: type) -> str:
 
 def _made_by_call(definitions: Definitions, cls: type) -> str:
     """`namedtuple(...)` and `Enum(...)`, written from what they made."""
-    if issubclass(cls, tuple) and hasattr(cls, "_fields") and cls.__bases__ == (tuple,):
-        text = f"namedtuple({cls.__name__!r}, {list(cls._fields)!r}"  # type: ignore[attr-defined]
-        defaults = literal(tuple(cls._field_defaults.values()))  # type: ignore[attr-defined]
-        if defaults is None:
-            raise NoSource("a default of it has no short form in source")
-        text += f", defaults={defaults})" if cls._field_defaults else ")"  # type: ignore[attr-defined]
+    if issubclass(cls, tuple) and cls.__bases__ == (tuple,) and "_fields" in vars(cls):
         module, maker = "collections", "namedtuple"
+        given = [repr(list(vars(cls)["_fields"]))]
+        if vars(cls)["_field_defaults"]:
+            given.append(f"defaults={_short(tuple(vars(cls)['_field_defaults'].values()))}")
     elif isinstance(cls, enum.EnumMeta) and len(cls.__bases__) == 1 and cls.__bases__[0].__module__ == "enum":
-        maker, module = cls.__bases__[0].__name__, "enum"
-        members = literal({name: member.value for name, member in cls.__members__.items()})
-        if members is None:
-            raise NoSource("a value of it has no short form in source")
-        text = f"{maker}({cls.__name__!r}, {members})"
+        module, maker = "enum", cls.__bases__[0].__name__
+        members: dict[str, Any] = dict(cls.__members__)
+        given = [_short({name: member.value for name, member in members.items()})]
     else:
         raise NoSource("no cell has source that defines it")
+    text = f"{maker}({cls.__name__!r}, {', '.join(given)})"
     return _add_call(definitions, cls, module, maker, text)
+
+
+def _short(value: Any) -> str:
+    text = literal(value)
+    if text is None:
+        raise NoSource("a value of it has no short form in source")
+    return text
 
 
 def _add_call(definitions: Definitions, cls: type, module: str, maker: str, text: str) -> str:
@@ -232,5 +250,3 @@ def _add_call(definitions: Definitions, cls: type, module: str, maker: str, text
     node = Node(name, "class", f"{name} = {text}", place.label if place else "", place.number if place else None, needs)
     definitions.nodes[name] = node
     return name
-
-

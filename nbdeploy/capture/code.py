@@ -77,7 +77,7 @@ class _Capture:
 
         data, _ = self.walk.dumps(model)
         files = self._module_files()
-        self._refuse_names_in_text(model)
+        self._refuse_names_in_text()
         modules = self.walk.modules | self.definitions.modules
         local = LocalModules()
         local.add(modules)
@@ -117,24 +117,33 @@ class _Capture:
             advice = "define them in an order in which each is ready when the next needs it"
             raise CannotTravel(str(exc), "need each other while they are defined", advice) from exc
         compile(text, f"{NAME}.py", "exec", dont_inherit=True)
-        return {f"{NAME}.py": text.encode(), **{f"{DATA_FOLDER}/{name}.pkl": content for name, (_, content, _) in kept.items()}}
+        return {
+            f"{NAME}.py": text.encode(),
+            **{f"{DATA_FOLDER}/{name}.pkl": content for name, (_, content, _) in kept.items()},
+        }
 
     def _refuse_large(self, kept: dict[str, tuple[str, bytes, bool]]) -> None:
         sizes = {name: len(content) for name, (_, content, is_model) in kept.items() if not is_model}
         if sum(sizes.values()) > DATA_REFUSED:
             largest = max(sizes, key=sizes.__getitem__)
             who = self._user_of(largest)
-            fact = f"({kept[largest][0]}, {sizes[largest] / 1e6:.0f} MB) would travel with the model because {who} uses it"
-            raise CannotTravel(largest, fact, "give the code only what it needs of it", self.definitions.nodes[largest].label or None)
+            fact = (
+                f"({kept[largest][0]}, {sizes[largest] / 1e6:.0f} MB) would travel with the model because {who} uses it"
+            )
+            raise CannotTravel(
+                largest, fact, "give the code only what it needs of it", self.definitions.nodes[largest].label or None
+            )
 
     def _user_of(self, name: str) -> str:
         users = self.definitions.users.get(name)
         return users or "code of the model"
 
-    def _refuse_names_in_text(self, model: Any) -> None:
+    def _refuse_names_in_text(self) -> None:
         for name, (who, how, cell) in self.definitions.in_text.items():
             if name not in self.definitions.nodes:
-                raise CannotTravel(who, f"uses {name} only inside text given to {how}", f"write {name} in the code itself", cell)
+                raise CannotTravel(
+                    who, f"uses {name} only inside text given to {how}", f"write {name} in the code itself", cell
+                )
 
     def _definitions(self) -> tuple[Definition, ...]:
         kinds = {"function", "class", "lambda", "closure"}
@@ -156,9 +165,16 @@ class _Capture:
         ]
         for name, (kind, content, is_model) in self._kept_data().items():
             if len(content) > DATA_WARNED and not is_model:
-                found.append(f"{name} ({kind}, {len(content) / 1e6:.1f} MB) travels with the model because {self._user_of(name)} uses it")
+                found.append(
+                    f"{name} ({kind}, {len(content) / 1e6:.1f} MB) travels with the model because {self._user_of(name)} uses it"
+                )
         return found
 
 
 def _is_foreign(name: str) -> bool:
-    return name.partition(".")[0] not in {"builtins", "__main__", "notebook_code", "nbdeploy_runtime"} and not name.startswith("nbdeploy.runtime")
+    return name.partition(".")[0] not in {
+        "builtins",
+        "__main__",
+        "notebook_code",
+        "nbdeploy_runtime",
+    } and not name.startswith("nbdeploy.runtime")

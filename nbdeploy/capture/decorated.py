@@ -7,6 +7,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.freeze import MISSING, evaluated, same, segment
+from nbdeploy.capture.functions import edited_defaults
 from nbdeploy.capture.module import Node
 from nbdeploy.capture.names import nested
 from nbdeploy.capture.source import contents, normal
@@ -30,14 +31,17 @@ def decorated(definitions: Definitions, name: str, wrapper: FunctionType) -> Nod
     if not found.is_top_level or len(decorators) != len(layers) - 1:
         return None
     scope = innermost.__globals__
-    if not all(_makes(expression, outer, inner, scope) for expression, outer, inner in zip(decorators, layers, layers[1:], strict=False)):
+    if not all(
+        _makes(expression, outer, inner, scope)
+        for expression, outer, inner in zip(decorators, layers, layers[1:], strict=False)
+    ):
         return None
     return _node(definitions, name, innermost, found)
 
 
 def _node(definitions: Definitions, name: str, innermost: FunctionType, found: Found) -> Node:
     node: Any = found.node
-    edits, needs = definitions.edited_defaults(innermost, node, innermost.__globals__)
+    edits, needs = edited_defaults(definitions, innermost, node, innermost.__globals__)
     text = segment(found.text, node, edits)
     needs |= definitions.bind_at_once(text, innermost.__globals__, innermost.__code__.co_flags, {name})
     definitions.add_needs(innermost)

@@ -6,7 +6,6 @@ import ast
 import copy
 import math
 import textwrap
-from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.names import nested
@@ -14,6 +13,7 @@ from nbdeploy.capture.source import compiled, normal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import CodeType
 
     from nbdeploy.capture.notebook import Text
     from nbdeploy.capture.source import Function

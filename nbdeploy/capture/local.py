@@ -8,10 +8,8 @@ import importlib.util
 import json
 import sys
 import sysconfig
-import types
 from functools import lru_cache
 from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.freeze import literal
@@ -20,7 +18,9 @@ from nbdeploy.capture.source import normal
 from nbdeploy.errors import CannotTravel
 
 if TYPE_CHECKING:
+    import types
     from collections.abc import Iterable, Iterator
+    from types import FunctionType
 
 _AGAIN = "restart the kernel, or reload it and fit again, so that the file is what runs here"
 
@@ -41,7 +41,11 @@ def is_local(name: str) -> bool:
     if file_of(name) is not None:
         return True
     module = sys.modules.get(name)  # a folder without __init__.py
-    folders = [Path(folder) for folder in getattr(module, "__path__", ())] if getattr(module, "__file__", None) is None else []
+    folders = (
+        [Path(folder) for folder in getattr(module, "__path__", ())]
+        if getattr(module, "__file__", None) is None
+        else []
+    )
     return any(not folder.is_relative_to(root) for folder in folders for root in _installed_folders()[:1]) and any(
         other.startswith(f"{name}.") and file_of(other) for other in list(sys.modules)
     )
@@ -75,9 +79,13 @@ class LocalModules:
             source = path.read_bytes()
             tree = ast.parse(source)
         except OSError as exc:
-            raise CannotTravel(name, f"was imported from {path}, and that cannot be read now ({exc.strerror})", "put the file back") from exc
+            raise CannotTravel(
+                name, f"was imported from {path}, and that cannot be read now ({exc.strerror})", "put the file back"
+            ) from exc
         except (SyntaxError, ValueError) as exc:
-            raise CannotTravel(name, f"was edited since its import: {path.name} is not Python any more", "mend the file") from exc
+            raise CannotTravel(
+                name, f"was edited since its import: {path.name} is not Python any more", "mend the file"
+            ) from exc
         refuse_edited(name, path, source, tree)
         inside = self._place(name, path)
         self.files[inside] = source
@@ -142,7 +150,9 @@ def _changed_constants(module: types.ModuleType, tree: ast.Module) -> Iterator[t
             except (ValueError, TypeError, SyntaxError):
                 continue
             live = vars(module)[name]
-            if isinstance(written, str | int | float | bool | tuple | frozenset | None) and literal(live) != literal(written):
+            if isinstance(written, str | int | float | bool | tuple | frozenset | None) and literal(live) != literal(
+                written
+            ):
                 yield name, written, live
 
 
@@ -167,7 +177,11 @@ def _imported(name: str, tree: ast.Module) -> Iterator[str]:
                 above = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*above, *([base] if base else [])])
             candidates = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-            yield from (each for each in candidates if each in sys.modules or (each == base or is_local(base)) and _exists(each))
+            yield from (
+                each
+                for each in candidates
+                if each in sys.modules or ((each == base or is_local(base)) and _exists(each))
+            )
 
 
 def _exists(name: str) -> bool:
@@ -180,15 +194,26 @@ def _exists(name: str) -> bool:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
         return False
-    if spec is not None and spec.origin and spec.origin.endswith(".py") and not any(Path(spec.origin).is_relative_to(root) for root in _installed_folders()):
-        importlib.import_module(name)  # imported by a function of the module when it runs: it has to be compared and copied
+    if (
+        spec is not None
+        and spec.origin
+        and spec.origin.endswith(".py")
+        and not any(Path(spec.origin).is_relative_to(root) for root in _installed_folders())
+    ):
+        importlib.import_module(
+            name
+        )  # imported by a function of the module when it runs: it has to be compared and copied
     return spec is not None
 
 
 def _of_package(name: str) -> set[str]:
     """The package's modules that are loaded."""
     top = name.partition(".")[0]
-    return {other for other in list(sys.modules) if other.startswith(f"{top}.")} if hasattr(sys.modules[name], "__path__") else set()
+    return (
+        {other for other in list(sys.modules) if other.startswith(f"{top}.")}
+        if hasattr(sys.modules[name], "__path__")
+        else set()
+    )
 
 
 def _with_parents(name: str) -> Iterator[str]:

@@ -17,8 +17,11 @@ Written by nbdeploy from the running kernel. The pickled model refers to this mo
 """
 '''
 LOADER = f'''
-def _data(name):
+def _notebook_data(name):
     """A value of the notebook that has no short form in source."""
+    import pickle
+    from pathlib import Path
+
     with (Path(__file__).parent / "{DATA_FOLDER}" / f"{{name}}.pkl").open("rb") as file:
         return pickle.load(file)
 '''
@@ -47,10 +50,10 @@ class Cycle(ValueError):
 def render(nodes: Mapping[str, Node], *, future_annotations: bool) -> str:
     """The module. Raises Cycle."""
     placed = ordered(nodes)
-    imports = sorted({line for node in placed if node.kind == "import" for line in node.text.splitlines()}, key=_import_order)
+    imports = sorted(
+        {line for node in placed if node.kind == "import" for line in node.text.splitlines()}, key=_import_order
+    )
     has_data = any(node.kind == "data" for node in placed)
-    if has_data:
-        imports = sorted({*imports, "import pickle", "from pathlib import Path"}, key=_import_order)
     parts = [HEADING]
     if future_annotations:
         parts.append("from __future__ import annotations\n")
@@ -67,7 +70,9 @@ def ordered(nodes: Mapping[str, Node]) -> list[Node]:
     waiting = sorted(nodes.values(), key=lambda node: (node.kind == "data", node.number or 0))
     placed: dict[str, Node] = {}
     while waiting:
-        ready = next((node for node in waiting if all(_is_there(name, node, nodes, placed) for name in node.needs)), None)
+        ready = next(
+            (node for node in waiting if all(_is_there(name, node, nodes, placed) for name in node.needs)), None
+        )
         if ready is None:
             raise Cycle(node.name for node in waiting)
         waiting.remove(ready)

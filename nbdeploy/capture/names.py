@@ -88,7 +88,9 @@ def evaluates_text(code: CodeType) -> bool:
     """Whether `code` runs text of which nothing is known here."""
     if not set(used(code)) & _TEXT_RUNNERS:
         return False
-    return not any(isinstance(constant, str) and _compiles(constant) for part in nested(code) for constant in part.co_consts)
+    return not any(
+        isinstance(constant, str) and _compiles(constant) for part in nested(code) for constant in part.co_consts
+    )
 
 
 def changes_closure(code: CodeType) -> bool:

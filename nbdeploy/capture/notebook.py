@@ -87,7 +87,8 @@ class Notebook:
 
     @cached_property
     def namespace(self) -> dict[str, Any]:
-        return self.shell.user_ns if self.shell is not None else vars(sys.modules["__main__"])  # type: ignore[no-any-return]
+        scope: dict[str, Any] = self.shell.user_ns if self.shell is not None else vars(sys.modules["__main__"])
+        return scope
 
     def is_own(self, scope: Mapping[str, Any]) -> bool:
         """Whether `scope` is the notebook's namespace, or that of a script it ran."""
@@ -182,8 +183,10 @@ def notebook_path(shell: Any = None) -> Path | None:
     """The notebook's own file, where the front end tells it; never fails."""
     shell = shell if shell is not None else current_shell()
     scope = getattr(shell, "user_ns", {})
-    for given in (scope.get("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME"), scope.get("PAPERMILL_INPUT_PATH")):
-        if isinstance(given, str) and given.endswith(".ipynb"):
+    told = (scope.get("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME"), scope.get("PAPERMILL_INPUT_PATH"))
+    for given in told:
+        if isinstance(given, str) and given.endswith(".ipynb") and "\0" not in given:
             path = Path(given)
-            return path if path.is_absolute() else Path.cwd() / path.name if not path.exists() else path.absolute()
+            # Jupyter's name may be relative to its server's root; the kernel runs in the notebook's folder.
+            return path.absolute() if path.is_absolute() or path.exists() else Path.cwd() / path.name
     return None

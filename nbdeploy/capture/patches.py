@@ -79,7 +79,9 @@ def _changed_constants(tops: set[str], notebook: Notebook) -> Iterator[tuple[str
         if path.suffix != ".py" or not path.is_file():
             continue
         for item in ast.parse(path.read_bytes()).body:
-            if isinstance(item, ast.Assign) and any(isinstance(to, ast.Name) and to.id == attribute for to in item.targets):
+            if isinstance(item, ast.Assign) and any(
+                isinstance(to, ast.Name) and to.id == attribute for to in item.targets
+            ):
                 written = evaluated(item.value, {})
                 live = vars(module).get(attribute)
                 if literal(written) is not None and literal(written) != literal(live):

@@ -5,7 +5,6 @@ source of a live object only if it compiles to the object's own code.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -24,9 +23,15 @@ if TYPE_CHECKING:
     from nbdeploy.capture.notebook import Notebook, Place, Text
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-_FUTURES = functools.reduce(int.__or__, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names))
+_FUTURES = functools.reduce(
+    int.__or__, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
+)
 _NESTED = 0x10  # CO_NESTED: where the definition stood, not what it does
 _SETTING_UP = frozenset({"RESUME", "MAKE_CELL", "COPY_FREE_VARS", "RETURN_GENERATOR", "POP_TOP", "NOP"})
+
+
+class NoSource(Exception):
+    """This object cannot be written as source; `str` says why."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ def normal(code: CodeType) -> tuple[Any, ...]:
 def compiled(body: Sequence[ast.stmt], flags: int = 0) -> CodeType:
     """Statements compiled together, with the `from __future__` flags of `flags`."""
     wanted = (flags & _FUTURES) | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    return compile(ast.Module(list(body), []), "<cell>", "exec", flags=wanted, dont_inherit=True)
+    code: CodeType = compile(ast.Module(list(body), []), "<cell>", "exec", flags=wanted, dont_inherit=True)
+    return code
 
 
 def find_function(code: CodeType, notebook: Notebook) -> Found | None:
@@ -111,12 +117,10 @@ def find_class(cls: type, notebook: Notebook) -> Found | None:
 
 
 def find_assignment(name: str, notebook: Notebook) -> Place | None:
-    """The last cell executed that gave `name` a value at its top level."""
-    from nbdeploy.capture.notebook import Place, parsed
-
-    for cell in reversed(notebook.cells()):
-        if name in cell.text and any(name in bound_by(node) for node in parsed(notebook.python(cell.text)).statements):
-            return Place(cell.label, cell.number)
+    """The last cell, or the script, that gave `name` a value at its top level."""
+    for text, place in notebook.texts(main_file(notebook) if notebook.shell is None else "", name):
+        if any(name in bound_by(node) for node in text.statements):
+            return place
     return None
 
 
@@ -175,6 +179,10 @@ def _inside(value: Any) -> Iterator[Any]:
             yield inner
 
 
+def is_closure(value: Any) -> bool:
+    return isinstance(value, FunctionType) and value.__closure__ is not None
+
+
 def contents(function: FunctionType) -> list[Any]:
     """What the free variables of a closure hold; one not filled yet is left out."""
     found = []
@@ -219,7 +227,7 @@ def _first_line(node: ast.AST) -> int:
 
 def _span(code: CodeType) -> tuple[int, int, int, int] | None:
     """First and last position of the instructions; None where Python was told to keep no columns."""
-    steps = [step for step in dis.get_instructions(code, show_caches=False)]
+    steps = list(dis.get_instructions(code))
     places = [
         (place.lineno, place.col_offset, place.end_lineno, place.end_col_offset)
         for step in steps
@@ -228,7 +236,7 @@ def _span(code: CodeType) -> tuple[int, int, int, int] | None:
     if not places or any(None in place for place in places):
         return None
     starts, ends = [place[:2] for place in places], [place[2:] for place in places]
-    return (*min(starts), *max(ends))  # type: ignore[return-value, type-var]
+    return (*min(starts), *max(ends))  # type: ignore[return-value]
 
 
 def _contains(body: ast.expr, span: tuple[int, int, int, int]) -> bool:
@@ -259,7 +267,7 @@ def _path_to(statement: ast.stmt, wanted: ast.AST) -> tuple[ast.AST, ...]:
 def _find_by_attributes(cls: type, notebook: Notebook) -> Found | None:
     candidates = [
         Found(text, place, statement, statement)
-        for text, place in notebook.texts(_main_file(notebook), f"class {cls.__name__}")
+        for text, place in notebook.texts(main_file(notebook), f"class {cls.__name__}")
         for statement in text.statements
         if isinstance(statement, ast.ClassDef) and statement.name == cls.__name__
     ]
@@ -270,7 +278,7 @@ def _find_by_attributes(cls: type, notebook: Notebook) -> Found | None:
     return candidates[0] if len({found.text.source for found in candidates}) == 1 else None
 
 
-def _main_file(notebook: Notebook) -> str:
+def main_file(notebook: Notebook) -> str:
     return str(notebook.namespace.get("__file__") or "")
 
 
@@ -278,8 +286,12 @@ def _agrees(node: ast.stmt, cls: type) -> bool:
     """No method in the text, and every literal attribute as in the class."""
     if not isinstance(node, ast.ClassDef) or any(isinstance(inner, Function) for inner in node.body):
         return False
-    annotated = {inner.target.id for inner in node.body if isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name)}
-    if annotated != set(vars(cls).get("__annotations__", {}) or cls.__dict__.get("__annotations__", annotated)):
+    annotated = {
+        inner.target.id
+        for inner in node.body
+        if isinstance(inner, ast.AnnAssign) and isinstance(inner.target, ast.Name)
+    }
+    if annotated != set(inspect.get_annotations(cls)):
         return False
     return all(_same_value(cls, name, value) for name, value in literals(node))
 
@@ -309,7 +321,7 @@ def _same_value(cls: type, name: str, value: Any) -> bool:
     live = vars(cls)[name]
     if isinstance(cls, enum.EnumMeta):
         live = getattr(live, "value", live)
-    return type(live) is type(value) and repr(live) == repr(value) or hasattr(live, "__get__")
+    return (type(live) is type(value) and repr(live) == repr(value)) or hasattr(live, "__get__")
 
 
 def _constant(value: Any) -> Any:

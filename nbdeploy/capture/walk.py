@@ -8,19 +8,22 @@ import io
 import pickle
 import sys
 import types
-from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nbdeploy.capture.define import Definitions, NoSource
 from nbdeploy.capture.module import NAME
-from nbdeploy.capture.source import contents, underlying
+from nbdeploy.capture.source import NoSource, contents, is_closure, underlying
 from nbdeploy.capture.travel import fact_of, is_reloaded, path_to, refusal
 from nbdeploy.errors import CannotTravel
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nbdeploy.capture.define import Definitions
+
 OWN_RUNTIME, RUNTIME_IN_BUNDLE = "nbdeploy.runtime", "nbdeploy_runtime"
 _CACHED = type(functools.lru_cache(lambda: None))
-_VIEWS = (type({}.keys()), type({}.values()), type({}.items()), types.MappingProxyType, memoryview)
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()), types.MappingProxyType, memoryview)
 _INSIDE_FUNCTIONS = (types.CodeType, types.CellType, property, classmethod, staticmethod, types.GetSetDescriptorType)
 
 
@@ -70,7 +73,10 @@ class Walk:
 
     def _unpicklable(self, exc: Exception, culprit: Any, root: Any) -> CannotTravel:
         kind = type(culprit).__name__
-        fact = (f"(a {kind}) cannot be pickled: {exc}", "drop it in __getstate__, or make it in the method that uses it")
+        fact = (
+            f"(a {kind}) cannot be pickled: {exc}",
+            "drop it in __getstate__, or make it in the method that uses it",
+        )
         return refusal(culprit, root, self.definitions.notebook, fact)
 
     def _check(self, data: bytes, root: Any) -> None:
@@ -140,7 +146,7 @@ class _Pickler(pickle.Pickler):
 
     def _own(self, value: Any) -> Any:
         try:
-            if isinstance(value, FunctionType) and value.__closure__ is not None:
+            if is_closure(value):
                 return self._closure(value)
             return self._named(self.definitions.reference(value))
         except NoSource as why:
@@ -244,7 +250,7 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
-class CannotTravelHere(Exception):  # noqa: N818 - becomes CannotTravel where the root is known
+class CannotTravelHere(Exception):
     def __init__(self, value: Any, fact: tuple[str, str]) -> None:
         super().__init__(fact[0])
         self.value, self.fact = value, fact
@@ -295,7 +301,7 @@ def _reaches_itself(function: FunctionType) -> bool:
 
 
 def _relabelled(reduced: Any) -> Any:
-    """cloudpickle's reduction without `__main__`, and without the identity it keeps for a running process."""
+    """Cloudpickle's reduction without `__main__`, and without the identity it keeps for a running process."""
     if reduced is NotImplemented:
         return reduced
     maker, arguments, state, *rest = reduced
@@ -311,7 +317,9 @@ def _renamed(part: Any) -> Any:
     return NAME if part == "__main__" and isinstance(part, str) else part
 
 
-_NAMED_IN_TYPES = {value: name for name, value in vars(types).items() if isinstance(value, type) and value.__module__ == "builtins"}
+_NAMED_IN_TYPES = {
+    value: name for name, value in vars(types).items() if isinstance(value, type) and value.__module__ == "builtins"
+}
 _SINGLETON_TYPES = (type(None), type(...), type(NotImplemented))
 _REDUCERS: dict[type, Callable[[_Pickler, Any], Any]] = {
     FunctionType: _Pickler.function,
