@@ -96,10 +96,13 @@ class Deployment:
         return self.handle(self.registry.get(self.name, number))
 
     def stop(self) -> None:
-        """Return when every process of the service is gone."""
+        """Return when every process of the service is gone; nothing to do where it is stopped already."""
         if not self.folder.is_dir():
             raise NotFound("service", self.name, self.registry.names())
-        self.launcher.stop(self.name, self.folder)
+        try:
+            self.launcher.stop(self.name, self.folder)
+        except NotRunning:
+            return
         self.tell_stopped()
 
     def tell_stopped(self) -> None:

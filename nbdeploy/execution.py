@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nbdeploy.errors import NotebookFailed, NotFound, WrongUse
+from nbdeploy.homes import private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -104,7 +105,7 @@ def _environment(given: Mapping[str, str]) -> Iterator[None]:
 
 
 def _kept(executed: Path, keep: Path, stem: str) -> Path:
-    keep.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private(keep)
     descriptor, name = tempfile.mkstemp(prefix=f"{stem}-", suffix=".ipynb", dir=keep)
     os.close(descriptor)
     if executed.exists():

@@ -9,6 +9,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from nbdeploy.homes import private
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 @contextmanager
 def turn(folder: Path, progress: Callable[[str], None]) -> Iterator[None]:
     """Hold the name whose service folder this is; waits, and says so, while another process or thread holds it."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private(folder)
     descriptor = os.open(folder / "turn.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _lock(descriptor, folder.name, progress)

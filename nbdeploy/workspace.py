@@ -176,7 +176,7 @@ class Workspace:
         if not isinstance(what, str):
             return self._try(what)
         wanted = Running(launcher, workers, port, None if env is None else tuple(env), no_auth, strict_log)
-        chosen = self.registry.get(what, version)
+        chosen = self._chosen(what, version)
         with self._place(what).turn(progress):
             if require_compatible and not force:
                 self._refuse_breaking(_published(chosen))
@@ -209,6 +209,7 @@ class Workspace:
         self._place(name).stop()
 
     def logs(self, name: str, *, lines: int = 50, follow: bool = False) -> Iterator[str]:
+        """The last lines the service wrote; with `follow` also those to come."""
         self.registry.versions(name)
         place = self._place(name)
         return place.launcher.logs(place.folder, lines=lines, follow=follow)
@@ -218,6 +219,7 @@ class Workspace:
         return self.registry.names()
 
     def token_file(self, name: str) -> Path:
+        """Where the service's token lies; the file is yours alone."""
         path = self._place(name).folder / tokens.FILE
         if not path.exists():
             raise NotFound("token for", name, self.names())
@@ -229,9 +231,11 @@ class Workspace:
     # versions
 
     def versions(self, name: str) -> Versions:
+        """All versions of the name, newest first."""
         return self.registry.versions(name).marked(self._place(name).serving())
 
     def show(self, name: str, version: str | None = None) -> VersionDetails:
+        """Everything known of a version, the live one by default."""
         from nbdeploy.keep import store
 
         details = store.details(self.registry, name, version)
@@ -239,12 +243,14 @@ class Workspace:
         return replace(details, version=replace(details.version, serving=serving))
 
     def diff(self, name: str, a: str, b: str) -> Diff:
+        """What was added, removed and changed from version `a` to version `b`."""
         from nbdeploy.keep import diff, store
 
         old, new = (store.manifest_of(self.registry.get(name, version)) for version in (a, b))
         return diff.Diff.between(name, (a, old), (b, new))
 
     def at(self, name: str, time: str) -> Moment:
+        """Which version was live, and whether it was served, at "14:00", "2026-11-02 14:00" or an ISO time with a zone."""
         from nbdeploy.keep import history
 
         return history.at(self.registry, name, time)
@@ -283,6 +289,12 @@ class Workspace:
 
     def _place(self, name: str) -> Deployment:
         return Deployment(self.settings, self.registry, name)
+
+    def _chosen(self, name: str, version: str | None) -> Version:
+        """That version; else the live one; else, where none ever was, the newest."""
+        if version is None and self.registry.live(name) is None:
+            return next(iter(self.registry.versions(name)), None) or self.registry.get(name)
+        return self.registry.get(name, version)
 
     def _publish(
         self, bundle: Bundle, *, bump: str | None, force: bool, skip_gate: str | None, report: Any, live: bool

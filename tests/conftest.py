@@ -13,12 +13,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Homes under the test's own folder, also for the processes it starts."""
+@pytest.fixture(autouse=True)
+def _homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the test's own folder, also for the processes it starts; never the user's."""
     monkeypatch.setenv("NBDEPLOY_HOME", str(tmp_path / "nbdeploy"))
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
     monkeypatch.setenv("BENTOML_DO_NOT_TRACK", "True")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, _homes: None) -> Settings:
     return Settings.load(tmp_path)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import NotFound
+from nbdeploy.homes import private
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.runtime.manifest import FILE, FORMAT, Manifest, digest_of
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from nbdeploy.capture.environment import Lock
     from nbdeploy.capture.golden import Observed
 
+PROFILED = 1_000  # rows whose predictions enter the profile
+SLOW = 1_000  # milliseconds for the golden rows
 RUNTIME = Path(__file__).parents[1] / "runtime"
 
 
@@ -137,14 +140,16 @@ def stage(model: Model, home: Path, shell: Any = None) -> Bundle:
     from nbdeploy.capture.code import capture_model
     from nbdeploy.capture.environment import lock, warm
     from nbdeploy.capture.golden import observe
-    from nbdeploy.capture.schema import infer
+    from nbdeploy.capture.schema import infer, without_keys
 
     warm()
     model = _features(model)
     captured = capture_model(model.object, shell=shell)
     schema = infer(model.sample, keys=tuple(model.keys))
+    model = replace(model, sample=without_keys(model.sample, model.keys))
     observed = observe(model.object, model.sample, schema, real_rows=model.real_rows)
-    locked = lock(captured.modules, frames=observed.schema.container in {"frame", "series"})
+    library = {schema.library} & {"polars"}
+    locked = lock({*captured.modules, *library}, frames=schema.container in {"frame", "series"})
     files = _files(captured, locked, observed, model)
     facts = _facts(model, captured, locked, observed, shell)
     return _write(home, model.name, files, facts, locked)
@@ -156,7 +161,9 @@ def _features(model: Model) -> Model:
 
     if isinstance(model.target, str):
         if model.target not in getattr(model.sample, "columns", ()):
-            raise NotFound("column for the target", model.target, [str(name) for name in getattr(model.sample, "columns", ())])
+            raise NotFound(
+                "column for the target", model.target, [str(name) for name in getattr(model.sample, "columns", ())]
+            )
         model = replace(model, target=model.sample[model.target], sample=without_keys(model.sample, (model.target,)))
     return model
 
@@ -165,7 +172,7 @@ def _files(captured: CapturedModel, locked: Lock, observed: Observed, model: Mod
     """The content of src/, but for the manifest."""
     from nbdeploy.capture.profile import profile
 
-    predictions = observed.golden["answers"].get("predict")
+    predictions = _predictions(model, observed)
     files = {"model.pkl": captured.pickle}
     files |= {f"captured/{name}": content for name, content in captured.files.items()}
     files |= {f"captured/{name}": path.read_bytes() for name, path in locked.copied}
@@ -174,6 +181,20 @@ def _files(captured: CapturedModel, locked: Lock, observed: Observed, model: Mod
     for path in sorted(RUNTIME.glob("*.py")):
         files[f"nbdeploy_runtime/{path.name}"] = path.read_bytes()
     return files
+
+
+def _predictions(model: Model, observed: Observed) -> Any:
+    """What the model answers to rows spread over the sample, for the profile; to the golden rows if it is slow."""
+    from nbdeploy.capture.columns import length
+    from nbdeploy.capture.rows import take
+
+    method = next((item for item in observed.methods if item.name == "predict"), None)
+    if method is None:
+        return None
+    if method.milliseconds > SLOW:
+        return observed.golden["answers"]["predict"]
+    count = length(model.sample)
+    return model.object.predict(take(model.sample, range(0, count, -(-count // PROFILED))))
 
 
 def _json(value: Any) -> bytes:
@@ -220,7 +241,7 @@ def _facts(model: Model, captured: CapturedModel, locked: Lock, observed: Observ
 
 
 def _write(home: Path, name: str, files: Mapping[str, bytes], facts: dict[str, Any], locked: Lock) -> Bundle:
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private(home)
     staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=home))
     try:
         src = staging / "src"

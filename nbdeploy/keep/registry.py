@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import NotFound, RegistryDamaged, RegistryTooNew, RegistryUnavailable
+from nbdeploy.homes import private
 from nbdeploy.keep import damage
 from nbdeploy.keep.event import MOVES, Event, dumps, now, this_user
 from nbdeploy.keep.staging import sync_folder
@@ -160,7 +161,7 @@ class Registry:
 def create(path: Path) -> None:
     """Raises RegistryUnavailable where the folder cannot be written; another process may have been first."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private(path.parent)
         handle, draft = tempfile.mkstemp(prefix=".registry-", dir=path.parent)  # 0600, and SQLite's files take its mode
         os.close(handle)
     except OSError as exc:

@@ -9,6 +9,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from nbdeploy.errors import Refused, Untrusted
+from nbdeploy.homes import private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +72,7 @@ def _key(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private(path.parent)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(secrets.token_bytes(32))
             file.flush()

@@ -150,7 +150,11 @@ class Versions(Sequence[Version], Shown):
             for item in self._items
         ]
         headers = ("version", "", "created (UTC)", "bump", "reason", "gate", "by")
-        return Card(title=self.name, status=f"{len(self)} versions", tables=(Table(headers, rows),))
+        return Card(
+            title=self.name,
+            status=f"{len(self)} version{'' if len(self) == 1 else 's'}",
+            tables=(Table(headers, rows),),
+        )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import EnvironmentFailed, Refused, Unsupported
+from nbdeploy.homes import private
 from nbdeploy.run import installers
 from nbdeploy.runtime import environment as runtime_environment
 from nbdeploy.runtime.environment import installed_distributions, minor, problems
@@ -117,7 +118,7 @@ def _locked(folder: Path, progress: Callable[[str], None]) -> Iterator[int]:
         import fcntl
     except ImportError as exc:
         raise Unsupported("Building an environment for a bundle", "install its requirements.txt by hand") from exc
-    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private(folder.parent)
     with folder.with_suffix(".lock").open("w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

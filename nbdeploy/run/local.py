@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nbdeploy.errors import NotReady, NotRunning, ServiceFailed, Unsupported
+from nbdeploy.homes import private
 from nbdeploy.run import tokens
 from nbdeploy.run.environ import allowed
 from nbdeploy.run.logs import follow_lines, last_lines
@@ -188,7 +189,7 @@ def _raise_failed(launch: Launch, channel: Channel, told: Message) -> None:
 
 def _reach(name: str, folder: Path) -> Channel:
     """The supervisor of this name; a new one where there is none."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private(folder)
     for _ in range(TRIES):
         with contextlib.suppress(*GONE):
             return control.connect(folder)

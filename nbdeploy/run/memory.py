@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -186,6 +187,7 @@ def _verified(launch: Launch) -> ServedModel:
     from nbdeploy.runtime.model import ServedModel
 
     advice = "nothing was changed; mend the model and deploy again"
+    _alias_runtime()
     try:
         model = ServedModel.load(launch.bundle / "src")
         findings = model.verify()
@@ -194,6 +196,15 @@ def _verified(launch: Launch) -> ServedModel:
     if findings:
         raise NotReady(launch.name, "does not answer its golden rows as the kernel did", advice, "\n".join(findings))
     return model
+
+
+def _alias_runtime() -> None:
+    """A bundle's artefact may name the runtime as it is called in bundles."""
+    from nbdeploy import runtime
+    from nbdeploy.runtime import function
+
+    sys.modules.setdefault("nbdeploy_runtime", runtime)
+    sys.modules.setdefault("nbdeploy_runtime.function", function)
 
 
 def _forget(engine: Engine) -> None:

@@ -111,7 +111,7 @@ class Services(Shown, Sequence[ServiceState]):
         rows = [(s.name, s.version, s.state, s.since, s.url, s.launcher, s.workers) for s in self._states]
         notes: list[tuple[Tone, str]] = [(s.tone, f"{s.name}: {s.failure}") for s in self._states if s.failure]
         empty = "no service is running; `%deploy MODEL --sample X` starts one"
-        return Card(title="services", tables=(Table(headers, rows, empty=empty),), notes=tuple(notes))
+        return Card(title="Services", tables=(Table(headers, rows, empty=empty),), notes=tuple(notes))
 
 
 def probe(folder: Path) -> ServiceState:

@@ -7,6 +7,8 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
+from nbdeploy.homes import private
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,7 +19,7 @@ def ensure(folder: Path) -> str:
     """The token kept in the service's folder, made when there is none; two makers agree on one."""
     path = folder / FILE
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private(folder)
         draft = folder / f".{FILE}.{secrets.token_hex(4)}"
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(32) + "\n")

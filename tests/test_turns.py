@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nbdeploy.turns import turn, uninterrupted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOLD = """
+import sys
+from pathlib import Path
+from nbdeploy.turns import turn
+with turn(Path(sys.argv[1]), print):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_waits_and_says_so(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    said: list[str] = []
+
+    def tell(text: str) -> None:
+        said.append(text)
+        holder.kill()  # a lock whose holder died is free
+
+    with turn(tmp_path, tell):
+        assert len(said) == 1
+    holder.communicate()
+
+
+def test_threads_of_one_process_take_turns(tmp_path: Path) -> None:
+    inside, order = threading.Event(), []
+
+    def second() -> None:
+        with turn(tmp_path, lambda _text: inside.set()):
+            order.append("second")
+
+    with turn(tmp_path, print):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert inside.wait(10)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_ctrl_c_is_held_back_until_the_change_is_whole() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        with uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append(1)
+    assert done == [1]
+
+
+def test_an_error_inside_is_the_error_that_is_raised() -> None:
+    with pytest.raises(ValueError, match="broken"), uninterrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        raise ValueError("broken")
