@@ -148,8 +148,8 @@ def stage(model: Model, home: Path, shell: Any = None) -> Bundle:
     schema = infer(model.sample, keys=tuple(model.keys))
     model = replace(model, sample=without_keys(model.sample, model.keys))
     observed = observe(model.object, model.sample, schema, real_rows=model.real_rows)
-    library = {schema.library} & {"polars"}
-    locked = lock({*captured.modules, *library}, frames=schema.container in {"frame", "series"})
+    modules = captured.modules | ({"polars"} if schema.library == "polars" else set())
+    locked = lock(modules, frames=schema.container in {"frame", "series"})
     files = _files(captured, locked, observed, model)
     facts = _facts(model, captured, locked, observed, shell)
     return _write(home, model.name, files, facts, locked)
