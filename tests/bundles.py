@@ -70,4 +70,4 @@ def assert_identical(expected: Any, found: Any) -> None:
         for one, other in zip(expected, found, strict=True):
             assert_identical(one, other)
     else:
-        assert found == expected
+        assert found == expected or (found != found and expected != expected)  # noqa: PLR0124  # both NaN

@@ -25,11 +25,12 @@ from nbdeploy.capture.golden import observe
 from nbdeploy.capture.schema import infer
 from nbdeploy.errors import NbdeployError
 from nbdeploy.runtime import answers
-from nbdeploy.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from nbdeploy.runtime.manifest import Manifest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -67,8 +68,8 @@ def test_every_estimator_answers_away_as_here_or_is_refused_with_the_reason(tmp_
     found = _answered_by_a_child(tmp_path)
     wrong = {name: problem for name in deployed if (problem := _problem(deployed[name], *found[name]))}
 
-    print(f"\n{len(deployed)} estimators deployed, {len(refused)} refused:")
-    print("\n".join(f"  {name}: {reason}" for name, reason in refused.items()))
+    print(f"\n{len(deployed)} estimators deployed, {len(refused)} refused:")  # noqa: T201  # the list is asked for
+    print("\n".join(f"  {name}: {reason}" for name, reason in refused.items()))  # noqa: T201  # as above
     assert not wrong
     assert not unfit
     assert len(refused) <= LARGEST_SHARE * (len(deployed) + len(refused))
@@ -160,7 +161,7 @@ def _data(name: str, kind: Any) -> Iterator[tuple[Any, Any]]:
     yield frame, None
 
 
-_SPECIAL = {
+_SPECIAL: dict[str, Any] = {
     "CountVectorizer": lambda _frame, _classes, texts: (texts, None),
     "TfidfVectorizer": lambda _frame, _classes, texts: (texts, None),
     "HashingVectorizer": lambda _frame, _classes, texts: (texts, None),

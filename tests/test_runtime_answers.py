@@ -57,7 +57,7 @@ def travelled(value: Any, n: int, labels: Any = None, *, keyed: bool = True, **o
         scipy.sparse.csc_array(np.eye(3, dtype="float32")),
         scipy.sparse.coo_matrix(np.eye(2, dtype="int64")),
         pd.DataFrame({"a": [1, 2], "b": ["x", "y"], 3: [0.5, math.nan]}),
-        pd.DataFrame({"c": pd.Categorical(["x", "y"]), "d": pd.to_datetime(["2024-01-01", None])}),
+        pd.DataFrame({"c": pd.Categorical(["x", "y"]), "d": pd.to_datetime(pd.Series(["2024-01-01", None]))}),
         pd.DataFrame([[1, 2], [3, 4]], columns=["same", "same"]),
         pd.Series([1.5, 2], name="score"),
         pd.Series(["a", None]),
@@ -155,7 +155,9 @@ def test_what_cannot_answer_two_rows_is_the_models_fault(value: Any) -> None:
         observe(value, 2)
 
 
-@pytest.mark.parametrize("value", [None, np.array([1.0]), np.array([[1.0, 2.0]] * 2), [1.0, 2.0], pd.Series([1.0, 2.0])])
+@pytest.mark.parametrize(
+    "value", [None, np.array([1.0]), np.array([[1.0, 2.0]] * 2), [1.0, 2.0], pd.Series([1.0, 2.0])]
+)
 def test_an_answer_unlike_the_kernels_is_the_models_fault(value: Any) -> None:
     with pytest.raises(ModelFault):
         encode(observe(np.array([1.0, 2.0]), 2), value, 2)
@@ -166,7 +168,11 @@ def test_missing_values_among_integers_make_floats() -> None:
     assert_identical(np.array([1.0, math.nan]), decode(output, [1.0, None]))
 
 
-@given(hnp.arrays(st.sampled_from(["float64", "float32", "int64", "uint8", "bool"]), hnp.array_shapes(max_dims=3, max_side=4)))
+@given(
+    hnp.arrays(
+        st.sampled_from(["float64", "float32", "int64", "uint8", "bool"]), hnp.array_shapes(max_dims=3, max_side=4)
+    )
+)
 def test_any_array_comes_back(value: Any) -> None:
     found = travelled(value, len(value))
     assert (found.dtype, found.shape) == (value.dtype, value.shape)

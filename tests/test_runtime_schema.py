@@ -113,15 +113,23 @@ def test_what_is_not_one_json_object_is_400(body: bytes) -> None:
     assert (caught.value.status, caught.value.code) == (400, "bad_json")
 
 
+def answered_by(contract: Contract, body: bytes) -> int:
+    try:
+        contract.decode(body)
+    except Refusal as refusal:
+        return refusal.status
+    return 200
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_answered_or_refused(body: bytes) -> None:
-    try:
-        Contract(Schema("values", (Column("value", "any", "object", nullable=True),))).decode(body)
-    except Refusal as refusal:
-        assert refusal.status in {400, 422}
+    contract = Contract(Schema("values", (Column("value", "any", "object", nullable=True),)))
+    assert answered_by(contract, body) in {200, 400, 422}
 
 
-@pytest.mark.parametrize("document", [{}, {"row": []}, {"rows": {}}, {"rows": None}, {"rows": [], "extra": 1}, {"Age": 1}])
+@pytest.mark.parametrize(
+    "document", [{}, {"row": []}, {"rows": {}}, {"rows": None}, {"rows": [], "extra": 1}, {"Age": 1}]
+)
 def test_a_document_of_another_shape_is_422(document: Any) -> None:
     with pytest.raises(Refusal) as caught:
         Contract(FRAME).decode(json.dumps(document).encode())
@@ -194,7 +202,12 @@ def test_hints_say_what_was_probably_meant() -> None:
     assert detail(Age=3.0)["hint"] == "write it without a fraction: 3, not 3.0"
     row = {("age" if name == "Age" else name): value for name, value in GOOD.items()}
     unknown, missing = refused([row]).details
-    assert unknown == {"row": 0, "column": "age", "problem": "is not a column of the model", "hint": 'did you mean "Age"?'}
+    assert unknown == {
+        "row": 0,
+        "column": "age",
+        "problem": "is not a column of the model",
+        "hint": 'did you mean "Age"?',
+    }
     assert (missing["column"], missing["problem"]) == ("Age", "is missing")
 
 
@@ -226,7 +239,9 @@ def test_hostile_sizes_are_refused_quickly() -> None:
         assert time.process_time() - begun < 2
 
 
-@pytest.mark.parametrize("name", ["__class__", "self", "return", "model_config", "", "é😀", "a b", "'\"\n", "0", "= + - @", "x" * 10_000])
+@pytest.mark.parametrize(
+    "name", ["__class__", "self", "return", "model_config", "", "é😀", "a b", "'\"\n", "0", "= + - @", "x" * 10_000]
+)
 def test_any_column_name_works(name: str) -> None:
     schema = Schema("frame", (Column(name, "number", "float64"), Column("other", "text", "str")), library="pandas")
     assert decode([{"other": "a", name: 1}], schema).rows == [{name: 1.0, "other": "a"}]
@@ -244,12 +259,16 @@ def test_infinities_are_texts_where_the_sample_had_some() -> None:
     refused(["infinity"], schema)
 
 
-ARRAY = Schema("array", tuple(Column(str(place), "number", "float64", place) for place in range(3)), dtype="float64", shape=(3,))
+ARRAY = Schema(
+    "array", tuple(Column(str(place), "number", "float64", place) for place in range(3)), dtype="float64", shape=(3,)
+)
 
 
 def test_array_rows_are_lists_of_the_right_length() -> None:
     assert decode([[1, 2, 3]], ARRAY).rows == [[1.0, 2.0, 3.0]]
-    assert refused([[1, 2]], ARRAY).details == [{"row": 0, "column": None, "problem": "has 2 values, not 3", "hint": None}]
+    assert refused([[1, 2]], ARRAY).details == [
+        {"row": 0, "column": None, "problem": "has 2 values, not 3", "hint": None}
+    ]
     assert refused([5], ARRAY).details[0]["problem"] == "must be a list of 3, not a number"
     wrong = refused([[1, "2", None]], ARRAY).details
     assert [(item["column"], item["problem"]) for item in wrong] == [
@@ -314,37 +333,25 @@ def _values(column: Column) -> st.SearchStrategy[Any]:
 def test_rows_are_taken_or_every_wrong_column_is_named(row: dict[str, Any]) -> None:
     contract = Contract(FRAME)
     wrong = {column.name for column in COLUMNS if not _is_valid(contract, column.name, row[column.name])}
-    try:
-        found = decode([row]).rows[0]
-    except Refusal as refusal:
-        assert {item["column"] for item in refusal.details} == wrong
-        assert wrong
+    if wrong:
+        assert {item["column"] for item in refused([row]).details} == wrong
     else:
-        assert found == row
-        assert not wrong
+        assert decode([row]).rows == [row]
 
 
 def _is_valid(contract: Contract, name: str, value: Any) -> bool:
-    try:
-        contract.decode(json.dumps({"rows": [{**GOOD, name: value}]}).encode())
-    except Refusal:
-        return False
-    return True
+    return answered_by(contract, json.dumps({"rows": [{**GOOD, name: value}]}).encode()) == 200
 
 
 @given(st.fixed_dictionaries({column.name: _values(column) for column in COLUMNS}))
 def test_the_json_schema_says_the_same(row: dict[str, Any]) -> None:
-    import jsonschema
+    import jsonschema  # type: ignore[import-untyped]
 
-    document = Contract(FRAME).json_schema()
-    valid = jsonschema.Draft202012Validator(document).is_valid({"rows": [row]})
-    try:
-        decode([row])
-    except Refusal:
-        lenient = {name for name, value in row.items() if isinstance(value, float | str)}
-        assert not valid or lenient  # 3.0 for 3, and dates that do not exist
-    else:
-        assert valid
+    contract = Contract(FRAME)
+    valid = jsonschema.Draft202012Validator(contract.json_schema()).is_valid({"rows": [row]})
+    taken = answered_by(contract, json.dumps({"rows": [row]}).encode()) == 200
+    beyond = any(isinstance(value, float | str) for value in row.values())  # 3.0 for 3, dates that do not exist
+    assert valid == taken or (valid and beyond)
 
 
 @pytest.mark.parametrize("schema", [FRAME, ARRAY, Schema("texts", (Column("value", "text", "object"),))])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal as assert_polars_equal
 
 from nbdeploy.capture.schema import infer
-from nbdeploy.runtime import frames, tables
+from nbdeploy.runtime import frames, tables, times
 from nbdeploy.runtime.manifest import Column, Schema
 from nbdeploy.runtime.schema import Contract
 
@@ -25,7 +26,8 @@ def through_json(schema: Schema, data: Any) -> Any:
 
 
 def mixed_frame() -> pd.DataFrame:
-    moments = ["2024-01-01", None, "2024-03-31T01:30:00.123456", "1677-10-27T02:30:00"]
+    moments: Any = ["2024-01-01", None, "2024-03-31T01:30:00.123456", "1677-10-27T02:30:00"]
+    days: Any = ["2024-01-01", None, "2024-01-02", "2024-01-01"]
     return pd.DataFrame(
         {
             "text": ["a", "b", None, "é😀"],
@@ -41,7 +43,7 @@ def mixed_frame() -> pd.DataFrame:
             "ordered": pd.Categorical(["x", "y", None, "x"], categories=["y", "x", "z"], ordered=True),
             "codes": pd.Categorical([3, 1, 1, 3]),
             "flags": pd.Categorical([True, False, None, True]),
-            "days": pd.Categorical(pd.to_datetime(["2024-01-01", None, "2024-01-02", "2024-01-01"])),
+            "days": pd.Series(pd.to_datetime(days)).astype("category"),
             "string": pd.array(["q", None, "r", ""], dtype="string"),
             "mixed": pd.Series([1, "a", None, 2.5], dtype=object),
             "none": pd.Series(["a", None, "b", "c"], dtype=object),
@@ -261,7 +263,10 @@ NUMBERS = {
     "boolean": st.none() | st.booleans(),
     "str": st.none() | st.text(st.characters(codec="utf-8"), max_size=8),
     "string": st.none() | st.text(st.characters(codec="utf-8"), max_size=8),
-    "object": st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(st.characters(codec="utf-8"), max_size=4),
+    "object": st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.text(st.characters(codec="utf-8"), max_size=4),
     "datetime64[ns]": st.integers(-(2**63) + 1, 2**63 - 1).map(lambda count: np.datetime64(count, "ns")),
     "timedelta64[us]": st.integers(-(2**62), 2**62).map(lambda count: np.timedelta64(count, "us")),
 }
@@ -289,26 +294,25 @@ def test_any_frame_comes_back_exactly(sample: pd.DataFrame) -> None:
 
 @given(st.integers(-(2**63) + 1, 2**63 - 1), st.sampled_from(["ns", "us", "ms", "s"]))
 def test_durations_are_exact(count: int, unit: str) -> None:
-    from nbdeploy.runtime import times
-
     assert times.duration(times.duration_text(count, unit), unit) == count
 
 
 @given(st.text(max_size=30))
 def test_times_of_any_text_are_values_or_value_errors(text: str) -> None:
-    from nbdeploy.runtime import times
-
-    for parse in (lambda: times.moment(text, "ns", aware=False), lambda: times.duration(text, "ns")):
-        try:
-            parse()
-        except ValueError as exc:
-            assert len(text) < 3 or text not in str(exc)
+    with contextlib.suppress(ValueError):
+        assert isinstance(times.moment(text, "ns", aware=False), int)
+    with contextlib.suppress(ValueError):
+        assert isinstance(times.duration(text, "ns"), int)
 
 
 def test_one_row_is_built_quickly() -> None:
     import timeit
 
-    columns = (Column("a", "category", "str"), Column("b", "category", "str"), *(Column(f"x{i}", "number", "float64") for i in range(5)))
+    columns = (
+        Column("a", "category", "str"),
+        Column("b", "category", "str"),
+        *(Column(f"x{i}", "number", "float64") for i in range(5)),
+    )
     schema = Schema("frame", columns, library="pandas")
     build = tables.builder_of(schema)
     rows = [{"a": "x", "b": "y", **{f"x{i}": 1.0 for i in range(5)}}]

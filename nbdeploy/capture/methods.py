@@ -168,12 +168,18 @@ def _watched(
         except NotServable:
             raise
         except ModelFault as exc:
-            failed[name] = str(exc), "let it return one answer a row, of numbers, texts, booleans or dates"
+            failed[name] = str(exc), _advice(watcher.model)
         except Exception as exc:  # noqa: BLE001  # a model may raise anything; that it does not answer is the finding
             failed[name] = f"{type(exc).__name__}: {exc}", "give rows like those it was fitted on"
         else:
             methods.append(method)
     return methods, given, failed
+
+
+def _advice(model: Any) -> str:
+    if hasattr(model, "n_features"):
+        return f"give it fewer features: n_features={answers.MAX_WIDTH} or less"
+    return "let it return one answer a row, of numbers, texts, booleans or dates"
 
 
 def _paced(model: Any, name: str, rows: Rows) -> Rows:

@@ -7,6 +7,7 @@ tried in golden.py.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture import cells
@@ -174,7 +175,9 @@ def _list(sample: list[Any], keys: tuple[str, ...]) -> Schema:
     if all(isinstance(row, list | tuple) for row in sample):
         return _rows(sample)
     column = cells.list_column("value", sample)
-    return Schema("texts" if column.kind in {"text", "category"} else "values", (column,))
+    if column.kind == "category":  # texts are read, not told apart
+        column = replace(column, kind="text", categories=None)
+    return Schema("texts" if column.kind == "text" else "values", (column,))
 
 
 def _records(sample: list[dict[Any, Any]], keys: tuple[str, ...]) -> Schema:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.capture.known import trained_categories
 from nbdeploy.capture.rows import cell, has_null
 from nbdeploy.runtime import answers, tables
+from nbdeploy.runtime.checks import integer_range
 from nbdeploy.runtime.model import bound
 from nbdeploy.runtime.schema import group_of
 
@@ -125,8 +126,14 @@ def _unseen_value(schema: Schema, column: Column) -> Any:
     if column.categories and all(type(item) in {int, float} for item in column.categories):
         return max(column.categories) + 1
     if column.kind == "integer" and _few(schema, column):
-        return column.high + 1 if column.high + 1 <= 127 else None
+        return _beyond(column)
     return None
+
+
+def _beyond(column: Column) -> int | None:
+    """A value above the range seen, where the dtype has room."""
+    bounds = integer_range(column.dtype)
+    return column.high + 1 if bounds is None or column.high < bounds[1] else None
 
 
 def _few(schema: Schema, column: Column) -> bool:

@@ -131,10 +131,11 @@ class Contract:
         return bare, keys
 
     def _refusal(self, rows: list[Any]) -> Refusal:
-        from .problems import problems_of
+        from .problems import MAX_DETAILS, problems_of
 
         found, more = problems_of(self.schema, self._row, rows)
-        message = _counted(len(found)) + (f", and {_counted(more, 'more row')} with others" if more else "")
+        first = "the first " if len(found) == MAX_DETAILS else ""
+        message = first + _counted(len(found)) + (f", and {_counted(more, 'more row')} with others" if more else "")
         return Refusal(422, "invalid_rows", f"The rows do not fit the model: {message}.", found)
 
 
