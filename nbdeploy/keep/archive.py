@@ -19,6 +19,7 @@ from nbdeploy.errors import Refused, WrongUse
 from nbdeploy.keep.bento import ENTRYPOINT, KNOWN
 from nbdeploy.keep.staging import sync_folder
 from nbdeploy.keep.store import intact
+from nbdeploy.keep.xz import MAGIC, Packer, Reader
 from nbdeploy.runtime.manifest import FILE
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 MEMBERS = 20_000
 LONGEST_HEADER = 1 << 20  # bytes of one extended header; tarfile reads it as a whole
-MEMORY = 256 << 20  # bytes a dictionary of xz may take
-_XZ_PRESET = 1  # 20 MB/s and 10 MB of memory; a higher one saves little on fitted models
 
 
 def export(registry: Registry, name: str, version: str | None, file: Path) -> Path:
@@ -48,7 +47,7 @@ def export(registry: Registry, name: str, version: str | None, file: Path) -> Pa
     moment = int(datetime.fromisoformat(found.created).timestamp())
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with lzma.open(draft, "wb", preset=_XZ_PRESET) as packed:
+        with draft.open("wb") as out, Packer(out) as packed:
             _pack(found.bundle, sorted(_members(found.bundle, manifest)), moment, cast("IO[bytes]", packed))
         sync_folder(draft)
         draft.replace(file)
@@ -148,9 +147,9 @@ def _write(content: IO[bytes], path: Path, size: int) -> None:
 
 
 def _allowance(file: Path, target: Path) -> int:
-    """Bytes it may unpack to: 300 times its size, or 256 MB, and what the disk has room for."""
+    """Bytes it may unpack to: 300 times its size, or 4 GB, and what the disk has room for."""
     target.mkdir(parents=True, exist_ok=True)
-    return min(max(256 << 20, 300 * file.stat().st_size), shutil.disk_usage(target).free)
+    return min(max(4 << 30, 300 * file.stat().st_size), shutil.disk_usage(target).free)
 
 
 def _refused(file: Path, fact: str) -> Refused:
@@ -176,36 +175,14 @@ def _opened(packed: IO[bytes], file: Path) -> Iterator[tarfile.TarFile]:
     if magic.startswith(b"PK"):
         raise _refused(file, "it is a zip file; a bundle is a .bento")
     inner: IO[bytes] = packed
-    if magic.startswith(b"\xfd7zXZ"):
-        inner = cast("IO[bytes]", io.BufferedReader(Xz(packed), CHUNK))
+    if magic.startswith(MAGIC):
+        inner = cast("IO[bytes]", io.BufferedReader(Reader(packed), CHUNK))
     elif magic.startswith(b"\x1f\x8b"):
         inner = cast("IO[bytes]", gzip.GzipFile(fileobj=packed))
     elif magic.startswith(b"BZh"):
         inner = cast("IO[bytes]", bz2.BZ2File(packed))
     with tarfile.open(fileobj=cast("IO[bytes]", Forward(inner)), mode="r:") as tar:
         yield tar
-
-
-class Xz(io.RawIOBase):
-    """An xz stream whose dictionary may not take more memory than is decent."""
-
-    def __init__(self, packed: IO[bytes]) -> None:
-        self._packed = packed
-        self._inner = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MEMORY)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # typeshed names a private protocol
-        while not self._inner.eof:
-            more = self._packed.read(64 << 10) if self._inner.needs_input else b""
-            if self._inner.needs_input and not more:
-                raise EOFError("it ends in the middle")
-            data = self._inner.decompress(more, max_length=len(buffer))
-            if data:
-                buffer[: len(data)] = data
-                return len(data)
-        return 0
 
 
 class Forward:
