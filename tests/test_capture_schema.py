@@ -116,7 +116,7 @@ def test_wide_arrays_are_described_as_a_whole() -> None:
         (pd.DataFrame([[1, 2]], columns=["1", 1]), "as text and as a number"),
         (pd.DataFrame([[1]], columns=[pd.Timestamp("2024")]), "labelled by a Timestamp"),
         (pd.DataFrame([[1]], columns=[np.nan]), "labelled by a float"),
-        (pd.DataFrame([[1]], columns=["\ud800"]), "not valid Unicode"),
+        (pd.DataFrame([[1]], columns=pd.Index(["\ud800"], dtype=object)), "not valid Unicode"),
         (pd.DataFrame({"a": [1j]}), "complex128"),
         (pd.DataFrame({"a": [decimal.Decimal(1)]}), "Decimal"),
         (pd.DataFrame({"a": [dt.date(2024, 1, 1)]}), r"pandas.to_datetime\(X\['a'\]\)"),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbdeploy.runtime.manifest import Column, Schema
@@ -121,6 +121,7 @@ def answered_by(contract: Contract, body: bytes) -> int:
     return 200
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_answered_or_refused(body: bytes) -> None:
     contract = Contract(Schema("values", (Column("value", "any", "object", nullable=True),)))
@@ -329,6 +330,7 @@ def _values(column: Column) -> st.SearchStrategy[Any]:
     )
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries({column.name: _values(column) for column in COLUMNS}))
 def test_rows_are_taken_or_every_wrong_column_is_named(row: dict[str, Any]) -> None:
     contract = Contract(FRAME)
@@ -343,6 +345,7 @@ def _is_valid(contract: Contract, name: str, value: Any) -> bool:
     return answered_by(contract, json.dumps({"rows": [{**GOOD, name: value}]}).encode()) == 200
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries({column.name: _values(column) for column in COLUMNS}))
 def test_the_json_schema_says_the_same(row: dict[str, Any]) -> None:
     import jsonschema  # type: ignore[import-untyped]

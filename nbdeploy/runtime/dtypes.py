@@ -11,6 +11,7 @@ from .times import UNITS
 NUMBERS = frozenset(
     {"bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)), "float16", "float32", "float64"}
 )
+_ARROW_TEXTS = {"string", "large_string"}
 _FOREIGN = {"SparseDtype", "IntervalDtype", "PeriodDtype"}
 
 
@@ -24,6 +25,8 @@ def dtype_text(dtype: Any) -> str | None:
         return f"category[{inner}]" if inner else None
     if noun == "StringDtype":
         return _string_text(dtype)
+    if noun == "ArrowDtype" and str(dtype.pyarrow_dtype) in _ARROW_TEXTS:  # its own name is that of another dtype
+        return f"arrow[{dtype.pyarrow_dtype}]"
     if noun in _FOREIGN or dtype.kind not in "biufMmOU":
         return None
     try:
@@ -43,6 +46,10 @@ def dtype_of(text: str) -> Any:
         return pd.StringDtype(text[7:-1])
     if text.startswith("str["):
         return pd.StringDtype(text[4:-1], na_value=np.nan)
+    if text.startswith("arrow["):
+        import pyarrow as pa  # type: ignore[import-not-found,unused-ignore]
+
+        return pd.ArrowDtype(pa.type_for_alias(text[6:-1]))
     return pd.api.types.pandas_dtype(text)
 
 
