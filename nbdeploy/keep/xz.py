@@ -53,8 +53,8 @@ class Packer(io.RawIOBase):
 def stream(piece: bytes) -> bytes:
     """One whole xz stream of the piece."""
     middle = len(piece) // 2
-    sample = piece[:32768] + piece[middle : middle + 32768] + piece[-32768:]
-    if len(lzma.compress(sample, filters=_LIGHT)) > 0.95 * len(sample):
+    samples = [piece[:32768], piece[middle : middle + 32768], piece[-32768:]]
+    if sum(len(lzma.compress(sample, filters=_LIGHT)) for sample in samples) > 0.95 * sum(map(len, samples)):
         return stored(piece)
     return lzma.compress(piece, check=lzma.CHECK_CRC32, filters=_LIGHT)
 
