@@ -436,3 +436,11 @@ def test_watching_a_small_pipeline_takes_few_calls() -> None:
     step.predict = lambda table: calls.append(1) or original(step, table)  # type: ignore[func-returns-value]
     watched(model, frame)
     assert len(calls) <= 8
+
+
+def test_a_frame_with_an_index_of_its_own_keeps_it() -> None:
+    class Fresh:
+        def predict(self, table: Any) -> Any:
+            return pd.DataFrame({"score": table["a"].to_numpy() * 2})
+
+    assert_answers_as_here(Fresh(), pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=[10, 20, 30]))
