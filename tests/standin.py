@@ -10,6 +10,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from nbdeploy.settings import Settings
 
 RUNTIME = Path(nbdeploy.__file__).parent / "runtime"
+
+LOCK = ["a2wsgi", "anyio", "click", "h11", "httptools", "typing_extensions", "uvicorn", "uvloop", "websockets"]
 
 MODEL = """
 import ctypes, json, os, time
@@ -122,6 +125,8 @@ def bundle(settings: Settings, number: int = 1, **behaviour: Any) -> Path:
     shutil.copytree(RUNTIME, src / "nbdeploy_runtime", ignore=shutil.ignore_patterns("__pycache__"))
     for name, text in (("model", MODEL), ("app", APP), ("predlog", PREDLOG)):
         (src / "nbdeploy_runtime" / f"{name}.py").write_text(text)
+    lock = {"environment": {"modules": LOCK}}
+    (src / "manifest.json").write_text(json.dumps(lock))
     (src / "behaviour.json").write_text(json.dumps(behaviour))
     return folder
 
@@ -178,11 +183,36 @@ def stop_all(launcher: LocalLauncher, settings: Settings) -> None:
 
 
 def processes(settings: Settings) -> list[int]:
-    """Every supervisor and worker whose command line names this test's home."""
-    return [
+    """Every supervisor and worker: those whose command line names this test's home, and the children of those."""
+    found = {
         process.pid
         for process in psutil.process_iter(["cmdline"])
         if any(str(settings.home) in part for part in process.info["cmdline"] or ())
-        and process.pid != os.getpid()
-        and process.status() != psutil.STATUS_ZOMBIE
-    ]
+    }
+    found |= {child.pid for pid in found for child in _children(pid)}
+    return [pid for pid in found if pid != os.getpid() and _alive(pid)]
+
+
+def spare(settings: Settings) -> int:
+    """The worker that has no bundle yet, when it has started."""
+    deadline = time.monotonic() + 5.0
+    while time.monotonic() < deadline:
+        for pid in processes(settings):
+            with suppress(psutil.Error):
+                if any(part.endswith("spare.py") for part in psutil.Process(pid).cmdline()):
+                    return pid
+    raise AssertionError("there is no spare")
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

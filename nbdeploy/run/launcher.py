@@ -33,6 +33,7 @@ class Launch:
     limits: Limits = field(default_factory=Limits)
     ready_timeout: float = 120.0
     drain_timeout: float = 30.0
+    warmth: Warmth | None = None  # what `Launcher.warm` gave; used up by `prepare`
     loop: str = "uvloop"  # or asyncio, which needs nothing installed
 
 
@@ -57,6 +58,13 @@ class Candidate(Protocol):
 
     def close(self) -> None:
         """The same as `discard`: what was not activated by now is not wanted."""
+
+
+class Warmth(Protocol):
+    """A worker that imports while its bundle is still being made."""
+
+    def close(self) -> None:
+        """It is not needed after all; harmless once it was used."""
 
 
 class Launcher(Protocol):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 
 class Timer:
+    """`callback` is None once it has rung or was cancelled."""
+
     __slots__ = ("callback",)
 
     def __init__(self, callback: Callable[[], object]) -> None:
@@ -74,5 +76,6 @@ class Reactor:
         now = time.monotonic()
         while self._timers and self._timers[0][0] <= now:
             timer = heapq.heappop(self._timers)[2]
-            if timer.callback is not None:
-                timer.callback()
+            callback, timer.callback = timer.callback, None
+            if callback is not None:
+                callback()

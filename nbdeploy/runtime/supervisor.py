@@ -26,6 +26,7 @@ from .logfile import LogFile
 from .order import Order
 from .process import Process
 from .reactor import Reactor
+from .spares import Spares
 from .state import FILE, State, now
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Supervisor:
         self._written: State | None = None
         self._live: Generation | None = None
         self._candidate: Generation | None = None
+        self._spares = Spares(self._reactor, self._log, self._settle)
         self._owner: Caller | None = None
         self._activating = False
         self._leaving: set[Generation] = set()
@@ -105,6 +107,7 @@ class Supervisor:
             "candidate": self._op_candidate,
             "activate": self._op_activate,
             "discard": self._op_discard,
+            "warm": self._op_warm,
             "status": self._op_status,
             "stop": self._op_stop,
         }
@@ -142,7 +145,7 @@ class Supervisor:
         private = Listener.bind(None)
         private.open()
         self._candidate = Generation(order, self._nonce, self._process.pid, public, private)
-        self._candidate.start(self._reactor, self._log, self)
+        self._candidate.start(self._reactor, self._log, self, self._spares.take(caller, order))
         self._publish()
 
     def _bind(self, port: int | None) -> Listener:
@@ -155,6 +158,13 @@ class Supervisor:
     def _kept_port(self) -> int | None:
         return self._before.port if self._before else None
 
+    def _op_warm(self, caller: Caller, message: Message) -> None:
+        """Let a worker import what it will need, before its candidate is asked for on this connection."""
+        try:
+            self._spares.start(caller, message)
+        except OSError as exc:
+            caller.tell({"event": "refused", "fact": f"no worker could be started: {exc}"})
+
     def _op_activate(self, caller: Caller, message: Message) -> None:
         if self._owner is not caller or self._candidate is None or not self._candidate.ready:
             caller.tell({"event": "refused", "fact": "no candidate of this connection is ready"})
@@ -165,14 +175,9 @@ class Supervisor:
         """Answered when its workers are gone; `ending`: and the supervisor with them."""
         if self._owner is caller and not self._activating:
             self._discard("was discarded")
-
-        def told() -> None:
-            caller.tell({"event": "discarded", "ending": self._idle, **asdict(self._process)})
-
-        if self._leaving:
-            self._waiting.append(told)
-        else:
-            told()
+        self._spares.drop(caller)
+        self._waiting.append(lambda: caller.tell({"event": "discarded", "ending": self._idle, **asdict(self._process)}))
+        self._settle()
 
     def _op_stop(self, caller: Caller, _: Message) -> None:
         caller.tell({"event": "stopping", "seconds": self._live.order.drain_timeout if self._live else 0.0})
@@ -180,6 +185,7 @@ class Supervisor:
 
     def _hung_up(self, caller: Caller) -> None:
         self._callers.discard(caller)
+        self._spares.drop(caller)
         self._queue = deque(item for item in self._queue if item[0] is not caller)
         if self._owner is caller:
             self._owner = None
@@ -262,14 +268,13 @@ class Supervisor:
 
     def _when_closed(self, old: Generation, told: Callable[[], object]) -> None:
         """Call once: when no worker of the old version accepts any more, or when one is too busy to say so."""
-        timer = self._reactor.later(PATIENCE, lambda: None)
+        waiting = [told]
 
         def once() -> None:
-            if timer.callback is not None:
-                timer.cancel()
-                told()
+            while waiting:
+                waiting.pop()()
 
-        timer.callback = once
+        self._reactor.later(PATIENCE, once)
         old.on_closed = once
 
     def generation_changed(self, generation: Generation) -> None:
@@ -289,17 +294,14 @@ class Supervisor:
     def generation_gone(self, generation: Generation) -> None:
         generation.closed()
         self._leaving.discard(generation)
-        if not self._leaving:
-            waiting, self._waiting = self._waiting, []
-            for told in waiting:
-                told()
         if self._stopping and not self._leaving:
             self._reactor.stop()
         self._publish()
-        self._end_if_idle()
+        self._settle()
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGCHLD:
+            self._spares.look()
             for generation in [self._live, self._candidate, *self._leaving]:
                 if generation is not None:
                     generation.look()
@@ -318,6 +320,7 @@ class Supervisor:
         for caller, _ in self._queue:
             caller.tell({"event": "failed", "kind": "stopping", "fact": "is being stopped", "findings": [], "log": ""})
         self._queue.clear()
+        self._spares.drop_all()
         if self._candidate is not None:
             self._fail(self._owner, {"kind": "stopping", "fact": "is being stopped"})
         if self._live is not None:
@@ -327,9 +330,18 @@ class Supervisor:
         if not self._leaving:
             self._reactor.stop()
 
+    def _settle(self) -> None:
+        """Tell those who wait for it that no process is on its way out any more."""
+        if not self._leaving and not self._spares:
+            waiting, self._waiting = self._waiting, []
+            for told in waiting:
+                told()
+        self._end_if_idle()
+
     @property
     def _idle(self) -> bool:
-        return self._live is None and self._candidate is None and not (self._leaving or self._queue or self._stopping)
+        busy = self._live or self._candidate or self._leaving or self._queue or self._spares
+        return not busy and not self._stopping
 
     def _end_if_idle(self) -> None:
         """A supervisor that has never served, and is asked for nothing, leaves no trace."""
