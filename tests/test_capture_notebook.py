@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from executed import Shell
 
 from nbdeploy.capture.notebook import Notebook, current_shell, notebook_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_cells_are_numbered_as_the_user_sees_them() -> None:

@@ -6,11 +6,22 @@ import ast
 import enum
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.capture.decorated import layers_of, makes_layers
 from nbdeploy.capture.freeze import MISSING, evaluated, literal, same, segment, unparsed
 from nbdeploy.capture.functions import edited_defaults, made_by
 from nbdeploy.capture.module import Node
 from nbdeploy.capture.names import nested
-from nbdeploy.capture.source import Found, NoSource, assigned, compiled, find_class, normal, own_methods, underlying
+from nbdeploy.capture.source import (
+    Found,
+    NoSource,
+    assigned,
+    compiled,
+    find_class,
+    normal,
+    outermost,
+    own_methods,
+    underlying,
+)
 
 if TYPE_CHECKING:
     from types import FunctionType
@@ -62,13 +73,11 @@ class _Statement:
         return name
 
     def _methods(self) -> list[FunctionType]:
-        own = self.definitions.notebook
-        return [
-            function
-            for value in _with_inner_classes(self.cls)
-            for function in underlying(value)
-            if own.is_own(function.__globals__)
-        ]
+        return [function for value in _with_inner_classes(self.cls) for function in self._own(value)]
+
+    def _own(self, value: Any) -> list[FunctionType]:
+        """The notebook's functions inside an attribute, without wrappers a library put around them."""
+        return [each for each in underlying(value) if self.definitions.notebook.is_own(each.__globals__)]
 
     def _text(self, name: str) -> str:
         """The statement, checked against the live methods."""
@@ -156,27 +165,38 @@ class _Statement:
     def _assigned_later(self, name: str) -> list[str]:
         """Attributes the statement does not give: set or patched after it was executed."""
         written = {inner for inner, _ in assigned(self.node)} | _stored_in(self.node)
+        written |= {f"_{self.cls.__name__.lstrip('_')}{inner}" for inner in written if inner.startswith("__")}
         texts = {normal(code) for code in nested(compiled([self.node], self.flags))}
         lines = []
         for key, value in vars(self.cls).items():
             if key.startswith(_MACHINERY):
                 continue
-            functions = list(underlying(value))
-            if functions:
-                if not self._is_patched(key, functions, texts, written):
+            if any(True for _ in underlying(value)):
+                if key in written and all(self._is_written(key, function, texts) for function in outermost(value)):
                     continue
+                if not self._own(value):
+                    continue  # made by a decorator or metaclass of a library
             elif key in written or isinstance(value, type) or hasattr(type(value), "__get__"):
                 continue
-            expression, needs = self.definitions.frozen(value, f"{self.cls.__name__}_{key}")
+            expression, needs = self.definitions.frozen(value, f"{self.cls.__name__}_{key.strip('_')}")
             self.needs |= needs
             lines.append(f"{name}.{key} = {expression}")
         return ["", *lines] if lines else []
 
-    def _is_patched(self, key: str, functions: list[FunctionType], texts: set[Any], written: set[str]) -> bool:
-        own = self.definitions.notebook
-        if not any(own.is_own(function.__globals__) for function in functions):
-            return False  # made by a decorator or metaclass of a library
-        return key not in written or not any(self._alone(function) in texts for function in functions)
+    def _is_written(self, key: str, function: FunctionType, texts: set[Any]) -> bool:
+        """Whether executing the statement gives this function: by its own text, or by decorators that are as they were."""
+        if not self.definitions.notebook.is_own(function.__globals__):
+            return any(self._alone(inner) in texts for inner in self._own(function))
+        if self._alone(function) in texts:
+            return True
+        layers = layers_of(function)
+        if self._alone(layers[-1]) not in texts:
+            return False
+        return any(
+            makes_layers(inner.decorator_list, layers, self.scope)
+            for inner in self.node.body
+            if isinstance(inner, ast.FunctionDef) and inner.name == key
+        )
 
     def _replace(self, expression: ast.expr, value: Any, hint: str) -> None:
         self.edits[expression], needs = self.definitions.frozen(value, hint)

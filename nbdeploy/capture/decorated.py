@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import abc
 import ast
+import functools
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ from nbdeploy.capture.names import nested
 from nbdeploy.capture.source import contents, normal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nbdeploy.capture.define import Definitions
     from nbdeploy.capture.source import Found
 
@@ -22,7 +26,7 @@ def decorated(definitions: Definitions, name: str, wrapper: FunctionType) -> Nod
 
     Raises NoSource.
     """
-    layers = _layers(wrapper)
+    layers = layers_of(wrapper)
     innermost = layers[-1]
     if len(layers) < 2 or innermost.__code__.co_name != name or innermost.__closure__:
         return None
@@ -31,10 +35,7 @@ def decorated(definitions: Definitions, name: str, wrapper: FunctionType) -> Nod
     if not found.is_top_level or len(decorators) != len(layers) - 1:
         return None
     scope = innermost.__globals__
-    if not all(
-        _makes(expression, outer, inner, scope)
-        for expression, outer, inner in zip(decorators, layers, layers[1:], strict=False)
-    ):
+    if not makes_layers(decorators, layers, scope):
         return None
     return _node(definitions, name, innermost, found)
 
@@ -48,7 +49,7 @@ def _node(definitions: Definitions, name: str, innermost: FunctionType, found: F
     return Node(name, "function", text, found.place.label, found.place.number, needs)
 
 
-def _layers(wrapper: FunctionType) -> list[FunctionType]:
+def layers_of(wrapper: FunctionType) -> list[FunctionType]:
     """The wrapper, what it wraps, what that wraps."""
     layers = [wrapper]
     while len(layers) < 8:
@@ -61,8 +62,22 @@ def _layers(wrapper: FunctionType) -> list[FunctionType]:
     return layers
 
 
+def makes_layers(decorators: Sequence[ast.expr], layers: Sequence[FunctionType], scope: dict[str, Any]) -> bool:
+    """Whether the decorators as they are now make each layer of the one inside it.
+
+    `property`, `staticmethod` and the like leave no layer; they are skipped.
+    """
+    making = [each for each in decorators if evaluated(each, scope) not in _LEAVE_NO_LAYER and not _is_accessor(each)]
+    if len(making) != len(layers) - 1:
+        return False
+    return all(_makes(*each, scope) for each in zip(making, layers, layers[1:], strict=False))
+
+
+def _is_accessor(expression: ast.expr) -> bool:
+    return isinstance(expression, ast.Attribute) and expression.attr in {"setter", "getter", "deleter"}
+
+
 def _makes(expression: ast.expr, outer: FunctionType, inner: FunctionType, scope: dict[str, Any]) -> bool:
-    """Whether the decorator as it is now makes `outer` of `inner`."""
     call = expression if isinstance(expression, ast.Call) else None
     decorator = evaluated(call.func if call else expression, scope)
     if not isinstance(decorator, FunctionType):
@@ -72,6 +87,9 @@ def _makes(expression: ast.expr, outer: FunctionType, inner: FunctionType, scope
     given = _arguments(decorator, call, scope)
     held = zip(outer.__code__.co_freevars, contents(outer), strict=False)
     return all(value is inner or same(given.get(name, MISSING), value) for name, value in held)
+
+
+_LEAVE_NO_LAYER = (property, staticmethod, classmethod, functools.cached_property, abc.abstractmethod)
 
 
 def _arguments(decorator: FunctionType, call: ast.Call | None, scope: dict[str, Any]) -> dict[str, Any]:

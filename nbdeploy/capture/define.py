@@ -162,8 +162,8 @@ class Definitions:
 
     def is_own(self, value: Any) -> bool:
         """Whether `value` is a function or class the notebook defined."""
-        if isinstance(value, FunctionType):
-            return self.notebook.is_own(value.__globals__)
+        if isinstance(value, FunctionType):  # `functools.wraps` of a library calls its wrapper ours
+            return self.notebook.is_own(value.__globals__) or value.__module__ == "__main__"
         if isinstance(value, type):
             return value.__module__ == "__main__"
         wrapped = getattr(value, "__wrapped__", None) if isinstance(value, _CACHED) else None
@@ -202,6 +202,8 @@ class Definitions:
 
     def find(self, function: FunctionType) -> Found:
         key = id(function.__code__)
+        if not self.notebook.is_own(function.__globals__):
+            raise NoSource("a library made it around a function of the notebook")
         if key not in self.found:
             found = find_function(function.__code__, self.notebook)
             if found is None:
@@ -210,11 +212,13 @@ class Definitions:
             self.found[key] = found
         return self.found[key]
 
-    def bind_at_once(self, text: str, scope: Mapping[str, Any], flags: int, without: set[str]) -> set[str]:
+    def bind_at_once(
+        self, text: str, scope: Mapping[str, Any], flags: int, without: set[str], *, lambdas: bool = True
+    ) -> set[str]:
         """Bind what executing `text` looks up; returns those names."""
         needs: set[str] = set()
         for statement in ast.parse(text).body:
-            for name in names.needed_at_once(compiled([statement], flags)):
+            for name in names.needed_at_once(compiled([statement], flags), lambdas=lambdas):
                 if (
                     name in scope
                     and name not in without

@@ -23,8 +23,6 @@ def define_function(definitions: Definitions, function: FunctionType) -> str:
     found = definitions.find(function)
     if is_closure(function):
         raise NoSource("it is a closure")
-    if found.around and not all(isinstance(node, ast.FunctionDef) for node in found.around):
-        raise NoSource("it stands inside a class")
     is_lambda = isinstance(found.node, ast.Lambda)
     name = definitions.name_for(function, found, "" if is_lambda else function.__name__)
     definitions.remember(function, name)
@@ -53,7 +51,7 @@ def define_factory(definitions: Definitions, function: FunctionType) -> str:
     """A function that takes the free variables of `function` and makes it. Raises NoSource."""
     code = function.__code__
     found = definitions.find(function)
-    _refuse_odd_closures(function, found)
+    _refuse_odd_closures(function)
     base = "lambda" if code.co_name == "<lambda>" else code.co_name
     name = definitions.free_name(f"_make_{base}{'_in' + str(found.place.number) if found.place.number else ''}")
     definitions.factories[factory_key(function)] = name
@@ -67,10 +65,10 @@ def define_factory(definitions: Definitions, function: FunctionType) -> str:
     return name
 
 
-def _refuse_odd_closures(function: FunctionType, found: Found) -> None:
+def _refuse_odd_closures(function: FunctionType) -> None:
     code = function.__code__
-    if any(isinstance(node, ast.ClassDef) for node in found.around) or "__class__" in code.co_freevars:
-        raise NoSource("it is a method of a class made inside a function")
+    if "__class__" in code.co_freevars:
+        raise NoSource("it is a method that says super()")
     if names.changes_closure(code):
         raise NoSource("it changes variables of the function around it")
     if len(contents(function)) != len(code.co_freevars):
@@ -152,15 +150,15 @@ def attributes_of(definitions: Definitions, name: str, function: FunctionType) -
 def _text_of(definitions: Definitions, function: FunctionType, found: Found) -> tuple[str, set[str]]:
     """The definition without decorators, defaults as they were, and the names it needs at once."""
     node: Any = found.node
-    edits, needs = edited_defaults(definitions, function, node, dict(function.__globals__))
+    code, scope = function.__code__, function.__globals__
+    is_lambda = isinstance(node, ast.Lambda)
+    edits, needs = edited_defaults(definitions, function, node, scope)
     for text in written(found.text, node, edits, decorated=False):
-        if (checked := _standing_alone(text, node, function.__code__.co_freevars)) is None:
-            continue
-        if compiles_to(checked, found.code or function.__code__, function.__code__.co_flags):
-            whole = f"({text})" if isinstance(node, ast.Lambda) and "\n" in text else text
-            return whole, needs | definitions.bind_at_once(
-                checked, function.__globals__, function.__code__.co_flags, set(function.__code__.co_freevars)
-            )
+        checked = _standing_alone(text, node, code.co_freevars)
+        if checked is not None and compiles_to(checked, found.code or code, code.co_flags):
+            free = set(code.co_freevars)
+            needs |= definitions.bind_at_once(checked, scope, code.co_flags, free, lambdas=not is_lambda)
+            return f"({text})" if is_lambda and "\n" in text else text, needs
     raise NoSource("its text compiles to something else on its own")
 
 

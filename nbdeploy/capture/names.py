@@ -37,8 +37,11 @@ def used(code: CodeType) -> tuple[str, ...]:
     return tuple(found)
 
 
-def needed_at_once(code: CodeType) -> tuple[str, ...]:
-    """Names a definition looks up while it is executed: bases, decorators, defaults, class bodies."""
+def needed_at_once(code: CodeType, *, lambdas: bool = True) -> tuple[str, ...]:
+    """Names a definition looks up while it is executed: bases, decorators, defaults, class bodies.
+
+    `lambdas`: those in it may be called at once, as in `sorted(..., key=lambda ...)`; one that is only named is not.
+    """
     found: dict[str, None] = dict.fromkeys(_loaded(code))
     for constant in code.co_consts:
         if not isinstance(constant, CodeType):
@@ -46,7 +49,7 @@ def needed_at_once(code: CodeType) -> tuple[str, ...]:
         if not constant.co_flags & inspect.CO_OPTIMIZED:
             own = set(_stored(constant)) | {"__name__", "__qualname__", "__module__"}
             found.update(dict.fromkeys(name for name in needed_at_once(constant) if name not in own))
-        elif constant.co_name in _RUN_WHERE_THEY_STAND:
+        elif constant.co_name in _RUN_WHERE_THEY_STAND and (lambdas or constant.co_name != "<lambda>"):
             found.update(dict.fromkeys(needed_at_once(constant)))
     return tuple(found)
 

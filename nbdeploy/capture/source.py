@@ -109,10 +109,9 @@ def find_class(cls: type, notebook: Notebook) -> Found | None:
         found = find_function(function.__code__, notebook)
         if found is None:
             continue
-        nodes = (found.statement, *found.around) if found.statement not in found.around else found.around
-        for depth, node in enumerate(nodes):
+        for depth, node in enumerate(found.around):
             if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
-                return Found(found.text, found.place, found.statement, node, nodes[:depth])
+                return Found(found.text, found.place, found.statement, node, found.around[:depth])
     return None if methods else _find_by_attributes(cls, notebook)
 
 
@@ -162,6 +161,15 @@ def underlying(value: Any, depth: int = 0) -> Iterator[FunctionType]:
         yield value
     for inner in _inside(value):
         yield from underlying(inner, depth + 1)
+
+
+def outermost(value: Any) -> list[FunctionType]:
+    """The functions a class attribute calls: itself, or those inside the descriptor."""
+    return (
+        [value]
+        if isinstance(value, FunctionType)
+        else [each for each in _inside(value) if isinstance(each, FunctionType)]
+    )
 
 
 def _inside(value: Any) -> Iterator[Any]:

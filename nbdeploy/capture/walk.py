@@ -8,6 +8,7 @@ import io
 import pickle
 import sys
 import types
+import typing
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
 OWN_RUNTIME, RUNTIME_IN_BUNDLE = "nbdeploy.runtime", "nbdeploy_runtime"
 _CACHED = type(functools.lru_cache(lambda: None))
 _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()), types.MappingProxyType, memoryview)
-_INSIDE_FUNCTIONS = (types.CodeType, types.CellType, property, classmethod, staticmethod, types.GetSetDescriptorType)
+_INSIDE_FUNCTIONS = (
+    typing.TypeVar,
+    types.CodeType,
+    types.CellType,
+    property,
+    classmethod,
+    staticmethod,
+    types.GetSetDescriptorType,
+)
 
 
 class _Module:
@@ -137,7 +146,7 @@ class _Pickler(pickle.Pickler):
 
     def function(self, value: FunctionType) -> Any:
         if id(value) in self.walk.whole:
-            return self._as_value(value, "its class goes by value")
+            return self._as_value(value, None)
         if self.definitions.is_own(value):
             method = _method_of(value, self.definitions.notebook.namespace)
             return self._attribute(method, value.__name__) if method else self._own(value)
@@ -185,10 +194,11 @@ class _Pickler(pickle.Pickler):
 
     # -- by value -------------------------------------------------------------------------------------------------
 
-    def _as_value(self, value: Any, why: str) -> Any:
+    def _as_value(self, value: Any, why: str | None) -> Any:
         import cloudpickle.cloudpickle as by_value
 
-        self.walk.by_value.setdefault(id(value), (value, why))
+        if why is not None:
+            self.walk.by_value.setdefault(id(value), (value, why))
         self.walk.modules.add("cloudpickle")
         if isinstance(value, type):
             self.walk.whole |= {id(inner) for item in vars(value).values() for inner in underlying(item)}
@@ -272,6 +282,8 @@ class _Reference:
 def _is_importable(value: Any) -> bool:
     if value in _SINGLETON_TYPES:
         return True
+    if value.__module__ == "__main__":
+        return False
     found: Any = sys.modules.get(value.__module__ or "")
     for part in value.__qualname__.split("."):
         found = getattr(found, part, None)
