@@ -154,7 +154,7 @@ class Workspace:
                 return self._publish(bundle, bump=bump, force=force, skip_gate=skip_gate, report=None, live=True)
 
             service = place.take_over(bundle, wanted, commit, progress)
-        shutil.rmtree(bundle.folder, ignore_errors=True)
+            self._clear_published(bundle)
         return service
 
     def serve(
@@ -288,7 +288,16 @@ class Workspace:
     # the parts
 
     def _place(self, name: str) -> Deployment:
-        return Deployment(self.settings, self.registry, name)
+        return Deployment(self.settings, self.registry, names.checked(name))
+
+    def _clear_published(self, current: Bundle) -> None:
+        """Remove staged copies of published versions, but for the one whose worker has just been started from it."""
+        published = {version.digest for version in self.registry.versions(current.name)}
+        for folder in self.settings.bundles.glob(f"{current.name}@*"):
+            if folder != current.folder and any(
+                digest.startswith("sha256:" + folder.name.rpartition("@")[2]) for digest in published
+            ):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _chosen(self, name: str, version: str | None) -> Version:
         """That version; else the live one; else, where none ever was, the newest."""

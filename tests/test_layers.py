@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "nbdeploy"
 
-LEAVES = {"errors", "settings", "names", "reference", "templates", "turns", "execution", "render"}
+LEAVES = {"errors", "homes", "settings", "names", "reference", "templates", "turns", "execution", "render"}
 GRAMMAR = {"grammar", "line", "commands", "verbs", "expressions", "saved", "handover", "default", "call"}
 API = {"workspace", "deployment", "takeover"}  # workspace is the door, the others are its parts
 STAGES = ["capture", "keep", "run", "judge"]  # a stage may use those before it
@@ -22,14 +22,15 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "render": set(),
     "grammar": set(),
+    "homes": set(),
     "names": {"errors"},
     "settings": {"errors"},
     "reference": {"errors"},
     "line": {"errors"},
     "templates": {"errors"},
-    "turns": {"errors"},
+    "turns": {"homes"},
     **{part: {*LEAVES, *STAGES, *API, "runtime"} for part in API},
-    "execution": {"errors"},
+    "execution": {"errors", "homes"},
     **{stage: {*LEAVES, *STAGES[:place], "runtime"} for place, stage in enumerate(STAGES)},
     "default": {"workspace"},
     "call": set(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -41,10 +41,16 @@ def workspace(settings: Settings) -> Iterator[Workspace]:
         made.stop(state.name)
 
 
-def deploy(workspace: Workspace, C: float = 1.0, **options: object) -> Service:
+def deploy(workspace: Workspace, C: float = 1.0, **options: Any) -> Service:
     fitted = classifier(C)
-    given = {"name": "penguins", "sample": fitted.X, "target": fitted.y, "launcher": "memory", **options}
-    return workspace.deploy(fitted.model, **given)  # type: ignore[arg-type]
+    given: dict[str, Any] = {
+        "name": "penguins",
+        "sample": fitted.X,
+        "target": fitted.y,
+        "launcher": "memory",
+        **options,
+    }
+    return workspace.deploy(fitted.model, **given)
 
 
 def test_a_deployed_model_answers_as_in_the_kernel(workspace: Workspace) -> None:
@@ -225,7 +231,7 @@ def test_the_target_may_be_a_column_of_the_sample(workspace: Workspace) -> None:
     ],
 )
 def test_wrong_use_says_what_to_write(
-    workspace: Workspace, options: dict[str, object], error: type[Exception], told: str
+    workspace: Workspace, options: dict[str, Any], error: type[Exception], told: str
 ) -> None:
     with pytest.raises(error, match=told):
         deploy(workspace, **options)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import CallRefused, CheckFailed
 from nbdeploy.render import Card, Shown
-from nbdeploy.runtime.answers import difference
+from nbdeploy.runtime.comparison import difference, tolerance_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,8 @@ class _Case:
     method: str
     rows: list[Any]
     expected: list[Any]
-    deterministic: bool
+    columns: list[Any]  # the column each row is about, in edge cases
+    tolerance: float | None  # None: the answers are not the same twice
 
 
 def check(bundle: Bundle, client: Client) -> Check:
@@ -77,10 +78,12 @@ def check(bundle: Bundle, client: Client) -> Check:
 
 def _cases(bundle: Bundle) -> Iterator[_Case]:
     golden = json.loads((bundle.src / "golden.json").read_bytes())
-    deterministic = {method.name: method.deterministic for method in bundle.manifest.methods}
+    tolerances = {
+        method.name: tolerance_of(method.output) if method.deterministic else None for method in bundle.manifest.methods
+    }
     for case in ({"name": "golden rows", **golden}, *golden["edge"]):
         for method, expected in case["answers"].items():
-            yield _Case(case["name"], method, case["rows"], expected, deterministic[method])
+            yield _Case(case["name"], method, case["rows"], expected, case.get("columns", []), tolerances[method])
 
 
 def _judge(case: _Case, client: Client) -> str | None:
@@ -91,9 +94,10 @@ def _judge(case: _Case, client: Client) -> str | None:
         return f"{case.method}, {case.name}: {exc}"
     if len(answers) != len(case.expected):
         return f"{case.method}, {case.name}: {len(answers)} answers for {len(case.expected)} rows"
-    if not case.deterministic:
+    if case.tolerance is None:
         return None
     for row, (here, there) in enumerate(zip(case.expected, answers, strict=True)):
-        if told := difference(here, there):
-            return f"{case.method}, {case.name}, row {row}: {told}"
+        if told := difference(here, there, case.tolerance):
+            about = f" (column {case.columns[row]})" if row < len(case.columns) else ""
+            return f"{case.method}, {case.name}, row {row}{about}: {told}"
     return None

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from nbdeploy.run.client import Client
     from nbdeploy.run.services import ServiceState
 
 
@@ -44,9 +43,6 @@ class Candidate(Protocol):
     def url(self) -> str:
         """A private loopback address that answers as the service will; the same token."""
 
-    def client(self) -> Client:
-        """One that speaks to it."""
-
     def activate(self, version: str, bundle: Path) -> str:
         """Take over; returns the service's url once no new request can reach the old version.
 
@@ -55,9 +51,6 @@ class Candidate(Protocol):
 
     def discard(self) -> None:
         """Leave everything as it was; harmless after `activate`, and when called twice."""
-
-    def close(self) -> None:
-        """The same as `discard`: what was not activated by now is not wanted."""
 
 
 class Warmth(Protocol):

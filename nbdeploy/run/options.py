@@ -35,7 +35,9 @@ class Running:
     def over(self, kept: Mapping[str, Any]) -> Running:
         """These, and what was kept for the rest."""
         known = {field.name for field in fields(Running)}
-        before: dict[str, Any] = {key: tuple(value) if key == "env" else value for key, value in kept.items() if key in known}
+        before: dict[str, Any] = {
+            key: tuple(value) if key == "env" else value for key, value in kept.items() if key in known
+        }
         return Running(**(before | self.given()))
 
     def given(self) -> dict[str, Any]:

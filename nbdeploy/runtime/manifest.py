@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,11 +156,18 @@ class Manifest:
         covered = {key: value for key, value in self.to_dict().items() if key not in UNCOVERED}
         for method in covered["methods"]:
             del method["milliseconds"]
+        covered["code"] = _without_cells(covered["code"])
         text = json.dumps(covered, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
     def method(self, name: str) -> Method:
         return next(method for method in self.methods if method.name == name)
+
+
+def _without_cells(code: dict[str, Any]) -> dict[str, Any]:
+    """The number of the cell a definition came from changes whenever the notebook is run again."""
+    definitions = [{key: item[key] for key in item if key != "cell"} for item in code.get("definitions", ())]
+    return {**code, "definitions": definitions}
 
 
 def digest_of(path: Path) -> str:
