@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 NOTEBOOK_ONLY = frozenset({"display", "get_ipython", "In", "Out", "exit", "quit", "_ih", "_oh", "_dh"})
 
 
+_python: dict[tuple[int, str], str] = {}  # a shell's cell as Python; transforming one takes a millisecond
+
+
 @dataclass(frozen=True)
 class Cell:
     """One execution. `text` is as typed; `number` the 3 of In[3]; `id` the front end's, where it sends one."""
@@ -83,7 +86,6 @@ def current_shell() -> Any:
 class Notebook:
     def __init__(self, shell: Any = None) -> None:
         self.shell = shell if shell is not None else current_shell()
-        self._python: dict[str, str] = {}
 
     @cached_property
     def namespace(self) -> dict[str, Any]:
@@ -111,12 +113,15 @@ class Notebook:
 
     def python(self, typed: str) -> str:
         """The cell as Python: magics transformed, `%%time` and its like taken off."""
-        if typed not in self._python:
+        key = (id(self.shell), typed)
+        if key not in _python:
+            if len(_python) > 4096:
+                _python.clear()
             body = typed
             while body.lstrip().startswith("%%"):
                 body = body.lstrip().partition("\n")[2]
-            self._python[typed] = self._transformed(body)
-        return self._python[typed]
+            _python[key] = self._transformed(body)
+        return _python[key]
 
     def texts(self, filename: str, word: str) -> Iterator[tuple[Text, Place]]:
         """Every text that may define `word`: what `filename` says first, then the history, newest first."""
