@@ -70,4 +70,4 @@ def in_fork(folder: Path) -> str:
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        print(in_fork(Path(json.loads(line))), flush=True)  # noqa: T201 - the answer
+        print(in_fork(Path(json.loads(line))), flush=True)
