@@ -237,6 +237,8 @@ def test_a_stuck_supervisor_is_ended_by_a_stop(
     launch = standin.launch(settings, 1)
     standin.deploy(launcher, launch, "1.0.0")
     os.kill(launcher.state(launch.folder).pid or 0, signal.SIGSTOP)
+    with pytest.raises(NotReady, match="does not answer"):
+        launcher.prepare(standin.launch(settings, 2), standin.quiet)
     launcher.stop(launch.name, launch.folder)
     assert not standin.processes(settings)
     assert launcher.state(launch.folder).state == "stopped"

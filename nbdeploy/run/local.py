@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from nbdeploy.runtime.control import Channel, Message
 
 BOOT = "import sys; sys.path.append(sys.argv[1]); from nbdeploy.runtime.supervisor import main; main(sys.argv[2], int(sys.argv[3]))"
+# The supervisor is that of the installed package, not of a bundle: it outlives versions. It runs without site, because
+# the standard library is all it needs, and isolated, because nothing of the notebook's folder may be read.
 PACKAGES = Path(__file__).parents[2]  # the folder that holds the package nbdeploy
 TRIES = 5  # a supervisor may end between our connecting to it and its first word
 GRACE = 10.0  # seconds beyond its own time-outs before a supervisor is taken to be stuck
@@ -223,8 +225,12 @@ def _reach(name: str, folder: Path) -> Channel:
     """The supervisor of this name; a new one where there is none."""
     private(folder)
     for _ in range(TRIES):
-        with contextlib.suppress(*GONE):
+        try:
             return control.connect(folder)
+        except TimeoutError as exc:
+            raise NotReady(name, "its supervisor does not answer", "`stop` it and try again") from exc
+        except GONE:
+            pass
         _start(name, folder)
     raise NotReady(name, "its supervisor cannot be reached", f"see {folder / LOG}", _end_of(folder / LOG))
 
@@ -257,13 +263,15 @@ def _start(name: str, folder: Path) -> None:
 
 def _discard(channel: Channel) -> None:
     """Back to the old state, and wait for it; without an answer the closed connection says the same."""
+    ending = True
     with contextlib.suppress(OSError):
         channel.send({"op": "discard"})
         while (told := channel.receive(GRACE)) is not None:
             if told["event"] == "discarded":
-                if told["ending"]:
-                    Process(told["pid"], told["start"], told["boot"]).wait(GRACE)
+                ending = told["ending"]
                 break
+    if ending and channel.peer is not None:
+        channel.peer.wait(GRACE)
     channel.close()
 
 

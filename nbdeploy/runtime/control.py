@@ -12,8 +12,11 @@ import os
 import socket
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +65,7 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
+        self.peer: Process | None = None  # the supervisor, where this was made by `connect`
         self._lines = Lines()
         self._waiting: list[Message] = []
 
@@ -93,7 +97,7 @@ def connect(folder: Path, timeout: float = 5.0) -> Channel:
     """A channel to the supervisor that works in `folder`.
 
     Raises:
-        FileNotFoundError, ConnectionRefusedError: nobody is there.
+        FileNotFoundError, ConnectionRefusedError: nobody is there; TimeoutError: somebody who does not answer.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(timeout)
@@ -103,7 +107,25 @@ def connect(folder: Path, timeout: float = 5.0) -> Channel:
     except BaseException:
         sock.close()
         raise
-    return Channel(sock)
+    return _greeted(Channel(sock), timeout)
+
+
+def _greeted(channel: Channel, timeout: float) -> Channel:
+    """A supervisor's first words are who it is, so that its end can be waited for."""
+    try:
+        told = channel.receive(timeout)
+    except BaseException:
+        channel.close()
+        raise
+    if told is None:
+        channel.close()
+        raise ConnectionRefusedError("the supervisor is about to end")
+    channel.peer = Process(told["pid"], told["start"], told["boot"])
+    return channel
+
+
+def greeting(process: Process) -> Message:
+    return {"event": "hello", "protocol": PROTOCOL, **asdict(process)}
 
 
 @contextlib.contextmanager

@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import signal
 from collections import deque
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,15 +22,16 @@ from .listener import Listener
 from .live import live
 from .logfile import LogFile
 from .order import Order
-from .process import Process
 from .reactor import Reactor
+from .record import Record
 from .spares import Spares
-from .state import FILE, State, now
+from .state import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .control import Message
+    from .state import State
     from .worker import Report
 
 LOCK = "supervisor.lock"
@@ -68,10 +67,7 @@ class Supervisor:
         self._name = folder.name
         self._reactor = Reactor()
         self._log = LogFile(folder)
-        self._process = Process.current()
-        self._nonce = secrets.token_hex(16)
-        self._before = State.read(folder)
-        self._written: State | None = None
+        self._record = Record(folder)
         self._live: Generation | None = None
         self._candidate: Generation | None = None
         self._spares = Spares(self._reactor, self._log, self._settle)
@@ -93,14 +89,16 @@ class Supervisor:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._reactor.later(LONELY, self._end_if_idle)
         self._reactor.later(CARE, self._care)
-        print(f"{now()} supervisor of {self._name}, pid {self._process.pid}", flush=True)  # noqa: T201 - its log
+        print(f"{now()} supervisor of {self._name}, pid {self._record.process.pid}", flush=True)  # noqa: T201 - its log
         self._reactor.run()
         self._finish()
 
     def _answer(self) -> None:
         with contextlib.suppress(BlockingIOError):
             sock, _ = self._control.accept()
-            self._callers.add(Caller(sock, self._reactor, self._asked, self._hung_up))
+            caller = Caller(sock, self._reactor, self._asked, self._hung_up)
+            self._callers.add(caller)
+            caller.tell(control.greeting(self._record.process))
 
     def _asked(self, caller: Caller, message: Message) -> None:
         operations: dict[str, Callable[[Caller, Message], None]] = {
@@ -122,7 +120,7 @@ class Supervisor:
 
     def _op_status(self, caller: Caller, _: Message) -> None:
         draining = [pid for generation in self._leaving for pid in generation.pids]
-        caller.tell({"event": "status", "protocol": control.PROTOCOL, "draining": draining, **self._state().to_dict()})
+        caller.tell({"event": "status", "draining": draining, **self._state().to_dict()})
 
     def _op_candidate(self, caller: Caller, message: Message) -> None:
         order = Order.from_dict(message["order"])
@@ -139,12 +137,12 @@ class Supervisor:
         try:
             public = self._bind(order.port)
         except OSError as exc:
-            port = order.port or self._kept_port
+            port = order.port or self._record.kept_port
             self._fail(caller, {"kind": "port", "port": port, "fact": f"port {port} cannot be had: {exc.strerror}"})
             return
         private = Listener.bind(None)
         private.open()
-        self._candidate = Generation(order, self._nonce, self._process.pid, public, private)
+        self._candidate = Generation(order, self._record.nonce, self._record.process.pid, public, private)
         self._candidate.start(self._reactor, self._log, self, self._spares.take(caller, order))
         self._publish()
 
@@ -152,11 +150,7 @@ class Supervisor:
         """The socket of this name; another one only if another port is asked for."""
         if self._live is not None and port in {None, self._live.public.port}:
             return self._live.public
-        return Listener.bind(port or self._kept_port)
-
-    @property
-    def _kept_port(self) -> int | None:
-        return self._before.port if self._before else None
+        return Listener.bind(port or self._record.kept_port)
 
     def _op_warm(self, caller: Caller, message: Message) -> None:
         """Let a worker import what it will need, before its candidate is asked for on this connection."""
@@ -176,7 +170,7 @@ class Supervisor:
         if self._owner is caller and not self._activating:
             self._discard("was discarded")
         self._spares.drop(caller)
-        self._waiting.append(lambda: caller.tell({"event": "discarded", "ending": self._idle, **asdict(self._process)}))
+        self._waiting.append(lambda: caller.tell({"event": "discarded", "ending": self._idle}))
         self._settle()
 
     def _op_stop(self, caller: Caller, _: Message) -> None:
@@ -349,21 +343,13 @@ class Supervisor:
             self._reactor.stop()
 
     def _finish(self) -> None:
-        with contextlib.suppress(OSError):
-            if self._live is None:
-                self._restore()
-            else:
-                stopped = replace(self._state(), state="stopped", since=now(), pid=None, start=None, boot=None, pids=())
-                replace(stopped, nonce=None, failure=None).write(self._folder)
+        if self._live is None:
+            self._record.restore()
+        else:
+            self._record.stopped(self._state())
         with contextlib.suppress(OSError):
             (self._folder / control.SOCKET).unlink()
         print(f"{now()} the supervisor of {self._name} has ended", flush=True)  # noqa: T201 - its log
-
-    def _restore(self) -> None:
-        if self._before is None:
-            (self._folder / FILE).unlink(missing_ok=True)
-        else:
-            self._before.write(self._folder)
 
     def _care(self) -> None:
         """Somebody may have deleted what others find this service by."""
@@ -372,40 +358,12 @@ class Supervisor:
                 self._reactor.unwatch(self._control.fileno())
                 self._control.close()
                 self.listen()
-        if not (self._folder / FILE).exists():
-            self._written = None
-            self._publish()
+        self._publish()
         self._reactor.later(CARE, self._care)
 
     def _publish(self) -> None:
-        """Write the state down where it has changed; a full disk loses the note, not the service."""
-        if self._stopping or (self._live is None and self._candidate is None):
-            return
-        state = self._state()
-        if state != self._written:
-            self._written = state
-            with contextlib.suppress(OSError):
-                state.write(self._folder)
+        if not self._stopping and (self._live or self._candidate):
+            self._record.write(self._state())
 
     def _state(self) -> State:
-        generation = self._live or self._candidate
-        word = "starting" if self._live is None else self._live.state
-        last = self._written
-        same = last is not None and (last.state, last.version) == (word, self._live.version if self._live else None)
-        return State(
-            name=generation.order.name if generation else self._name,
-            state=word,
-            since=last.since if last is not None and same else now(),
-            version=self._live.version if self._live else None,
-            digest=generation.order.digest if generation else None,
-            bundle=generation.order.bundle if generation else None,
-            url=generation.public.url if generation else None,
-            port=generation.public.port if generation else self._kept_port,
-            pid=self._process.pid,
-            start=self._process.start,
-            boot=self._process.boot,
-            nonce=self._nonce,
-            workers=generation.order.workers if generation else 1,
-            pids=self._live.pids if self._live else (),
-            failure=self._failure,
-        )
+        return self._record.state(self._live, self._candidate, self._failure)
