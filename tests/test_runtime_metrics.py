@@ -17,6 +17,7 @@ from toy import DIGEST, app_of, ask, rows
 from nbdeploy.runtime import counters
 from nbdeploy.runtime.identity import Identity
 from nbdeploy.runtime.metrics import Metrics
+from nbdeploy.runtime.predlog import PredictionLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +148,27 @@ def test_activation_begins_at_zero() -> None:
     metrics.answered("/predict", 0.1, 1)
     metrics.begin(Identity("toy", "1.1.0", DIGEST))
     assert "1.0.0" not in metrics.text().decode()
+
+
+def test_a_worker_nobody_asked_yet_counts_as_one(tmp_path: Path) -> None:
+    app = app_of(log=PredictionLog(tmp_path))
+    found = samples(asyncio.run(ask(app, "GET", "/metrics")).body)
+    assert found["nbdeploy_workers{}"] == 1
+    assert found["nbdeploy_workers_ready{}"] == 1
+    app.close()
+
+
+def test_what_one_worker_could_not_log_another_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = (app_of(log=PredictionLog(tmp_path)) for _ in range(2))
+    assert first.log is not None
+    monkeypatch.setattr(first.log, "_append", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+    assert asyncio.run(ask(first, body=rows(1.0, 2.0))).status == 200
+    found = samples(asyncio.run(ask(second, "GET", "/metrics")).body)
+    assert found["nbdeploy_unlogged_rows_total{}"] == 2
+    assert found["nbdeploy_workers_degraded{}"] == 1
+    assert requests(found) == 1
+    first.close()
+    second.close()
 
 
 def test_labels_are_escaped() -> None:

@@ -258,6 +258,33 @@ def test_every_route_of_bentoml_has_a_decision(published: Published) -> None:
 
 
 @pytest.mark.slow
+def test_bentomls_documents_need_no_running_bentoml(published: Published) -> None:
+    """As our host uses them: built at the first use, without a life span."""
+    code = """
+import asyncio, sys
+sys.path.insert(0, ".")
+from nbdeploy_runtime.service import bentoml_app
+app = bentoml_app()
+seen = []
+async def ask(path):
+    messages = [{"type": "http.request", "body": b"", "more_body": False}]
+    async def receive():
+        return messages.pop() if messages else await asyncio.Event().wait()
+    async def send(message):
+        if message["type"] == "http.response.start":
+            seen.append(message["status"])
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http",
+             "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+             "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 3000)}
+    await app(scope, receive, send)
+for path in ("/", "/schema.json", "/docs.json", "/static_content/swagger-ui.css"):
+    asyncio.run(ask(path))
+print(*seen)
+"""
+    assert run_inside(published, code).split() == ["200"] * 4
+
+
+@pytest.mark.slow
 def test_the_service_answers_before_bentoml_and_the_middleware_is_a_true_fallback(published: Published) -> None:
     """It leans on `service_class` and `to_asgi`, which BentoML does not promise; the other way gives the same answers."""
     code = """

@@ -51,14 +51,8 @@ class About:
         )
 
     def metrics(self) -> bytes:
-        app = self._app
-        app.metrics.state(
-            unlogged_rows=app.log.unlogged_rows if app.log else 0,
-            in_flight=app.in_flight,
-            ready=app.ready,
-            degraded=app.state == "degraded",
-        )
-        return app.metrics.text()
+        self._app.note_state()
+        return self._app.metrics.text()
 
     def metadata(self) -> bytes:
         manifest = self._app.model.manifest

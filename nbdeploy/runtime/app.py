@@ -88,6 +88,15 @@ class App:
         """Requests being read, queued or with the model; one that timed out counts until the model returns."""
         return self._reading + self.batcher.jobs
 
+    def note_state(self) -> None:
+        """Where other workers' scrapes find it."""
+        self.metrics.state(
+            unlogged_rows=self.log.unlogged_rows if self.log else 0,
+            in_flight=self.in_flight,
+            ready=self.ready,
+            degraded=self.state == "degraded",
+        )
+
     def close(self) -> None:
         self.batcher.close()
         self.metrics.close()
@@ -106,10 +115,13 @@ class App:
             if route.kind == "predict":
                 await exchange.reply(200, await self._predict(route, exchange))
             else:
+                counted = self._journal.active
                 await self._about.answer(route, exchange)
-                self._journal.served(route, exchange)
+                if counted:
+                    self._journal.served(route, exchange)
         except Refusal as refusal:
             self._journal.refused(route, refusal, exchange)
+            self.note_state()
             await self._refuse(refusal, exchange)
         except Disconnected:
             return
@@ -161,6 +173,7 @@ class App:
 
     def _keep(self, jobs: list[Job], predictions: list[bytes], seconds: float) -> None:
         kept = self._journal.answered(jobs, predictions, seconds)
+        self.note_state()
         if self.log is not None and self.log.strict and self._journal.active:
             task = asyncio.get_running_loop().create_task(self._release_durable(jobs, predictions, kept))
             self._tasks.add(task)

@@ -88,8 +88,7 @@ class Journal:
             self._log.write(line(b'%b,"code":%b}' % (head, to_json(refusal.code))), 0)
 
     def served(self, route: Route, exchange: Exchange) -> None:
-        if self.active:
-            self._metrics.request(route.label, exchange.status)
+        self._metrics.request(route.label, exchange.status)
 
     def _record(self, job: Job, predictions: bytes, elapsed: float) -> bytes:
         head = self._head(job.method, 200) % (time.time(), job.request_id.encode(), elapsed * 1_000)
