@@ -66,11 +66,15 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: Any) -> None:
     from nbdeploy import default, magics
+    from nbdeploy.capture import stale
 
+    stale.watch(shell)
     magics.load(shell, default.workspace)
 
 
 def unload_ipython_extension(shell: Any) -> None:
     from nbdeploy import magics
+    from nbdeploy.capture import stale
 
     magics.unload(shell)
+    stale.unwatch(shell)

@@ -122,11 +122,20 @@ class Deployment:
         before = self.registry.live(self.name)
         token = None if running.no_auth else tokens.ensure(self.folder)
         launch = self.launch(bundle, running, progress)
+
+        def committed() -> Version:
+            version = commit()
+            self.registry.keep_service(self.name, **({"launcher": "local"} | running.given()))
+            self.registry.record(self.name, "served", version.version)
+            return version
+
+        def undo() -> None:
+            if before is not None and self.serving() == before.version:
+                self.registry.make_live(self.name, before.version)
+
         chosen = launcher(running.launcher)
-        version = Takeover(chosen, token, progress).run(bundle, launch, commit)
-        port = _port(chosen.state(self.folder).url)
-        self.registry.keep_service(self.name, **({"launcher": "local"} | running.given() | {"port": port}))
-        self.registry.record(self.name, "served", version.version)
+        version = Takeover(chosen, token, progress).run(bundle, launch, committed, undo)
+        self.registry.keep_service(self.name, port=_port(chosen.state(self.folder).url))
         now = Deployment(self.settings, self.registry, self.name)
         return now.handle(version, previous=before.version if before else None)
 

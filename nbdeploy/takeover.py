@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nbdeploy.errors import ServiceFailed
 from nbdeploy.turns import uninterrupted
 
 if TYPE_CHECKING:
@@ -27,17 +28,21 @@ class Takeover:
     token: str | None
     progress: Callable[[str], None]
 
-    def run(self, bundle: Bundle, launch: Launch, commit: Callable[[], Version]) -> Version:
-        """Make the bundle what answers under its name.
+    def run(self, bundle: Bundle, launch: Launch, commit: Callable[[], Version], undo: Callable[[], object]) -> Version:
+        """Make the bundle what answers under its name; `undo` points back where the hand-over fails after all.
 
         Raises:
-            NotReady, CheckFailed: the candidate; what was live goes on.
+            NotReady, CheckFailed, ServiceFailed: the candidate; what was live goes on.
         """
         with self._checked(bundle, launch) as (candidate, _), uninterrupted():
             self.progress("publish")
             version = commit()
             self.progress("serve")
-            candidate.activate(version.version, version.bundle)
+            try:
+                candidate.activate(version.version, version.bundle)
+            except ServiceFailed:
+                undo()
+                raise
         return version
 
     def trial(self, bundle: Bundle, launch: Launch) -> Check:

@@ -68,8 +68,8 @@ def test_every_estimator_answers_away_as_here_or_is_refused_with_the_reason(tmp_
     found = _answered_by_a_child(tmp_path)
     wrong = {name: problem for name in deployed if (problem := _problem(deployed[name], *found[name]))}
 
-    print(f"\n{len(deployed)} estimators deployed, {len(refused)} refused:")  # noqa: T201  # the list is asked for
-    print("\n".join(f"  {name}: {reason}" for name, reason in refused.items()))  # noqa: T201  # as above
+    print(f"\n{len(deployed)} estimators deployed, {len(refused)} refused:")  # the list is asked for
+    print("\n".join(f"  {name}: {reason}" for name, reason in refused.items()))  # as above
     assert not wrong
     assert not unfit
     assert len(refused) <= LARGEST_SHARE * (len(deployed) + len(refused))

@@ -92,7 +92,7 @@ def test_a_function_redefined_since_travels_as_the_model_holds_it(session: Sessi
     first, *_ = session.cells("def f(X):\n    return X * 2", PIPELINE.format("f"), "def f(X):\n    return X * 50")
     found = session.travels()
     assert found["by"] == ["source"]
-    assert f"f_in{first}" in found["definitions"]
+    assert "f_held" in found["definitions"]
     assert any(
         f"f was defined again since; the one the model holds, of In[{first}]" in text for text in found["warnings"]
     )

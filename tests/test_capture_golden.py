@@ -252,7 +252,7 @@ def test_a_model_that_needs_the_index_is_refused() -> None:
 def test_trying_leaves_no_trace(capsys: pytest.CaptureFixture[str]) -> None:
     class Loud:
         def predict(self, table: Any) -> Any:
-            print("here")  # noqa: T201  # the model is a loud one
+            print("here")  # the model is a loud one
             np.random.seed(1)  # noqa: NPY002
             random.random()
             table.loc[:, "a"] = 0.0

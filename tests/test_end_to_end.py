@@ -184,3 +184,33 @@ def test_stop_leaves_no_process_and_no_listener(workspace: Workspace, settings: 
     assert processes_of(settings) == []
     listening = [item.laddr for item in psutil.net_connections("tcp") if item.status == psutil.CONN_LISTEN]
     assert port not in [address[1] for address in listening if address]
+
+
+NOTEBOOK = """
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from models import classifier
+
+class Ratio(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        return self
+    def transform(self, X):
+        return X.assign(ratio=X["bill"] / X["mass"])
+
+fitted = classifier()
+clf = make_pipeline(Ratio(), FunctionTransformer(lambda X: X.drop(columns="ratio")), fitted.model)
+clf.fit(fitted.X, fitted.y)
+bundle = %deploy bundle clf --name penguins --sample fitted.X --target fitted.y
+"""
+
+
+def test_the_same_notebook_run_again_makes_the_same_bundle(tmp_path: Path) -> None:
+    digests = []
+    for place in ("first", "second"):
+        with Kernel(tmp_path / place) as kernel:
+            kernel.run(SETUP)
+            for _ in range(2):
+                kernel.run(NOTEBOOK)
+                digests.append(kernel.value("bundle.digest"))
+    assert len(set(digests)) == 1

@@ -43,7 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "magics": {"errors", "render", "workspace", "completion", "runtime", *GRAMMAR},
     "cli": {"errors", "names", "render", "workspace", *GRAMMAR},
     "__main__": {"cli"},
-    "__init__": {"default", "workspace", "magics"},
+    "__init__": {"default", "workspace", "magics", "capture"},  # capture watches executions from %load_ext on
 }
 
 # One door a heavy dependency: the only modules of the notebook side that may import it.

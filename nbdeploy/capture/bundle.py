@@ -236,8 +236,17 @@ def _facts(model: Model, captured: CapturedModel, locked: Lock, observed: Observ
         "created": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "provenance": provenance(shell, captured, model.sample, model.target, model.object),
         "metrics": {"training": training_metrics(model.object, model.sample, model.target, task)},
-        "warnings": (*captured.warnings, *locked.warnings, *observed.warnings),
+        "warnings": (*captured.warnings, *_stale(model, captured, shell), *locked.warnings, *observed.warnings),
     }
+
+
+def _stale(model: Model, captured: CapturedModel, shell: Any) -> tuple[str, ...]:
+    """Warnings of cells behind the model that were edited, deleted or run out of order since."""
+    from nbdeploy import names
+    from nbdeploy.capture import stale
+
+    variable = None if shell is None else names.variable_of(model.object, shell.user_ns)
+    return stale.warnings(shell, captured, cells=stale.cells_of(variable, shell) if variable else ())
 
 
 def _write(home: Path, name: str, files: Mapping[str, bytes], facts: dict[str, Any], locked: Lock) -> Bundle:

@@ -57,7 +57,7 @@ class _Statement:
         self.flags = methods[0].__code__.co_flags if methods else 0
 
     def define(self) -> str:
-        name = self.definitions.name_for(self.cls, self.found, self.cls.__name__)
+        name = self.definitions.name_for(self.cls, self.cls.__name__)
         self.definitions.remember(self.cls, name)
         self._freeze_bases()
         self._freeze_attributes()

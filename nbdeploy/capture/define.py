@@ -259,14 +259,16 @@ class Definitions:
     def warn(self, sentence: str) -> None:
         self.warnings[sentence] = None
 
-    def name_for(self, value: Any, found: Found, plain: str) -> str:
-        """`plain` where the notebook means this object by it; else another name of it, or f_in3."""
+    def name_for(self, value: Any, plain: str) -> str:
+        """`plain` where the notebook means this object by it; else another name of it, or one that says what it is.
+
+        No cell's number: the same notebook run again must give the same module.
+        """
         if plain and self.notebook.namespace.get(plain) is value:
             return plain
         if not plain and (alias := self.alias_of(value)):
             return alias
-        number = found.place.number
-        return self.free_name(f"{plain or 'lambda'}{'_in' + str(number) if number else '_held'}")
+        return self.free_name(f"{plain}_held" if plain else "a_lambda")
 
     def alias_of(self, value: Any) -> str | None:
         scope = self.notebook.namespace

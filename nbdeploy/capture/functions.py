@@ -24,7 +24,7 @@ def define_function(definitions: Definitions, function: FunctionType) -> str:
     if is_closure(function):
         raise NoSource("it is a closure")
     is_lambda = isinstance(found.node, ast.Lambda)
-    name = definitions.name_for(function, found, "" if is_lambda else function.__name__)
+    name = definitions.name_for(function, "" if is_lambda else function.__name__)
     definitions.remember(function, name)
     text, needs = _text_of(definitions, function, found)
     if is_lambda:
@@ -53,7 +53,7 @@ def define_factory(definitions: Definitions, function: FunctionType) -> str:
     found = definitions.find(function)
     _refuse_odd_closures(function)
     base = "lambda" if code.co_name == "<lambda>" else code.co_name
-    name = definitions.free_name(f"_make_{base}{'_in' + str(found.place.number) if found.place.number else ''}")
+    name = definitions.free_name(f"_make_{base}")
     definitions.factories[factory_key(function)] = name
     text, needs = _text_of(definitions, function, found)
     inner = f"_{base}" if isinstance(found.node, ast.Lambda) else code.co_name

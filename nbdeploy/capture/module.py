@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 NAME = "notebook_code"
 DATA_FOLDER = "notebook_data"
-HEADING = '''"""What the model needs of its notebook, each definition as it was executed; the heading says in which cell.
+HEADING = '''"""What the model needs of its notebook, each definition as it was executed.
 
 Written by nbdeploy from the running kernel. The pickled model refers to this module.
 """
@@ -85,12 +85,13 @@ def _is_there(name: str, node: Node, nodes: Mapping[str, Node], placed: Mapping[
 
 
 def _sections(nodes: Iterable[Node]) -> Iterator[str]:
+    """A blank line where another cell begins. The cells' numbers stand in the manifest: run again, they change."""
     last: str | None = None
     values = False
     for node in nodes:
         one_line = node.kind in {"value", "data"}
         if node.label != last:
-            yield f"\n# {node.label or 'fixed when a definition below was executed'}"
+            yield "" if node.label else "\n# fixed when a definition below was executed"
         elif not (one_line and values):
             yield ""
         yield node.text.rstrip("\n") + ("" if one_line else "\n")
