@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nbdeploy import commands, default, verbs
-from nbdeploy.call import Call
+from nbdeploy import default
 from nbdeploy.errors import NbdeployError, Unsupported, WrongUse
-from nbdeploy.grammar import VERBS
+from nbdeploy.front import commands, verbs
+from nbdeploy.front.call import Call
+from nbdeploy.front.grammar import VERBS
 from nbdeploy.render import Card, plain
 from nbdeploy.render.progress import Progress, surface
 
@@ -65,7 +66,7 @@ def _run(words: Sequence[str], workspace: Callable[[], Workspace], progress: Pro
 
 
 def _through_notebook(call: Call, workspace: Workspace) -> Any:
-    from nbdeploy.handover import through_notebook
+    from nbdeploy.front.handover import through_notebook
 
     try:
         return through_notebook(call, workspace.settings.reports)
@@ -84,7 +85,8 @@ def _ready(call: Call) -> Call:
 
 
 def _from_files(values: dict[str, Any]) -> dict[str, Any]:
-    from nbdeploy import names, saved
+    from nbdeploy import names
+    from nbdeploy.front import saved
 
     path = Path(values["model"])
     if path.suffix not in saved.MODELS:

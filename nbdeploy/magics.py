@@ -15,13 +15,13 @@ from IPython.core.completer import context_matcher
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 
-from nbdeploy import grammar
+from nbdeploy.front import grammar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping, Sequence
 
-    from nbdeploy.call import Call
-    from nbdeploy.line import Line
+    from nbdeploy.front.call import Call
+    from nbdeploy.front.line import Line
     from nbdeploy.render.progress import Surface
     from nbdeploy.workspace import Workspace
 
@@ -46,7 +46,7 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
 
         @context_matcher(identifier="nbdeploy")  # type: ignore[untyped-decorator] # IPython's
         def matcher(context: Any) -> Any:
-            from nbdeploy.completion import Completion
+            from nbdeploy.front.completion import Completion
 
             return Completion(self.namespace, workspace).complete(context.text_until_cursor)
 
@@ -57,7 +57,7 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
     @line_cell_magic  # type: ignore[untyped-decorator]
     def deploy(self, line: str, cell: str | None = None, local_ns: Namespace | None = None) -> Any:
         from nbdeploy.errors import WrongUse
-        from nbdeploy.line import read
+        from nbdeploy.front.line import read
 
         try:
             return self._deploy(read(line), cell, local_ns or {})
@@ -65,7 +65,7 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
             raise UsageError(str(exc)) from None
 
     def _deploy(self, line: Line, cell: str | None, local_ns: Namespace) -> Any:
-        from nbdeploy import commands, expressions, verbs
+        from nbdeploy.front import commands, expressions, verbs
         from nbdeploy.runtime.function import Function
 
         namespace: Namespace = ChainMap(local_ns, self.namespace()) if local_ns else self.namespace()
@@ -85,7 +85,7 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
         return None if line.quiet and not _assigned(self.namespace()) else result
 
     def _perform(self, call: Call, *, quiet: bool) -> Any:
-        from nbdeploy import verbs
+        from nbdeploy.front import verbs
         from nbdeploy.render.progress import Progress
 
         progress = Progress(self._surface(quiet=quiet, as_json=call.json), listing="%deploy ps")
@@ -138,8 +138,8 @@ def unload(shell: Any) -> None:
 
 def _with_verb(words: Sequence[str], namespace: Namespace) -> list[str]:
     """`MODEL ...` is `up MODEL ...`; a word that is neither verb nor variable is told so here."""
-    from nbdeploy import expressions
     from nbdeploy.errors import UnknownOption, did_you_mean
+    from nbdeploy.front import expressions
 
     first = words[0] if words else "--help"
     if first in grammar.VERBS or first in {"--help", "-h", "--version"}:
@@ -177,7 +177,7 @@ def _defined(tree: ast.Module) -> set[str]:
 
 def _shown(call: Call, result: Any) -> Any:
     """A log is an iterator: followed here and now, or read whole."""
-    from nbdeploy import verbs
+    from nbdeploy.front import verbs
 
     if call.verb != "logs":
         return result

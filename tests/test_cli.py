@@ -15,7 +15,7 @@ from recording import Noun, Recorder
 
 from nbdeploy import cli
 from nbdeploy.errors import CheckFailed, NotFound, WrongUse
-from nbdeploy.grammar import VERBS
+from nbdeploy.front.grammar import VERBS
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,9 +9,9 @@ from IPython.core.completer import provisionalcompleter
 from recording import Noun, Recorder, a_shell
 
 from nbdeploy import magics
-from nbdeploy.completion import Completion
 from nbdeploy.errors import NotFound
-from nbdeploy.grammar import VERBS
+from nbdeploy.front.completion import Completion
+from nbdeploy.front.grammar import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,9 +17,10 @@ import psutil
 import pytest
 from recording import Noun, Recorder
 
-from nbdeploy import cli, execution, handover
-from nbdeploy.call import Call
+from nbdeploy import cli, execution
 from nbdeploy.errors import CheckFailed, NotebookFailed, NotFound, SampleMissing, UnknownOption, WrongUse
+from nbdeploy.front import handover
+from nbdeploy.front.call import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

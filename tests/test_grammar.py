@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbdeploy import commands, verbs
-from nbdeploy.call import Call
-from nbdeploy.commands import parse
 from nbdeploy.errors import SampleMissing, UnknownOption, WrongUse
-from nbdeploy.grammar import VERBS
-from nbdeploy.line import read, unfinished
+from nbdeploy.front import commands, verbs
+from nbdeploy.front.call import Call
+from nbdeploy.front.commands import parse
+from nbdeploy.front.grammar import VERBS
+from nbdeploy.front.line import read, unfinished
 from nbdeploy.reference import Reference
 
 PATH = "up bundle check publish serve ps logs stop attach versions show diff rollback at remove export import recover token"

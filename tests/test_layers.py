@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "nbdeploy"
 
 LEAVES = {"errors", "homes", "settings", "names", "reference", "templates", "turns", "execution", "render"}
-GRAMMAR = {"grammar", "line", "commands", "verbs", "expressions", "saved", "handover", "default", "call"}
+FRONT = {"front", "default"}
 API = {"workspace", "deployment", "takeover"}  # workspace is the door, the others are its parts
 STAGES = ["capture", "keep", "run", "judge"]  # a stage may use those before it
 
@@ -21,27 +21,19 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": set(),
     "errors": set(),
     "render": set(),
-    "grammar": set(),
     "homes": set(),
     "names": {"errors"},
     "settings": {"errors"},
     "reference": {"errors"},
-    "line": {"errors"},
     "templates": {"errors"},
     "turns": {"homes"},
     **{part: {*LEAVES, *STAGES, *API, "runtime"} for part in API},
     "execution": {"errors", "homes"},
     **{stage: {*LEAVES, *STAGES[:place], "runtime"} for place, stage in enumerate(STAGES)},
     "default": {"workspace"},
-    "call": set(),
-    "commands": {"errors", "grammar", "call", "reference"},
-    "verbs": {"errors", "render", "call", "reference", "workspace"},
-    "expressions": {"errors", "names", "grammar", "call"},
-    "saved": {"errors"},
-    "handover": {"errors", "render", "execution", "workspace", *GRAMMAR},
-    "completion": {"errors", "workspace", *GRAMMAR},
-    "magics": {"errors", "render", "workspace", "completion", "runtime", *GRAMMAR},
-    "cli": {"errors", "names", "render", "workspace", *GRAMMAR},
+    "front": {"errors", "names", "reference", "render", "execution", "workspace", "default"},
+    "magics": {"errors", "render", "workspace", "runtime", *FRONT},
+    "cli": {"errors", "names", "render", "workspace", *FRONT},
     "__main__": {"cli"},
     "__init__": {"default", "workspace", "magics", "capture"},  # capture watches executions from %load_ext on
 }
@@ -49,9 +41,9 @@ ALLOWED: dict[str, set[str]] = {
 # One door a heavy dependency: the only modules of the notebook side that may import it.
 DOORS = {
     "papermill": {"execution"},
-    "click": {"cli", "commands"},
-    "IPython": {"magics", "completion", "render", "capture"},
-    "duckdb": {"saved"},
+    "click": {"cli", "front"},
+    "IPython": {"magics", "front", "render", "capture"},
+    "duckdb": {"front"},
     "bentoml": set[str](),
     "ipywidgets": set[str](),
 }

@@ -10,7 +10,7 @@ from recording import Recorder, a_shell
 
 from nbdeploy import default, magics
 from nbdeploy.errors import CheckFailed
-from nbdeploy.grammar import VERBS
+from nbdeploy.front.grammar import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from nbdeploy.render import Card, Shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nbdeploy.call import Call
+    from nbdeploy.front.call import Call
     from nbdeploy.reference import Reference
     from nbdeploy.workspace import Workspace
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
-from nbdeploy.call import Call
 from nbdeploy.errors import SampleMissing, UnknownOption, WrongUse
-from nbdeploy.grammar import VERBS
+from nbdeploy.front.call import Call
+from nbdeploy.front.grammar import VERBS
 from nbdeploy.reference import Reference, check_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nbdeploy.grammar import Parameter, Verb
+    from nbdeploy.front.grammar import Parameter, Verb
 
     Names = Callable[[], Sequence[str]]
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy import default, errors, execution, verbs
-from nbdeploy.call import Call
+from nbdeploy import default, errors, execution
 from nbdeploy.errors import NbdeployError, NotebookFailed, WrongUse
-from nbdeploy.expressions import resolve
-from nbdeploy.grammar import VERBS
+from nbdeploy.front import verbs
+from nbdeploy.front.call import Call
+from nbdeploy.front.expressions import resolve
+from nbdeploy.front.grammar import VERBS
 from nbdeploy.render import plain
 from nbdeploy.render.progress import Progress, Written
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from nbdeploy.workspace import Workspace
 
 FOLDER = "NBDEPLOY_HANDOVER"  # an environment variable
-CELL = '__import__("nbdeploy.handover").handover.answer(globals())'
+CELL = '__import__("nbdeploy.front.handover").handover.answer(globals())'
 REQUEST, ANSWER = "request.json", "answer.json"
 
 

@@ -6,9 +6,9 @@ from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import names
-from nbdeploy.call import Call
 from nbdeploy.errors import BadName, UnknownOption, WrongUse
-from nbdeploy.grammar import VERBS
+from nbdeploy.front.call import Call
+from nbdeploy.front.grammar import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping

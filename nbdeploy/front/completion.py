@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import SimpleCompletion
 
-from nbdeploy import expressions
 from nbdeploy.errors import NbdeployError
-from nbdeploy.grammar import VERBS
-from nbdeploy.line import unfinished
+from nbdeploy.front import expressions
+from nbdeploy.front.grammar import VERBS
+from nbdeploy.front.line import unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from nbdeploy.grammar import Parameter, Verb
+    from nbdeploy.front.grammar import Parameter, Verb
     from nbdeploy.workspace import Workspace
 
 _LINE = re.compile(r"(?:^|[=;]|^\s+)\s*%{1,2}deploy[ \t](?P<rest>.*)$", re.DOTALL)
