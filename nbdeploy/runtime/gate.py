@@ -153,7 +153,7 @@ def host_of(authority: str) -> str | None:
         parts.port  # noqa: B018  # raises ValueError for a port that is none
     except ValueError:
         return None
-    return parts.hostname if parts.netloc == authority and "@" not in authority else None
+    return parts.hostname if parts.netloc == authority and not {"@", "%"} & set(authority) else None
 
 
 def too_large(limit: int, *, ended: bool = False) -> Refusal:
