@@ -10,7 +10,6 @@ import os
 import shutil
 import sqlite3
 import sys
-import time
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from nbdeploy.settings import Settings
 
 RUNTIME = Path(nbdeploy.__file__).parent / "runtime"
-
-LOCK = ["a2wsgi", "anyio", "click", "h11", "httptools", "typing_extensions", "uvicorn", "uvloop", "websockets"]
 
 MODEL = """
 import ctypes, json, os, time
@@ -125,8 +122,6 @@ def bundle(settings: Settings, number: int = 1, **behaviour: Any) -> Path:
     shutil.copytree(RUNTIME, src / "nbdeploy_runtime", ignore=shutil.ignore_patterns("__pycache__"))
     for name, text in (("model", MODEL), ("app", APP), ("predlog", PREDLOG)):
         (src / "nbdeploy_runtime" / f"{name}.py").write_text(text)
-    lock = {"environment": {"modules": LOCK}}
-    (src / "manifest.json").write_text(json.dumps(lock))
     (src / "behaviour.json").write_text(json.dumps(behaviour))
     return folder
 
@@ -191,17 +186,6 @@ def processes(settings: Settings) -> list[int]:
     }
     found |= {child.pid for pid in found for child in _children(pid)}
     return [pid for pid in found if pid != os.getpid() and _alive(pid)]
-
-
-def spare(settings: Settings) -> int:
-    """The worker that has no bundle yet, when it has started."""
-    deadline = time.monotonic() + 5.0
-    while time.monotonic() < deadline:
-        for pid in processes(settings):
-            with suppress(psutil.Error):
-                if any(part.endswith("spare.py") for part in psutil.Process(pid).cmdline()):
-                    return pid
-    raise AssertionError("there is no spare")
 
 
 def _children(pid: int) -> list[psutil.Process]:

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ from load import ask
 from nbdeploy.errors import NotReady, NotRunning, PortTaken, ServiceFailed, Unsupported
 from nbdeploy.run.environ import allowed
 from nbdeploy.run.local import LocalLauncher
-from nbdeploy.run.warmth import modules_for
 from nbdeploy.runtime import control
 from nbdeploy.runtime.process import Process
 from nbdeploy.runtime.state import State
@@ -30,7 +28,6 @@ from nbdeploy.runtime.state import State
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nbdeploy.run.launcher import Launch
     from nbdeploy.settings import Settings
 
 slow = pytest.mark.slow
@@ -259,51 +256,6 @@ def test_f09_a_stop_leaves_the_stranger_that_has_the_old_number_alone(
     assert launcher.state(folder).state == "stopped"
 
 
-def warm(launcher: LocalLauncher, launch: Launch, *modules: str) -> Launch:
-    return replace(launch, warmth=launcher.warm(launch, modules, [*standin.LOCK, "psutil"]))
-
-
-@slow
-def test_a_warm_worker_becomes_the_one_that_serves(settings: Settings, launcher: LocalLauncher) -> None:
-    launch = warm(launcher, standin.launch(settings, 1), "json", "uvicorn", "not_installed")
-    spares = standin.processes(settings)
-    while len(spares) < 2:
-        spares = standin.processes(settings)
-    told = ask(standin.deploy(launcher, launch, "1.0.0"))
-    assert told["cwd"] == str(launch.bundle / "src")
-    assert sorted(standin.processes(settings)) == sorted(spares), "\n".join(launcher.logs(launch.folder))
-    assert told["pid"] in spares
-    assert ask(standin.deploy(launcher, standin.launch(settings, 2), "1.0.1"))["version"] == "1.0.1"
-
-
-@slow
-@pytest.mark.parametrize("how", ["more imported", "another environment", "killed"])
-def test_a_warm_worker_that_does_not_fit_is_replaced(settings: Settings, launcher: LocalLauncher, how: str) -> None:
-    launch = warm(launcher, standin.launch(settings, 1, workers=2), "psutil" if how == "more imported" else "json")
-    if how == "another environment":
-        launch = replace(launch, environment={"NEW": "1"})
-    spare = standin.spare(settings)
-    if how == "killed":
-        os.kill(spare, signal.SIGKILL)
-    assert ask(standin.deploy(launcher, launch, "1.0.0"))["version"] == "1.0.0"
-    state = State.read(launch.folder)
-    assert state is not None
-    assert len(state.pids) == 2
-    assert spare not in state.pids
-    assert len(standin.processes(settings)) == 3
-
-
-@slow
-def test_a_warm_worker_nobody_wants_is_gone_with_its_supervisor(settings: Settings, launcher: LocalLauncher) -> None:
-    launch = warm(launcher, standin.launch(settings, 1), "json")
-    standin.spare(settings)
-    assert launch.warmth is not None
-    launch.warmth.close()
-    launch.warmth.close()
-    assert not standin.processes(settings)
-    assert not (launch.folder / "state.json").exists()
-
-
 @slow
 def test_a_supervisor_that_cannot_start_says_why(settings: Settings, launcher: LocalLauncher) -> None:
     launch = standin.launch(settings, 1)
@@ -343,18 +295,3 @@ def test_windows_is_refused_in_one_sentence(settings: Settings, monkeypatch: pyt
 def test_the_address_of_the_control_socket_is_not_the_folder_of_the_notebook(settings: Settings) -> None:
     with pytest.raises(FileNotFoundError):
         control.connect(settings.services / "nobody")
-
-
-def test_a_worker_can_import_what_a_model_is_made_of() -> None:
-    import pandas as pd
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    found = modules_for(make_pipeline(StandardScaler(), LogisticRegression()), pd.DataFrame({"a": [1]}))
-    assert {"uvicorn", "sklearn.pipeline", "sklearn.linear_model._logistic", "sklearn.preprocessing._data"} <= set(
-        found
-    )
-    assert any(name.startswith("pandas") for name in found)
-    assert not {"builtins", "__main__"} & set(found)
-    assert modules_for(object(), [{}])[-1] == "prometheus_client"

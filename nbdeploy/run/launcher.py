@@ -32,7 +32,6 @@ class Launch:
     limits: Limits = field(default_factory=Limits)
     ready_timeout: float = 120.0
     drain_timeout: float = 30.0
-    warmth: Warmth | None = None  # what `Launcher.warm` gave; used up by `prepare`
     loop: str = "uvloop"  # or asyncio, which needs nothing installed
 
 
@@ -51,13 +50,6 @@ class Candidate(Protocol):
 
     def discard(self) -> None:
         """Leave everything as it was; harmless after `activate`, and when called twice."""
-
-
-class Warmth(Protocol):
-    """A worker that imports while its bundle is still being made."""
-
-    def close(self) -> None:
-        """It is not needed after all; harmless once it was used."""
 
 
 class Launcher(Protocol):

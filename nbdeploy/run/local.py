@@ -24,7 +24,7 @@ from nbdeploy.runtime.process import Process
 from nbdeploy.runtime.state import State, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from nbdeploy.run.client import Client
     from nbdeploy.run.launcher import Launch
@@ -45,24 +45,10 @@ GONE: tuple[type[OSError], ...] = (FileNotFoundError, ConnectionRefusedError)
 class LocalLauncher:
     name = "local"
 
-    def warm(self, launch: Launch, modules: Sequence[str], allowed_modules: Sequence[str]) -> LocalWarmth:
-        """Let a worker import `modules` now; `prepare` takes it if `python` and `environment` are still the same.
-
-        The bundle and digest of this launch do not matter yet. `allowed_modules` are the top-level names of the lock
-        that is to be expected: everything else is hidden from these imports. A worker that has imported more than the
-        bundle's lock holds is replaced by a fresh one.
-        """
-        _refuse_windows()
-        channel = _reach(launch.name, launch.folder)
-        wanted = {"modules": list(modules), "allowed": list(allowed_modules)}
-        channel.send({"op": "warm", "python": str(launch.python), "environment": _environment(launch), **wanted})
-        return LocalWarmth(channel)
-
     def prepare(self, launch: Launch, progress: Callable[[str], None]) -> LocalCandidate:
         _refuse_windows()
-        warm = launch.warmth.take() if isinstance(launch.warmth, LocalWarmth) else None
         for _ in range(TRIES):
-            channel, warm = warm or _reach(launch.name, launch.folder), None
+            channel = _reach(launch.name, launch.folder)
             try:
                 channel.send({"op": "candidate", "order": _order(launch).to_dict()})
                 ready = _until_ready(launch, channel, progress)
@@ -97,20 +83,6 @@ class LocalLauncher:
         yield from last_lines(folder, lines)
         if follow:
             yield from follow_lines(folder)
-
-
-class LocalWarmth:
-    def __init__(self, channel: Channel) -> None:
-        self._channel: Channel | None = channel
-
-    def take(self) -> Channel | None:
-        channel, self._channel = self._channel, None
-        return channel
-
-    def close(self) -> None:
-        if self._channel is not None:
-            _discard(self._channel)
-            self._channel = None
 
 
 class LocalCandidate:
@@ -167,7 +139,7 @@ def _order(launch: Launch) -> Order:
         digest=launch.digest,
         python=str(launch.python),
         registry=str(launch.registry),
-        environment=_environment(launch),
+        environment={**allowed(), **launch.environment},
         workers=launch.workers,
         port=launch.port,
         token_sha256=launch.token_sha256,
@@ -178,10 +150,6 @@ def _order(launch: Launch) -> Order:
         drain_timeout=launch.drain_timeout,
         loop=launch.loop,
     )
-
-
-def _environment(launch: Launch) -> dict[str, str]:
-    return {**allowed(), **launch.environment}
 
 
 def _until_ready(launch: Launch, channel: Channel, progress: Callable[[str], None]) -> Message:

@@ -50,15 +50,11 @@ class Generation:
         self._deaths: deque[float] = deque(maxlen=CRASHES)
         self._pauses: list[Timer] = []
 
-    def start(self, reactor: Reactor, log: LogFile, observer: Observer, spare: Worker | None) -> None:
-        """`spare` becomes the first of its workers."""
+    def start(self, reactor: Reactor, log: LogFile, observer: Observer) -> None:
         self._reactor = reactor
         self._log = log
         self._observer = observer
-        if spare is not None:
-            spare.adopt(self._command(), self, self._spec())
-            self.workers.append(spare)
-        while len(self.workers) + len(self._pauses) < self.order.workers:
+        for _ in range(self.order.workers):
             self._add()
 
     @property
@@ -132,18 +128,8 @@ class Generation:
         return len(self.workers) == self.order.workers and all(worker.stage in stages for worker in self.workers)
 
     def _add(self) -> None:
-        worker = Worker(self._reactor, self._log, self._command(), self)
-        try:
-            worker.start(self._spec())
-        except OSError as exc:
-            report = Report(f"could not be started: {exc}")
-            self._pauses.append(self._reactor.later(0, lambda: self._died(report)))
-        else:
-            self.workers.append(worker)
-
-    def _command(self) -> Command:
         sockets = [self.public] if self.private is None else [self.public, self.private]
-        return Command(
+        command = Command(
             python=self.order.python,
             environment=self.order.environment,
             ready_timeout=self.order.ready_timeout,
@@ -151,6 +137,14 @@ class Generation:
             silence=self.order.silence,
             descriptors=tuple(listener.socket.fileno() for listener in sockets),
         )
+        worker = Worker(self._reactor, self._log, command, self)
+        try:
+            worker.start(self._spec())
+        except OSError as exc:
+            report = Report(f"could not be started: {exc}")
+            self._reactor.later(0, lambda: self._died(report))
+        else:
+            self.workers.append(worker)
 
     def _spec(self) -> Spec:
         order = self.order
@@ -174,10 +168,6 @@ class Generation:
         if worker is self.workers[0]:
             self._observer.generation_phase(self, text)
 
-    def worker_unfit(self, worker: Worker) -> None:
-        """A spare has imported more than this bundle has: it would be checked less strictly than a fresh one."""
-        worker.kill("was not needed any more")
-
     def worker_ready(self, worker: Worker) -> None:
         if self.version is not None:
             worker.activate(self.version, str(self.order.src))
@@ -195,9 +185,6 @@ class Generation:
 
     def worker_gone(self, worker: Worker, report: Report) -> None:
         self.workers.remove(worker)
-        if worker.idle and not self._leaving:
-            self._add()
-            return
         if self.version is not None and not self._leaving:
             self._log.note(f"worker {worker.pid} of version {self.version} {report.text}")
         if not self._leaving:

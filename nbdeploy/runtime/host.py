@@ -45,19 +45,14 @@ class Failure(Exception):
 
 def main(descriptor: int) -> None:
     """The worker's life; `descriptor` is its end of the socket to the supervisor."""
-    sock = socket.socket(fileno=descriptor)
-    told = Channel(sock).receive()
-    if told is None:
-        parent.vanish()
-    else:
-        begin(told, sock)
-
-
-def begin(told: Message, sock: socket.socket) -> None:
-    """As `main`, when the first message has been read: a spare calls this by name, also that of an older runtime."""
     faulthandler.enable()
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    serve(Spec.from_dict(told), Channel(sock))
+    channel = Channel(socket.socket(fileno=descriptor))
+    told = channel.receive()
+    if told is None:
+        parent.vanish()
+        return
+    serve(Spec.from_dict(told), channel)
 
 
 def serve(spec: Spec, channel: Channel) -> None:

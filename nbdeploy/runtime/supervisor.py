@@ -24,7 +24,6 @@ from .logfile import LogFile
 from .order import Order
 from .reactor import Reactor
 from .record import Record
-from .spares import Spares
 from .state import now
 
 if TYPE_CHECKING:
@@ -70,7 +69,6 @@ class Supervisor:
         self._record = Record(folder)
         self._live: Generation | None = None
         self._candidate: Generation | None = None
-        self._spares = Spares(self._reactor, self._log, self._settle)
         self._owner: Caller | None = None
         self._activating = False
         self._leaving: set[Generation] = set()
@@ -105,7 +103,6 @@ class Supervisor:
             "candidate": self._op_candidate,
             "activate": self._op_activate,
             "discard": self._op_discard,
-            "warm": self._op_warm,
             "status": self._op_status,
             "stop": self._op_stop,
         }
@@ -143,7 +140,7 @@ class Supervisor:
         private = Listener.bind(None)
         private.open()
         self._candidate = Generation(order, self._record.nonce, self._record.process.pid, public, private)
-        self._candidate.start(self._reactor, self._log, self, self._spares.take(caller, order))
+        self._candidate.start(self._reactor, self._log, self)
         self._publish()
 
     def _bind(self, port: int | None) -> Listener:
@@ -151,13 +148,6 @@ class Supervisor:
         if self._live is not None and port in {None, self._live.public.port}:
             return self._live.public
         return Listener.bind(port or self._record.kept_port)
-
-    def _op_warm(self, caller: Caller, message: Message) -> None:
-        """Let a worker import what it will need, before its candidate is asked for on this connection."""
-        try:
-            self._spares.start(caller, message)
-        except OSError as exc:
-            caller.tell({"event": "refused", "fact": f"no worker could be started: {exc}"})
 
     def _op_activate(self, caller: Caller, message: Message) -> None:
         if self._owner is not caller or self._candidate is None or not self._candidate.ready:
@@ -169,7 +159,6 @@ class Supervisor:
         """Answered when its workers are gone; `ending`: and the supervisor with them."""
         if self._owner is caller and not self._activating:
             self._discard("was discarded")
-        self._spares.drop(caller)
         self._waiting.append(lambda: caller.tell({"event": "discarded", "ending": self._idle}))
         self._settle()
 
@@ -179,7 +168,6 @@ class Supervisor:
 
     def _hung_up(self, caller: Caller) -> None:
         self._callers.discard(caller)
-        self._spares.drop(caller)
         self._queue = deque(item for item in self._queue if item[0] is not caller)
         if self._owner is caller:
             self._owner = None
@@ -295,7 +283,6 @@ class Supervisor:
 
     def _signalled(self, number: int) -> None:
         if number == signal.SIGCHLD:
-            self._spares.look()
             for generation in [self._live, self._candidate, *self._leaving]:
                 if generation is not None:
                     generation.look()
@@ -314,7 +301,6 @@ class Supervisor:
         for caller, _ in self._queue:
             caller.tell({"event": "failed", "kind": "stopping", "fact": "is being stopped", "findings": [], "log": ""})
         self._queue.clear()
-        self._spares.drop_all()
         if self._candidate is not None:
             self._fail(self._owner, {"kind": "stopping", "fact": "is being stopped"})
         if self._live is not None:
@@ -326,7 +312,7 @@ class Supervisor:
 
     def _settle(self) -> None:
         """Tell those who wait for it that no process is on its way out any more."""
-        if not self._leaving and not self._spares:
+        if not self._leaving:
             waiting, self._waiting = self._waiting, []
             for told in waiting:
                 told()
@@ -334,8 +320,7 @@ class Supervisor:
 
     @property
     def _idle(self) -> bool:
-        busy = self._live or self._candidate or self._leaving or self._queue or self._spares
-        return not busy and not self._stopping
+        return not (self._live or self._candidate or self._leaving or self._queue or self._stopping)
 
     def _end_if_idle(self) -> None:
         """A supervisor that has never served, and is asked for nothing, leaves no trace."""

@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from .control import Garbled, Lines, Message, encode
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from .reactor import Reactor, Timer
     from .spec import Spec
 
-SPARE = Path(__file__).with_name("spare.py")
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from nbdeploy_runtime.host import main; main(int(sys.argv[2]))"
 PING = 2.0  # seconds between two questions whether a worker's loop still turns
 NATIVE = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE}
@@ -45,7 +43,6 @@ class Owner(Protocol):
     def worker_accepting(self, _worker: Worker) -> None: ...
     def worker_draining(self, _worker: Worker) -> None: ...
     def worker_gone(self, worker: Worker, report: Report) -> None: ...
-    def worker_unfit(self, worker: Worker) -> None: ...
     def worker_phase(self, worker: Worker, text: str) -> None: ...
 
 
@@ -55,18 +52,17 @@ class Command:
 
     python: str
     environment: Mapping[str, str]
-    ready_timeout: float = 120.0
-    drain_timeout: float = 30.0
-    silence: float = 40.0
-    descriptors: tuple[int, ...] = ()
+    ready_timeout: float
+    drain_timeout: float
+    silence: float
+    descriptors: tuple[int, ...] = field(default=())
 
 
 class Worker:
-    """`stage`: warm (no bundle yet) | loading | ready | accepting | draining | gone."""
+    """`stage`: loading | ready | accepting | draining | gone."""
 
     def __init__(self, reactor: Reactor, log: LogFile, command: Command, owner: Owner) -> None:
         self.stage = "loading"
-        self.idle = False  # a spare that has not begun with its bundle; its end says nothing about that
         self._reactor = reactor
         self._command = command
         self._owner = owner
@@ -83,43 +79,23 @@ class Worker:
         return self._process.pid
 
     def start(self, spec: Spec) -> None:
-        self._spawn(["-c", BOOT, spec.src], self._command.descriptors, cwd=spec.src)
-        self.send(spec.to_dict())
-        self._later(self._command.ready_timeout, self._never_ready)
-
-    def warm(self, modules: Sequence[str], allowed: Sequence[str]) -> None:
-        """Start without a bundle; `adopt` brings it."""
-        self.stage = "warm"
-        self._spawn([str(SPARE)], (), cwd=None)
-        self.send({"modules": list(modules), "allowed": list(allowed), "parent": os.getpid()})
-
-    def fits(self, python: str, environment: Mapping[str, str]) -> bool:
-        return self.stage == "warm" and (self._command.python, self._command.environment) == (python, environment)
-
-    def adopt(self, command: Command, owner: Owner, spec: Spec) -> None:
-        """What `start` does, for one that is warm."""
-        self.stage, self._command, self._owner = "loading", command, owner
-        self.idle = True
-        with contextlib.suppress(OSError):
-            socket.send_fds(self._socket, [encode(spec.to_dict())], command.descriptors)
-        self._later(command.ready_timeout, self._never_ready)
-
-    def _spawn(self, arguments: list[str], descriptors: tuple[int, ...], cwd: str | None) -> None:
         ours, theirs = socket.socketpair()
         reading, writing = os.pipe()
         with theirs, os.fdopen(writing, "wb") as output:
             self._process = subprocess.Popen(
-                [self._command.python, "-P", *arguments, str(theirs.fileno())],
+                [self._command.python, "-P", "-c", BOOT, spec.src, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(self._command.environment),
-                cwd=cwd,
-                pass_fds=(theirs.fileno(), *descriptors),
+                cwd=spec.src,
+                pass_fds=(theirs.fileno(), *self._command.descriptors),
                 process_group=0,  # whatever the model starts can be ended with it
             )
         self._output = Output(self._log, f"worker {self.pid}")
         self._attach(ours, reading)
+        self.send(spec.to_dict())
+        self._later(self._command.ready_timeout, self._never_ready)
 
     def send(self, message: Message) -> None:
         """A worker that is gone, or so stuck that its socket is full, is dealt with by the watch over it."""
@@ -203,14 +179,9 @@ class Worker:
         if event == "pong":
             self._asked = None
         elif event == "phase":
-            self.idle = False
             self._owner.worker_phase(self, str(message.get("text")))
         elif event == "failed":
-            self.idle = False
             self._failure = message
-        elif event == "unfit":
-            self._log.note(f"a warm worker has imported {', '.join(message['modules'])}, which the lock does not hold")
-            self._owner.worker_unfit(self)
         elif event in {"ready", "accepting", "draining"} and self.stage != "draining":
             first = self.stage == "loading"
             self.stage = str(event)
