@@ -105,7 +105,7 @@ class Gate:
         if self._token is not None:
             self._check_token(found[2])
         if route.kind == "predict":
-            self._check_body(found[3], found[4])
+            self._check_body(found[3], found[4], found[5])
 
     def route(self, scope: Mapping[str, Any]) -> Route:
         """By the path as it was sent: an encoded one is not ours. Raises Refusal 404."""
@@ -139,11 +139,13 @@ class Gate:
         if self._token is None or not hmac.compare_digest(given, self._token) or scheme.lower() != b"bearer":
             raise _unauthorized()
 
-    def _check_body(self, content_type: bytes | None, declared: bytes | None) -> None:
+    def _check_body(self, content_type: bytes | None, declared: bytes | None, coding: bytes | None) -> None:
         if content_type != b"application/json" and not JSON_TYPE.fullmatch(content_type or b""):
             raise Refusal(415, "not_json", "Send the rows as Content-Type: application/json.", [])
         if declared is not None and int(declared) > self._max_body:
             raise too_large(self._max_body)
+        if coding is not None and coding.strip().lower() != b"chunked":
+            raise Refusal(400, "bad_framing", "Send the body as it is or chunked, in no other transfer coding.", [])
 
 
 def host_of(authority: str) -> str | None:
