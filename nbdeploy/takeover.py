@@ -35,7 +35,6 @@ class Takeover:
             NotReady, CheckFailed, ServiceFailed: the candidate; what was live goes on.
         """
         with self._checked(bundle, launch) as (candidate, _), uninterrupted():
-            self.progress("publish")
             version = commit()
             self.progress("serve")
             try:

@@ -60,7 +60,7 @@ def _parts(manifest: Manifest) -> dict[str, Flat]:
         | {f"{method['name']}()": method["output"] for method in raw["methods"]},
         "parameters": flat(manifest.model.get("parameters")) | {"(class)": manifest.model.get("class")},
         "requirements": requirements(manifest) | {"(python)": manifest.environment.get("python")},
-        "metrics": flat(manifest.metrics),
+        "metrics": flat({kind: measured.get("values", measured) for kind, measured in manifest.metrics.items()}),
         "code": _definitions(manifest) | code_files(manifest),
         "data": flat(fingerprint(manifest)),
     }
@@ -79,5 +79,5 @@ def _cell(value: Any) -> str:
     """A column is shown by its kind and what it accepts; else the value."""
     if isinstance(value, dict) and "kind" in value:
         return f"{value['kind']} {value.get('dtype', '')}{' or null' if value.get('nullable') else ''}"
-    text = str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."

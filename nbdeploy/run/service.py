@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from nbdeploy.keep.version import Version
     from nbdeploy.render import Tone
     from nbdeploy.run.client import Client
     from nbdeploy.run.launcher import Launcher
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nbdeploy.run.services import ServiceState
     from nbdeploy.runtime.manifest import Manifest
 
+SHOWN_METRICS = 3
 LONGEST_ROW = 600  # characters of an example that is still shown in a command
 
 
@@ -44,10 +46,9 @@ class Service(Shown):
     previous: str | None = None
     already_live: bool = False
     warnings: tuple[str, ...] = ()
-    bundle_version: Any = None
+    bundle_version: Version | None = None
     gate: str = "none"
     stopped: Callable[[], object] | None = field(default=None, repr=False)  # told once it is stopped
-    extra_facts: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
 
     @property
     def launcher(self) -> str:
@@ -127,9 +128,14 @@ class Service(Shown):
 
     def _facts(self) -> tuple[tuple[str, Any], ...]:
         facts: list[tuple[str, Any]] = [("url", self.url), ("methods", ", ".join(self.methods))]
-        if self.previous:
+        if self.previous and self.previous != self.version:
             facts.append(("before", self.previous))
-        return (*facts, ("gate", self.gate), *self.extra_facts)
+        if self.bundle_version is not None:
+            facts.append(("version", f"{self.bundle_version.bump}: {self.bundle_version.reason}"))
+        if values := self.manifest.metrics.get("training", {}).get("values"):
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in list(values.items())[:SHOWN_METRICS])
+            facts.append(("training", f"{shown} (on the sample itself: no verdict)"))
+        return (*facts, ("gate", self.gate))
 
     def _code(self) -> tuple[tuple[str, str], ...]:
         method = self.methods[0] if self.methods else "predict"
