@@ -108,6 +108,10 @@ class Deployment:
     def tell_stopped(self) -> None:
         self.registry.record(self.name, "stopped")
 
+    def keep_as_running(self, state: ServiceState) -> None:
+        """What was kept for the name is lost; the service itself shows most of it."""
+        self.registry.keep_service(self.name, launcher=state.launcher, workers=state.workers, port=_port(state.url))
+
     def answers(self, version: Version, wanted: Running) -> bool:
         """Whether that version answers now, in the way that is wanted."""
         state = self.state()

@@ -151,6 +151,7 @@ class Workspace:
                 self._refuse_breaking(bundle)
 
             def commit() -> Version:
+                progress("publish")
                 return self._publish(bundle, bump=bump, force=force, skip_gate=skip_gate, report=None, live=True)
 
             service = place.take_over(bundle, wanted, commit, progress)
@@ -194,11 +195,18 @@ class Workspace:
     # services
 
     def services(self, *, all: bool = False) -> Services:  # noqa: A002 - the option's name
-        """What is running, as probed now; with `all` also what is stopped."""
-        from nbdeploy.run.services import Services
+        """What is running, as probed now; with `all` also what is stopped.
 
-        found = [self._place(name).state() for name in self.names()]
-        return Services([state for state in found if all or state.state != "stopped"])
+        The services say so themselves: those that run are found without the registry.
+        """
+        from nbdeploy.run import memory
+        from nbdeploy.run.services import Services, ServiceState, services
+
+        states = [*services(self.settings.services), *memory.states(self.settings.services)]
+        found = {state.name: state for state in states if all or state.state != "stopped"}
+        if all:
+            found = {name: ServiceState(name, "stopped") for name in self.names()} | found
+        return Services([found[name] for name in sorted(found)])
 
     def attach(self, name: str) -> Service:
         """A handle on a running service, from anywhere."""
@@ -215,7 +223,7 @@ class Workspace:
         return place.launcher.logs(place.folder, lines=lines, follow=follow)
 
     def names(self) -> list[str]:
-        """Every name something was published under."""
+        """Every name that has a version."""
         return self.registry.names()
 
     def token_file(self, name: str) -> Path:
@@ -270,8 +278,13 @@ class Workspace:
         """Put the homes in order: rebuild the registry where it is lost, clear what a crash left behind."""
         from nbdeploy.keep import recover
 
-        serving = {state.name: state.version for state in self.services() if state.running and state.version}
-        return recover.recover(self.registry, self.settings.bentoml_home, serving=serving)
+        running = [state for state in self.services() if state.running]
+        serving = {state.name: state.version for state in running if state.version}
+        found = recover.recover(self.registry, self.settings.bentoml_home, serving=serving)
+        for state in running:
+            if not self.registry.service(state.name):
+                self._place(state.name).keep_as_running(state)
+        return found
 
     def export(self, name: str, version: str | None, file: str | os.PathLike[str]) -> Path:
         """One file with the version in it; `bentoml import` reads it as well."""

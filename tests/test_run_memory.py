@@ -127,11 +127,11 @@ def test_stop_leaves_nothing(launch: Launch) -> None:
     url = serve(launch)
     launcher = MemoryLauncher()
     assert launcher.state(launch.folder).state == "ready"
-    assert [state.name for state in memory.states()] == ["people"]
+    assert [state.name for state in memory.states(launch.folder.parent)] == ["people"]
     assert threads() == {"nbdeploy-people"}
     launcher.stop("people", launch.folder)
     assert launcher.state(launch.folder).state == "stopped"
-    assert memory.states() == []
+    assert memory.states(launch.folder.parent) == []
     assert threads() == set()
     with pytest.raises(Unreachable):
         Client(url).readiness()

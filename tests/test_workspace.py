@@ -17,6 +17,7 @@ from nbdeploy.errors import (
     NothingToRollBackTo,
     NotRunning,
     Refused,
+    RegistryDamaged,
     SampleMissing,
     Unsupported,
     Untrusted,
@@ -152,6 +153,38 @@ def test_a_removed_name_leaves_nothing_behind(workspace: Workspace, settings: Se
     assert not (settings.bentoml_home / "bentos" / "penguins" / "1.0.0").exists()
     with pytest.raises(NotFound):
         workspace.attach("penguins")
+
+
+def test_a_removed_name_is_not_listed(workspace: Workspace) -> None:
+    deploy(workspace)
+    workspace.stop("penguins")
+    assert [(state.name, state.state) for state in workspace.services(all=True)] == [("penguins", "stopped")]
+    workspace.remove("penguins")
+    assert (list(workspace.services(all=True)), workspace.names()) == ([], [])
+
+
+def test_what_runs_is_listed_and_live_again_after_the_registry_was_lost_F25(
+    workspace: Workspace, settings: Settings
+) -> None:
+    deploy(workspace)
+    deploy(workspace, C=0.1)
+    workspace.rollback("penguins")
+    settings.registry.write_bytes(b"no database")
+    with pytest.raises(RegistryDamaged):
+        workspace.versions("penguins")
+    assert [(state.name, state.version) for state in workspace.services()] == [("penguins", "1.0.0")]
+    assert sorted(workspace.recover().adopted) == ["penguins:1.0.0", "penguins:1.0.1"]
+    assert [(found.version, found.live, found.serving) for found in workspace.versions("penguins")] == [
+        ("1.0.1", False, False),
+        ("1.0.0", True, True),
+    ]
+
+
+def test_a_trial_is_nobodys_service(workspace: Workspace) -> None:
+    fitted = classifier()
+    trial = workspace.serve(workspace.bundle(fitted.model, name="penguins", sample=fitted.X))
+    assert list(workspace.services(all=True)) == []
+    trial.stop()
 
 
 def test_an_exported_version_is_served_elsewhere_once_trusted(

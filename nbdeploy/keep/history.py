@@ -49,7 +49,7 @@ def at(registry: Registry, name: str, time: str) -> Moment:
     """What was live and served at that time; of events with later clocks but earlier order, the order decides."""
     moment = parse_time(time)
     events = [event for event in registry.events(name) if datetime.fromisoformat(event.time) <= moment]
-    if not events and name not in registry.names():
+    if not events and not registry.events(name):
         raise NotFound("service", name, registry.names())
     move = next((event for event in reversed(events) if event.kind in MOVES), None)
     stopped = move is not None and _stopped(events, move)

@@ -35,8 +35,9 @@ class Registry:
     # reading
 
     def names(self) -> list[str]:
+        """Names with a version; not those all of whose versions were removed."""
         with self.reading() as view:
-            return view.names()
+            return [name for name in view.names() if view.live_number(name) or view.versions(name)]
 
     def versions(self, name: str) -> Versions:
         """Newest first, without removed ones. Raises NotFound where nothing was ever published under the name."""
@@ -199,7 +200,7 @@ class View:
         self._connection = connection
 
     def names(self) -> list[str]:
-        """Names with at least one version, or ever deployed."""
+        """Names under which anything was ever published."""
         return [row[0] for row in self._connection.execute("SELECT DISTINCT name FROM versions ORDER BY name")]
 
     def issued(self, name: str) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import NotReady, NotRunning, Unreachable
-from nbdeploy.run.services import ServiceState
+from nbdeploy.run.services import HIDDEN, ServiceState
 from nbdeploy.run.transport import Answer
 from nbdeploy.runtime.state import now
 
@@ -159,9 +159,13 @@ class MemoryCandidate:
             self._engine.close()
 
 
-def states() -> list[ServiceState]:
-    """Every memory service of this process."""
-    return [found.state for found in _running.values()]
+def states(services: Path) -> list[ServiceState]:
+    """The memory services of this process with a folder of their own in `services`, without trials."""
+    return [
+        found.state
+        for folder, found in _running.items()
+        if folder.parent == services and not folder.name.startswith(HIDDEN)
+    ]
 
 
 def _ready_app(launch: Launch) -> App:

@@ -12,7 +12,7 @@ from nbdeploy.render import Card, Shown, Table
 from nbdeploy.run.service import Service
 from nbdeploy.runtime import control
 from nbdeploy.runtime.process import Process
-from nbdeploy.runtime.state import State
+from nbdeploy.runtime.state import FILE, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,6 +30,7 @@ TONES: Mapping[str, Tone] = {
     "degraded": "warning",
     "unknown": "warning",
 }
+HIDDEN = "."  # folders of checks and trials begin with it; they are nobody's services
 PATIENCE = 2.0  # seconds for a service to say how it is
 
 
@@ -134,11 +135,9 @@ def probe(folder: Path) -> ServiceState:
 
 
 def services(folder: Path) -> Services:
-    """Every service with a folder of its own in `folder`, running or not."""
-    found = sorted(
-        path for path in folder.glob("*") if (path / "state.json").exists() or (path / control.SOCKET).exists()
-    )
-    return Services(probe(path) for path in found)
+    """Every service that has served from a folder of its own in `folder`, running or not."""
+    found = sorted(path for path in folder.glob("*") if not path.name.startswith(HIDDEN))
+    return Services(probe(path) for path in found if (path / FILE).exists() or (path / control.SOCKET).exists())
 
 
 def _without_supervisor(name: str, state: State | None) -> ServiceState:
