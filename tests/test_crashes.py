@@ -135,6 +135,19 @@ def test_f03_a_killed_worker_is_replaced_with_the_current_version(settings: Sett
     assert len(state(settings).pids) == 2
 
 
+def test_f03_a_worker_ended_by_a_stranger_lets_go_and_is_replaced(settings: Settings, launcher: LocalLauncher) -> None:
+    """As somebody's `kill`, or a guard against full memory, does: nobody is lost, and the port stays open."""
+    url = standin.deploy(launcher, standin.launch(settings, 1), "1.0.0")
+    victim = state(settings).pids[0]
+    with Load(url, clients=4, keep_alive=False) as load:
+        until(lambda: load.tally.answered > 100)
+        os.kill(victim, signal.SIGTERM)
+        until(lambda: victim not in state(settings).pids and state(settings).state == "ready")
+        seen = load.tally.answered
+        until(lambda: load.tally.answered > seen + 100)
+    assert load.tally.lost == []
+
+
 def test_f04_a_crash_loop_is_slowed_down_and_named(settings: Settings, launcher: LocalLauncher) -> None:
     launch = standin.launch(settings, 1)
     url = standin.deploy(launcher, launch, "1.0.0")

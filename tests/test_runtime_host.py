@@ -79,7 +79,8 @@ async def world() -> AsyncIterator[World]:
     try:
         yield made
     finally:
-        made.connections.close(last=True)
+        made.connections.refuse()
+        made.connections.close()
         await made.connections.drain(0.5)
         made.listener.close()
 
@@ -234,7 +235,7 @@ def test_a_drain_tells_clients_to_leave_and_closes_idle_connections() -> None:
         for reader, writer in (busy, idle):
             writer.write(GET)
             assert "connection" not in (await answer(reader))[1]
-        world.connections.close(last=False)
+        world.connections.close()
         draining = asyncio.ensure_future(world.connections.drain(2.0))
         await asyncio.sleep(0.05)
         busy[1].write(GET)
@@ -252,7 +253,7 @@ def test_a_drain_answers_what_had_begun_to_arrive() -> None:
         reader, writer = await world.client()
         writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Le")
         await asyncio.sleep(0.05)
-        world.connections.close(last=False)
+        world.connections.close()
         draining = asyncio.ensure_future(world.connections.drain(2.0))
         await asyncio.sleep(0.8)
         writer.write(b"ngth: 2\r\n\r\nab")
@@ -267,7 +268,8 @@ def test_the_last_drain_takes_who_is_waiting_and_refuses_the_rest() -> None:
     async def test(world: World) -> None:
         waiting = socket.create_connection(("127.0.0.1", world.listener.port))
         waiting.sendall(GET)
-        world.connections.close(last=True)
+        world.connections.refuse()
+        world.connections.close()
         with pytest.raises(ConnectionRefusedError):
             await world.client()
         draining = asyncio.ensure_future(world.connections.drain(2.0))

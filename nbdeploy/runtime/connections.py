@@ -57,16 +57,18 @@ class Connections:
         self._acceptors.pop(sock.fileno()).close()
         sock.close()
 
-    def close(self, *, last: bool) -> None:
-        """Accept no more (`last`: and nobody else will), and let every answer from now on say that it is the last one on its connection.
+    def refuse(self) -> None:
+        """Take who is waiting; from then on nobody is accepted, by no process that shares the sockets."""
+        for acceptor in self._acceptors.values():
+            acceptor.end()
+
+    def close(self) -> None:
+        """Accept no more, and let every answer from now on say that it is the last one on its connection.
 
         The header enters two lists: the one new answers begin with, and the one replies under way hold.
         """
         for acceptor in self._acceptors.values():
-            if last:
-                acceptor.end()
-            else:
-                acceptor.close()
+            acceptor.close()
         self._config.encoded_headers.append(CLOSE)
         self._state.default_headers.append(CLOSE)
 

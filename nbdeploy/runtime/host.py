@@ -208,8 +208,8 @@ class Host:
         await self._drain(connections)
 
     async def _drain(self, connections: Connections) -> None:
-        """Answer what was asked; a second signal ends the wait."""
-        self._close(connections, last=True)
+        """Answer what was asked; a second signal ends the wait. Who was not told by the supervisor is replaced by it."""
+        self._close(connections)
         draining = asyncio.ensure_future(connections.drain(self._spec.drain_timeout))
         hurry = asyncio.ensure_future(self._hurry.wait())
         await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
@@ -221,10 +221,10 @@ class Host:
             self._hurry.set()
         self._ending.set()
 
-    def _close(self, connections: Connections, *, last: bool) -> None:
+    def _close(self, connections: Connections) -> None:
         if not self._closed:
             self._closed = True
-            connections.close(last=last)
+            connections.close()
             self._supervisor.tell({"event": "draining"})
 
     def _handlers(self, connections: Connections) -> dict[str, Callable[[Message], None]]:
@@ -232,7 +232,9 @@ class Host:
             self._activate(connections, message)
 
         def drain(message: Message) -> None:
-            self._close(connections, last=bool(message.get("last")))
+            if message.get("last"):
+                connections.refuse()
+            self._close(connections)
             self._ending.set()
 
         return {
