@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from dataclasses import replace
@@ -137,6 +138,18 @@ def test_stop_leaves_nothing(launch: Launch) -> None:
         Client(url).readiness()
     with pytest.raises(NotRunning):
         launcher.stop("people", launch.folder)
+
+
+def test_f66_stop_works_where_a_loop_is_running(launch: Launch) -> None:
+    """As in every kernel."""
+    serve(launch)
+
+    async def cell() -> None:
+        MemoryLauncher().stop("people", launch.folder)
+
+    asyncio.run(cell())
+    assert MemoryLauncher().state(launch.folder).state == "stopped"
+    assert not any(thread.name == "nbdeploy-people" for thread in threading.enumerate())
 
 
 def test_the_gate_holds_here_too(launch: Launch) -> None:

@@ -38,7 +38,7 @@ class Engine:
         self._idle = threading.Condition()
         self._callers = 0
         self._closing = False
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"nbdeploy-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"nbdeploy-{name}", daemon=True)
         self._thread.start()
 
     def request(self, verb: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
@@ -65,9 +65,13 @@ class Engine:
             self._idle.wait_for(lambda: not self._callers, drain)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self.app.close()
+
+    def _run(self) -> None:
+        """The loop's whole life, its end included: a kernel's own loop turns in the thread that closes this one."""
+        self._loop.run_forever()
         self._loop.run_until_complete(self._loop.shutdown_default_executor())
         self._loop.close()
-        self.app.close()
 
 
 @dataclass(frozen=True, slots=True)
