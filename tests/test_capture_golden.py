@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import json
 import random
-import time
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -213,6 +214,28 @@ def test_a_model_that_does_not_answer_its_sample_is_refused() -> None:
         watched(pipeline().fit(frame, labels), frame[["bill"]])
     with pytest.raises(NotServable, match="does not answer"):
         watched(LinearRegression(), frame[["mass"]])
+
+
+class Leaves(Plain):
+    """Ends the process for some rows, or for all."""
+
+    def __init__(self, often: bool) -> None:
+        self.often = often
+
+    def predict(self, rows: Any) -> Any:
+        if self.often or rows["a"].isna().any():
+            sys.exit(3)
+        return rows["a"] * 2
+
+
+def test_f46_a_model_that_calls_exit_ends_no_kernel() -> None:
+    sample = pd.DataFrame({"a": [1.0, 2, 3]})
+    with pytest.raises(NotServable, match="SystemExit: 3"):
+        watched(Leaves(often=True), sample)
+    model = Leaves(often=False)
+    observed = watched(model, sample)
+    assert not observed.schema.columns[0].nullable
+    assert served(model, observed).verify() == []
 
 
 def test_what_is_no_model_is_refused() -> None:

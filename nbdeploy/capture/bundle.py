@@ -198,7 +198,10 @@ def _predictions(model: Model, observed: Observed) -> Any:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:  # half a character in an answer
+        return json.dumps(value, allow_nan=False).encode()
 
 
 def _facts(model: Model, captured: CapturedModel, locked: Lock, observed: Observed, shell: Any) -> dict[str, Any]:

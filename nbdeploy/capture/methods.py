@@ -107,7 +107,7 @@ class Watcher:
         try:
             value = bound(self.model, method.name)(tables.build(self.schema, rows))
             return answers.encode(method.output, value, len(rows))
-        except Exception:  # noqa: BLE001  # a model may raise anything; that it does not answer is the finding
+        except (Exception, SystemExit):  # noqa: BLE001  # a model may raise anything; that it does not answer is the finding
             return None
 
 
@@ -169,7 +169,7 @@ def _watched(
             raise
         except ModelFault as exc:
             failed[name] = str(exc), _advice(watcher.model)
-        except Exception as exc:  # noqa: BLE001  # a model may raise anything; that it does not answer is the finding
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  # a model may raise anything; that it does not answer is the finding
             failed[name] = f"{type(exc).__name__}: {exc}", "give rows like those it was fitted on"
         else:
             methods.append(method)
@@ -186,7 +186,7 @@ def _paced(model: Any, name: str, rows: Rows) -> Rows:
     begun = time.perf_counter()
     try:
         bound(model, name)(rows.native([0]))
-    except Exception:  # noqa: BLE001  # the call with all rows tells
+    except (Exception, SystemExit):  # noqa: BLE001  # the call with all rows tells
         return rows
     slow = time.perf_counter() - begun > SLOW
     return rows.only(range(min(FEW, len(rows.rows)))) if slow else rows

@@ -62,7 +62,7 @@ class Trial:
         try:
             value = bound(self.model, method.name)(tables.build(self.schema, rows))
             return answers.encode(method.output, value, len(rows))
-        except Exception:  # noqa: BLE001  # a model refuses rows by raising anything
+        except (Exception, SystemExit):  # noqa: BLE001  # a model refuses rows by raising anything
             return None
 
     def _halved(self, method: Method, tries: Sequence[Try]) -> list[Try]:

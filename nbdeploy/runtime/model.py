@@ -97,7 +97,7 @@ class ServedModel:
         try:
             request = self.decode(answers.dumps({"rows": case["rows"]}))
             found = json.loads(answers.dumps(self.answer(method, request.rows)))
-        except Exception as exc:  # noqa: BLE001  # whatever goes wrong here is the finding
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever goes wrong here is the finding
             return [f"{method}, {case['name']}: {type(exc).__name__}: {exc}"]
         if not described.deterministic:
             return []
