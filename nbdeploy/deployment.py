@@ -171,6 +171,10 @@ class Deployment:
             drain_timeout=settings.drain_timeout,
         )
 
+    def forget_choices(self) -> None:
+        """A later service of this name is none the wiser: it has a token again, and no port of its own."""
+        self.registry.keep_service(self.name, **dict.fromkeys(self.kept))
+
     def forget(self) -> None:
         """Remove the folder: token, logs, predictions."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -20,12 +20,31 @@ if TYPE_CHECKING:
 @contextmanager
 def turn(folder: Path, progress: Callable[[str], None]) -> Iterator[None]:
     """Hold the name whose service folder this is; waits, and says so, while another process or thread holds it."""
-    private(folder)
-    descriptor = os.open(folder / "turn.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _held(folder, progress)
     try:
-        _lock(descriptor, folder.name, progress)
         yield
     finally:
+        os.close(descriptor)
+
+
+def _held(folder: Path, progress: Callable[[str], None]) -> int:
+    """The locked file; another one where the holder before has removed the folder, so that nobody waits for this one."""
+    path = folder / "turn.lock"
+    while True:
+        private(folder)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:  # the folder was removed just now
+            continue
+        try:
+            _lock(descriptor, folder.name, progress)
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
 
 

@@ -272,6 +272,7 @@ class Workspace:
         with place.turn(silent):
             store.remove(self.registry, self.settings.bentoml_home, name, version, serving=place.serving())
             if version is None:
+                place.forget_choices()
                 place.forget()
 
     def recover(self) -> Recovery:

@@ -256,6 +256,17 @@ def test_f09_a_stop_leaves_the_stranger_that_has_the_old_number_alone(
     assert launcher.state(folder).state == "stopped"
 
 
+def test_a_service_in_another_container_is_not_taken_for_stopped(settings: Settings, launcher: LocalLauncher) -> None:
+    folder = settings.services / "standin"
+    folder.mkdir(parents=True)
+    boot = f"{Process.current().boot.partition(' ')[0]} pid:[1]"
+    State("standin", "ready", "", pid=os.getpid(), start="1", boot=boot, pids=()).write(folder)
+    with pytest.raises(ServiceFailed, match="another container"):
+        launcher.stop("standin", folder)
+    assert launcher.state(folder).state == "unknown"
+    (folder / "state.json").unlink()  # nothing the fixture could stop
+
+
 @slow
 def test_a_supervisor_that_cannot_start_says_why(settings: Settings, launcher: LocalLauncher) -> None:
     launch = standin.launch(settings, 1)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +56,32 @@ def test_threads_of_one_process_take_turns(tmp_path: Path) -> None:
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+def test_who_waited_for_a_folder_that_was_removed_holds_the_new_one(tmp_path: Path) -> None:
+    folder = tmp_path / "penguins"
+    waiting, entered, leave = threading.Event(), threading.Event(), threading.Event()
+
+    def second() -> None:
+        with turn(folder, lambda _text: waiting.set()):
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=second)
+    with turn(folder, print):
+        thread.start()
+        assert waiting.wait(10)
+        shutil.rmtree(folder)
+    assert entered.wait(10)
+    said: list[str] = []
+
+    def tell(text: str) -> None:
+        said.append(text)
+        leave.set()
+
+    with turn(folder, tell):
+        assert len(said) == 1
+    thread.join()
 
 
 def test_ctrl_c_is_held_back_until_the_change_is_whole() -> None:

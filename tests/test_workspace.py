@@ -163,9 +163,10 @@ def test_a_removed_name_is_not_listed(workspace: Workspace) -> None:
     assert (list(workspace.services(all=True)), workspace.names()) == ([], [])
 
 
-def test_what_runs_is_listed_and_live_again_after_the_registry_was_lost_F25(
+def test_what_runs_is_listed_and_live_again_after_the_registry_was_lost(
     workspace: Workspace, settings: Settings
 ) -> None:
+    """F25."""
     deploy(workspace)
     deploy(workspace, C=0.1)
     workspace.rollback("penguins")
@@ -178,6 +179,13 @@ def test_what_runs_is_listed_and_live_again_after_the_registry_was_lost_F25(
         ("1.0.1", False, False),
         ("1.0.0", True, True),
     ]
+
+
+def test_a_name_that_was_removed_does_not_come_back_open(workspace: Workspace) -> None:
+    assert deploy(workspace, no_auth=True).token_file is None
+    workspace.stop("penguins")
+    workspace.remove("penguins")
+    assert deploy(workspace, C=0.1).token_file is not None
 
 
 def test_a_trial_is_nobodys_service(workspace: Workspace) -> None:

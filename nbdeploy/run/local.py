@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from nbdeploy.run.services import probe
 from nbdeploy.runtime import control
 from nbdeploy.runtime.order import Order
 from nbdeploy.runtime.process import Process
-from nbdeploy.runtime.state import State, now
+from nbdeploy.runtime.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,8 +67,12 @@ class LocalLauncher:
         state = _ask_to_stop(folder) or known
         if state is None or state.state == "stopped":
             raise NotRunning(name)
+        supervisor = state.process
+        if supervisor.elsewhere():
+            raise ServiceFailed(
+                name, "runs in another container, which cannot be looked into from here", "stop it there"
+            )
         workers = [Process.of(pid) for pid in state.pids]
-        supervisor = _process(state)
         if supervisor.alive() and not supervisor.wait(GRACE):
             supervisor.signal(signal.SIGKILL)
             supervisor.wait(GRACE)
@@ -260,18 +264,11 @@ def _ask_to_stop(folder: Path) -> State | None:
     return None
 
 
-def _process(state: State) -> Process:
-    return Process(state.pid or 0, state.start or "", state.boot or "")
-
-
 def _bury(folder: Path) -> None:
     """A supervisor that was killed could not say that it ended."""
     state = State.read(folder)
-    if state is not None and state.state != "stopped" and not _process(state).alive():
-        stopped = replace(
-            state, state="stopped", since=now(), pid=None, start=None, boot=None, nonce=None, pids=(), failure=None
-        )
-        stopped.write(folder)
+    if state is not None and state.state != "stopped" and not state.process.alive():
+        state.ended().write(folder)
 
 
 def _end_of(log: Path, lines: int = 20) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.run.service import Service
 from nbdeploy.runtime import control
-from nbdeploy.runtime.process import Process
 from nbdeploy.runtime.state import FILE, State
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ class Services(Shown, Sequence[ServiceState]):
 def probe(folder: Path) -> ServiceState:
     """The state of the service whose folder this is: the file's word, if its process and its answers bear it out."""
     state = State.read(folder)
-    if state is None or (state.state != "stopped" and not _process(state).alive()):
+    if state is None or (state.state != "stopped" and not state.process.alive()):
         asked = _asked(folder)
         if asked is None:
             return _without_supervisor(folder.name, state)
@@ -143,11 +142,7 @@ def services(folder: Path) -> Services:
 def _without_supervisor(name: str, state: State | None) -> ServiceState:
     if state is None:
         return ServiceState(name, "stopped", since=None)
-    return ServiceState.of(state, "unknown" if _process(state).elsewhere() else "dead")
-
-
-def _process(state: State) -> Process:
-    return Process(state.pid or 0, state.start or "", state.boot or "")
+    return ServiceState.of(state, "unknown" if state.process.elsewhere() else "dead")
 
 
 def _word(word: str) -> Word:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .process import Process
@@ -64,9 +63,8 @@ class Record:
             state.write(self._folder)
 
     def stopped(self, state: State) -> None:
-        last = replace(state, state="stopped", since=now(), pid=None, start=None, boot=None, nonce=None, pids=())
         with contextlib.suppress(OSError):
-            replace(last, failure=None).write(self._folder)
+            state.ended().write(self._folder)
 
     def restore(self) -> None:
         """As it was before this supervisor, which has never served."""

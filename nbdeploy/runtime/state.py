@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from .process import Process
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -56,6 +58,16 @@ class State:
         with os.fdopen(descriptor, "wb") as file:
             file.write(json.dumps(self.to_dict(), indent=1).encode() + b"\n")
         draft.replace(folder / FILE)
+
+    @property
+    def process(self) -> Process:
+        """The supervisor that said so."""
+        return Process(self.pid or 0, self.start or "", self.boot or "")
+
+    def ended(self) -> State:
+        """The same service, stopped just now."""
+        gone = replace(self, pid=None, start=None, boot=None, nonce=None, pids=(), failure=None)
+        return replace(gone, state="stopped", since=now())
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
