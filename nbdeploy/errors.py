@@ -23,7 +23,6 @@ NbdeployError                     exit code 1
 ├── RegistryTooNew                registry.db was written by a newer nbdeploy
 ├── RegistryUnavailable           registry.db cannot be opened or written just now
 ├── StoreUnavailable              the BentoML store cannot be read or written just now
-├── EnvironmentMismatch           this interpreter does not satisfy a bundle's lock
 ├── EnvironmentFailed             an environment for a lock could not be built
 ├── ServiceFailed                 a service could not start, take over or stop
 │   ├── NotReady
@@ -327,16 +326,6 @@ class StoreUnavailable(NbdeployError):
             f"{self.doing} failed at {self.path}: {self.fact}. Nothing was changed; see to the disk and the rights of that "
             "folder (BENTOML_HOME names the store), then try again."
         )
-
-
-@dataclass(eq=False)
-class EnvironmentMismatch(NbdeployError):
-    what: str
-    problems: Sequence[str]
-
-    def message(self) -> str:
-        shown = "; ".join(self.problems[:5])
-        return f"{self.what} cannot run in this interpreter: {shown}. Serve it with nbdeploy, which builds its environment."
 
 
 @dataclass(eq=False)

@@ -1,4 +1,4 @@
-"""Names of services and versions of them: what is allowed, and what a variable's name becomes."""
+"""Names of services: what is allowed, and what a variable's name becomes."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nbdeploy.errors import WrongUse
 
 _WRITTEN = re.compile(r"(?P<name>[^\s:@/\\]+)(:(?P<version>[^\s:@/\\]+)|@(sha256:)?(?P<digest>[0-9a-f]{12,64}))?")
-_VERSION = re.compile(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)")
+_VERSION = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){2}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,7 @@ def test_a_cells_predict_function_becomes_a_model(session: Session) -> None:
     session.cells(
         "inner = LogisticRegression().fit(N, y)",
         "def predict(rows):\n    return inner.predict(rows)",
-        "from nbdeploy.capture.code import capture_function\nmodel = capture_function(predict)",
+        "from nbdeploy.runtime.function import Function\nmodel = Function(predict)",
     )
     found = session.readable()
     assert found["data"][0][:2] == ["inner", "LogisticRegression"]

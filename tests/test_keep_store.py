@@ -27,7 +27,7 @@ from nbdeploy.keep.diff import Diff
 from nbdeploy.keep.history import rollback_target
 from nbdeploy.keep.registry import Books
 from nbdeploy.keep.staging import link
-from nbdeploy.keep.store import details, intact, manifest_of, preview, publish, remove
+from nbdeploy.keep.store import details, intact, manifest_of, publish, remove
 from nbdeploy.runtime.manifest import altered
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def test_a_bump_below_what_the_change_needs_is_refused_or_recorded(world: World)
     assert [event.detail["asked"] for event in world.registry.events("penguins") if event.kind == "bump forced"] == [
         "patch"
     ]
-    assert preview(world.registry, manifest()).bump == "minor"
+    assert world.publish(manifest()).bump == "minor"
 
 
 def test_only_listed_files_are_published(world: World) -> None:

@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import NotFound
+from nbdeploy.errors import Corrupt, NotFound
 from nbdeploy.homes import private
 from nbdeploy.render import Card, Shown, Table
-from nbdeploy.runtime.manifest import FILE, FORMAT, Manifest, digest_of
+from nbdeploy.runtime.manifest import FILE, FORMAT, Manifest, ManifestError, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -288,9 +288,16 @@ def _settle(staging: Path, folder: Path) -> Path:
 
 
 def find(home: Path, reference: str) -> Bundle:
-    """The unpublished bundle NAME@DIGEST12."""
+    """The unpublished bundle NAME@DIGEST12.
+
+    Raises:
+        NotFound, Corrupt.
+    """
     folder = home / reference
     known = sorted(path.name for path in home.glob("*@*")) if home.is_dir() else []
     if reference not in known:
         raise NotFound("bundle", reference, known)
-    return Bundle(folder, Manifest.load(folder / "src"))
+    try:
+        return Bundle(folder, Manifest.load(folder / "src"))
+    except ManifestError as exc:
+        raise Corrupt(f"The bundle {reference}", str(exc), "bundle the model again") from exc

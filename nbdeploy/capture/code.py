@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.errors import CannotTravel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from nbdeploy.capture.define import Definitions
     from nbdeploy.capture.notebook import Notebook
@@ -52,13 +52,6 @@ def capture_model(model: Any, *, shell: Any = None) -> CapturedModel:
     from nbdeploy.capture.notebook import Notebook
 
     return _Capture(Notebook(shell)).run(model)
-
-
-def capture_function(function: Callable[[Any], Any], shell: Any = None) -> Any:  # noqa: ARG001 - the verbs of this module take it
-    """A model whose `predict` is a function of the notebook."""
-    from nbdeploy.runtime.function import Function
-
-    return Function(function)
 
 
 class _Capture:

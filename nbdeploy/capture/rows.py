@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.capture.columns import rows_at
 from nbdeploy.runtime import tables, times
 from nbdeploy.runtime.checks import unit_of
 
@@ -56,9 +57,10 @@ def invented(schema: Schema) -> Rows:
 
 
 def take(sample: Any, positions: Sequence[int]) -> Any:
+    """Copies, which a model may change."""
     if isinstance(sample, list):
         return [dict(row) if isinstance(row, dict) else row for row in (sample[place] for place in positions)]
-    return sample.iloc[list(positions)] if hasattr(sample, "iloc") else sample[list(positions)]
+    return rows_at(sample, list(positions))
 
 
 def has_null(value: Any) -> bool:

@@ -45,14 +45,6 @@ def parse(words: Sequence[str], program: str) -> Call | None:
         raise WrongUse(exc.format_message() + usage) from None
 
 
-def help_text(program: str, verb: str | None = None) -> str:
-    context = click.Context(group(), info_name=program)
-    if verb is None:
-        return group().get_help(context)
-    command = group().commands[verb]
-    return command.get_help(click.Context(command, info_name=verb, parent=context))
-
-
 @cache
 def group(names: Names | None = None) -> _Group:
     """All verbs; `names` are the services, for the shell's completion."""

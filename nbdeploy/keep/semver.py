@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nbdeploy.errors import DowngradeRefused, WrongUse
 from nbdeploy.keep.callers import breaks, gains
 from nbdeploy.keep.changelog import internals
+from nbdeploy.reference import check_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 Bump = Literal["patch", "minor", "major"]
 BUMPS: tuple[Bump, ...] = ("patch", "minor", "major")  # smallest first
 UNCHANGED = "nothing changed for callers"
-_WRITTEN = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})", re.ASCII)
 
 
 class Number(NamedTuple):
@@ -30,10 +29,8 @@ class Number(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Number:
-        match = _WRITTEN.fullmatch(text)
-        if match is None:
-            raise WrongUse(f'"{text}" is not a version: write three numbers, for example 1.2.0.')
-        return cls(*map(int, match.groups()))
+        """Raises WrongUse."""
+        return cls(*map(int, check_version(text).split(".")))
 
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}.{self.patch}"

@@ -131,12 +131,6 @@ def failing(doing: str, store: Store) -> Iterator[None]:
         raise StoreUnavailable(doing, str(exc.filename or store.home), exc.strerror or str(exc)) from exc
 
 
-def preview(registry: Registry, manifest: Manifest, *, bump: str | None = None, force: bool = False) -> Suggestion:
-    """The bump a publish would make now, with its reasons."""
-    with registry.reading() as view:
-        return _asked(view, manifest, bump, force=force)
-
-
 def _asked(view: View, manifest: Manifest, bump: str | None, *, force: bool) -> Suggestion:
     known = view.versions(manifest.name)
     if not known:
@@ -178,14 +172,14 @@ def _maybe(text: str) -> Number | None:
 
 
 def _tell(books: Books, version: Version, suggestion: Suggestion, bump: str | None, report: Any) -> None:
-    tag = (version.name,)
-    books.add(
-        *tag, "published", version.version, version.by, digest=version.digest, reasons=suggestion.reasons, report=report
-    )
+    def told(kind: str, **detail: Any) -> None:
+        books.add(version.name, kind, version.version, version.by, **detail)
+
+    told("published", digest=version.digest, reasons=suggestion.reasons, report=report)
     if version.gate == "skipped":
-        books.add(*tag, "gate skipped", version.version, version.by, reason=report)
+        told("gate skipped", reason=report)
     if suggestion.reasons[0].startswith("forced below"):
-        books.add(*tag, "bump forced", version.version, version.by, asked=bump, reasons=suggestion.reasons)
+        told("bump forced", asked=bump, reasons=suggestion.reasons)
 
 
 def details(registry: Registry, name: str, version: str | None = None) -> VersionDetails:
