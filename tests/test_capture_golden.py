@@ -292,16 +292,19 @@ def test_trying_leaves_no_trace(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_slow_model_is_not_tried_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nbdeploy.capture.methods.SLOW", 0.05)
+    now = [0.0]
+    clock = SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0])
+    monkeypatch.setattr("nbdeploy.capture.methods.time", clock)
+    monkeypatch.setattr("nbdeploy.capture.quiet.time", clock)
 
     class Slow:
         def predict(self, table: Any) -> Any:
-            time.sleep(0.06)
+            now[0] += 0.06
             return np.zeros(len(table))
 
     frame = pd.DataFrame(np.ones((40, 8)), columns=[f"x{place}" for place in range(8)])
-    begun = time.monotonic()
     observed = watched(Slow(), frame, seconds=0.3)
-    assert time.monotonic() - begun < 1
+    assert now[0] < 0.6
     assert len(observed.golden["rows"]) == 5
     observed = watched(Slow(), frame, seconds=0.01)
     assert not observed.methods[0].rowwise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +96,7 @@ class Slow(Recorder):
     def deploy(self, model, *, name, sample, progress):
         progress("check")
         print("waiting", flush=True)
-        time.sleep(60)
+        time.sleep(600)
 nbdeploy.default.workspace = Slow()
 %reload_ext nbdeploy
 """
@@ -117,9 +116,7 @@ def test_an_interrupted_deploy_says_what_is_true() -> None:
             if content.get("text") == "waiting\n":
                 manager.interrupt_kernel()
 
-        began = time.monotonic()
-        reply = client.execute_interactive("%deploy clf --sample X", timeout=60, output_hook=interrupt_once_waiting)
-        assert time.monotonic() - began < 30
+        reply = client.execute_interactive("%deploy clf --sample X", timeout=120, output_hook=interrupt_once_waiting)
         assert reply["content"]["evalue"] == "interrupted: nothing was changed"
         assert reply["content"]["traceback"] == ["KeyboardInterrupt: interrupted: nothing was changed"]
         assert "! interrupted: nothing was changed" in told

@@ -47,36 +47,50 @@ def test_the_contract_s_keywords_are_there() -> None:
     assert parameters["sample"].kind is inspect.Parameter.KEYWORD_ONLY
 
 
-COUNT = "import sys; before = set(sys.modules); import nbdeploy; print(*sorted(set(sys.modules) - before))"
-TIME = "import time; t = time.perf_counter(); import nbdeploy; print((time.perf_counter() - t) * 1000)"
+IMPORT = "import sys; before = set(sys.modules); import nbdeploy; print(*sorted(set(sys.modules) - before))"
 LOAD = """
-import time
+import sys
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
-t = time.perf_counter()
+before = set(sys.modules)
 shell.run_line_magic("load_ext", "nbdeploy")
-print((time.perf_counter() - t) * 1000)
+assert "deploy" in shell.magics_manager.magics["line"]
+print(*sorted(set(sys.modules) - before))
 """
+HEAVY = {
+    "bentoml",
+    "click",
+    "cloudpickle",
+    "duckdb",
+    "ipywidgets",
+    "joblib",
+    "matplotlib",
+    "narwhals",
+    "nbconvert",
+    "numpy",
+    "pandas",
+    "papermill",
+    "psutil",
+    "pydantic",
+    "rich",
+    "scipy",
+    "sklearn",
+    "uvicorn",
+}
 
 
-def run(code: str, home: Path) -> str:
-    """In a process of its own, with bytecode cached, as a user has it."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment |= {"IPYTHONDIR": str(home / "ipython"), "PYTHONPYCACHEPREFIX": str(home / "cache")}
+def loaded(code: str, home: Path) -> set[str]:
+    """The top-level modules that code brings in, in a process of its own."""
+    environment = os.environ | {"IPYTHONDIR": str(home / "ipython")}
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    return told.stdout
+    return {name.partition(".")[0] for name in told.stdout.split()}
 
 
 def test_importing_brings_in_nothing_heavy(tmp_path: Path) -> None:
-    loaded = {name.partition(".")[0] for name in run(COUNT, tmp_path).split()}
-    assert not loaded & {"IPython", "bentoml", "click", "numpy", "pandas", "papermill", "pydantic", "rich", "sklearn"}
+    assert not loaded(IMPORT, tmp_path) & {*HEAVY, "IPython"}
 
 
-def test_importing_takes_under_50_milliseconds(tmp_path: Path) -> None:
-    run(TIME, tmp_path)
-    assert min(float(run(TIME, tmp_path)) for _ in range(3)) < 50
-
-
-def test_loading_the_extension_takes_under_100_milliseconds(tmp_path: Path) -> None:
-    run(LOAD, tmp_path)
-    assert min(float(run(LOAD, tmp_path)) for _ in range(3)) < 100
+def test_loading_the_extension_brings_in_nothing_heavy(tmp_path: Path) -> None:
+    found = loaded(LOAD, tmp_path)
+    assert "nbdeploy" in found
+    assert not found & HEAVY
