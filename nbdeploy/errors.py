@@ -22,7 +22,9 @@ NbdeployError                     exit code 1
 ├── RegistryDamaged               registry.db is no longer what was written
 ├── RegistryTooNew                registry.db was written by a newer nbdeploy
 ├── RegistryUnavailable           registry.db cannot be opened or written just now
-├── StoreUnavailable              the BentoML store cannot be read or written just now
+├── DiskFailed                    a file or folder cannot be read or written just now
+│   ├── HomeUnavailable
+│   └── StoreUnavailable
 ├── EnvironmentFailed             an environment for a lock could not be built
 ├── ServiceFailed                 a service could not start, take over or stop
 │   ├── NotReady
@@ -316,16 +318,25 @@ class RegistryUnavailable(NbdeployError):
 
 
 @dataclass(eq=False)
-class StoreUnavailable(NbdeployError):
+class DiskFailed(NbdeployError):
     doing: str  # "publishing penguins"
     path: str
     fact: str
+    named_by: ClassVar[str] = ""
 
     def message(self) -> str:
         return (
             f"{self.doing} failed at {self.path}: {self.fact}. Nothing was changed; see to the disk and the rights of that "
-            "folder (BENTOML_HOME names the store), then try again."
+            f"folder{self.named_by}, then try again."
         )
+
+
+class HomeUnavailable(DiskFailed):
+    named_by = " (NBDEPLOY_HOME names the home)"
+
+
+class StoreUnavailable(DiskFailed):
+    named_by = " (BENTOML_HOME names the store)"
 
 
 @dataclass(eq=False)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from nbdeploy.errors import HomeUnavailable
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -13,3 +17,12 @@ def private(folder: Path) -> Path:
     for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+@contextmanager
+def failing(doing: str, home: Path) -> Iterator[None]:
+    """The file system's errors become ours."""
+    try:
+        yield
+    except OSError as exc:
+        raise HomeUnavailable(doing, str(exc.filename or home), exc.strerror or str(exc)) from exc

@@ -9,7 +9,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from nbdeploy.homes import private
+from nbdeploy.homes import failing, private
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 @contextmanager
 def turn(folder: Path, progress: Callable[[str], None]) -> Iterator[None]:
     """Hold the name whose service folder this is; waits, and says so, while another process or thread holds it."""
-    descriptor = _held(folder, progress)
+    with failing(f"changing {folder.name}", folder):
+        descriptor = _held(folder, progress)
     try:
         yield
     finally:

@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": set(),
     "errors": set(),
     "render": set(),
-    "homes": set(),
+    "homes": {"errors"},
     "names": {"errors"},
     "settings": {"errors"},
     "reference": {"errors"},

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import Corrupt, NotFound
-from nbdeploy.homes import private
+from nbdeploy.homes import failing, private
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.runtime.manifest import FILE, FORMAT, Manifest, ManifestError, digest_of
 
@@ -152,7 +152,8 @@ def stage(model: Model, home: Path, shell: Any = None) -> Bundle:
     locked = lock(modules, frames=schema.container in {"frame", "series"})
     files = _files(captured, locked, observed, model)
     facts = _facts(model, captured, locked, observed, shell)
-    return _write(home, model.name, files, facts, locked)
+    with failing(f"bundling {model.name}", home):
+        return _write(home, model.name, files, facts, locked)
 
 
 def _features(model: Model) -> Model:

@@ -11,11 +11,11 @@ import shutil
 import tarfile
 import unicodedata
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, cast
 
-from nbdeploy.errors import Refused, WrongUse
+from nbdeploy.errors import DiskFailed, Refused, WrongUse
 from nbdeploy.keep.bento import ENTRYPOINT, KNOWN
 from nbdeploy.keep.staging import sync_folder
 from nbdeploy.keep.store import intact
@@ -39,6 +39,7 @@ def export(registry: Registry, name: str, version: str | None, file: Path) -> Pa
 
     Raises:
         Corrupt: the bundle is not as it was published.
+        DiskFailed: the file cannot be written.
     """
     if file.suffix != ".bento":
         raise WrongUse(f'An export is one file ending in .bento; write "{file.with_suffix(".bento")}".')
@@ -52,8 +53,11 @@ def export(registry: Registry, name: str, version: str | None, file: Path) -> Pa
         sync_folder(draft)
         draft.replace(file)
         sync_folder(file.parent)
+    except OSError as exc:
+        raise DiskFailed(f"exporting {found.tag}", str(file), exc.strerror or str(exc)) from exc
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink()
     return file
 
 

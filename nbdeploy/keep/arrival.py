@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from nbdeploy.errors import Corrupt, NbdeployError, Refused
+from nbdeploy.errors import Corrupt, NbdeployError, NotFound, Refused
 from nbdeploy.keep import bento
 from nbdeploy.keep.archive import unlisted, unpack
 from nbdeploy.keep.event import now, this_user
@@ -31,8 +31,11 @@ def import_bundle(
     `trust` is the digest the user expects; without it the version cannot be served yet (`require_trusted`).
 
     Raises:
+        NotFound: there is no such file.
         Refused: the archive is not a whole bundle of ours, has another digest, or its number is taken.
     """
+    if not file.is_file():
+        raise NotFound("file", str(file))
     store = Store(bentoml_home)
     with failing(f"importing {file}", store), store.workplace() as work:
         names = unpack(file, work.bundle)
