@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from load import Load, ask
 from nbdeploy.errors import NotReady
 from nbdeploy.run.local import LocalLauncher
 from nbdeploy.runtime.state import State
+from nbdeploy.runtime.supervisor import CARE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -283,6 +285,22 @@ def test_f30_a_service_whose_home_is_deleted_serves_on(settings: Settings, launc
     assert ask(url)["version"] == "1.0.0"
     until(lambda: launcher.state(launch.folder).state == "ready", 8.0)
     assert state(settings).pid == pid
+
+
+def test_f30_a_service_whose_folder_is_deleted_is_found_again(settings: Settings, launcher: LocalLauncher) -> None:
+    """Also where the folder cannot be made again at first."""
+    launch = standin.launch(settings, 1)
+    url = standin.deploy(launcher, launch, "1.0.0")
+    pid = state(settings).pid
+    shutil.rmtree(settings.services)
+    settings.services.write_text("in the way")
+    time.sleep(2 * CARE + 1)  # two looks at what is left
+    assert ask(url)["version"] == "1.0.0"
+    settings.services.unlink()
+    until(lambda: launcher.state(launch.folder).state == "ready")
+    assert state(settings).pid == pid
+    launcher.stop("standin", launch.folder)
+    assert standin.processes(settings) == []
 
 
 def test_everything_a_worker_prints_is_in_the_log(settings: Settings, launcher: LocalLauncher) -> None:

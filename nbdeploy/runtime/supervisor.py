@@ -337,14 +337,19 @@ class Supervisor:
         print(f"{now()} the supervisor of {self._name} has ended", flush=True)  # noqa: T201 - its log
 
     def _care(self) -> None:
-        """Somebody may have deleted what others find this service by."""
-        with contextlib.suppress(OSError):
-            if not (self._folder / control.SOCKET).exists():
-                self._reactor.unwatch(self._control.fileno())
-                self._control.close()
-                self.listen()
+        """Somebody may have deleted what others find this service by, the whole folder included."""
+        if self._live is not None and not (self._folder / control.SOCKET).exists():
+            with contextlib.suppress(OSError):
+                self._be_found()
         self._publish()
         self._reactor.later(CARE, self._care)
+
+    def _be_found(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        before = self._control
+        self.listen()
+        self._reactor.unwatch(before.fileno())
+        before.close()
 
     def _publish(self) -> None:
         if not self._stopping and (self._live or self._candidate):
