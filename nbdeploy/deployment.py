@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import NotFound, NotRunning, WrongUse
+from nbdeploy.errors import NotFound, NotRunning, RegistryDamaged, RegistryTooNew, RegistryUnavailable, WrongUse
 from nbdeploy.run import tokens
 from nbdeploy.run.options import Running
 from nbdeploy.takeover import Takeover
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from nbdeploy.settings import Settings
 
     Progress = Callable[[str], None]
+
+UNREADABLE = (RegistryDamaged, RegistryTooNew, RegistryUnavailable)
 
 
 @dataclass(frozen=True)
@@ -100,13 +102,22 @@ class Deployment:
         if not self.folder.is_dir():
             raise NotFound("service", self.name, self.registry.names())
         try:
-            self.launcher.stop(self.name, self.folder)
+            self._stopper().stop(self.name, self.folder)
         except NotRunning:
             return
         self.tell_stopped()
 
+    def _stopper(self) -> Launcher:
+        """A registry that cannot be read keeps nobody from stopping what runs."""
+        try:
+            return self.launcher
+        except UNREADABLE:
+            memory = launcher("memory")
+            return memory if memory.state(self.folder).running else launcher("local")
+
     def tell_stopped(self) -> None:
-        self.registry.record(self.name, "stopped")
+        with suppress(*UNREADABLE):  # said to whoever needs it
+            self.registry.record(self.name, "stopped")
 
     def keep_as_running(self, state: ServiceState) -> None:
         """What was kept for the name is lost; the service itself shows most of it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -292,7 +291,7 @@ def test_f30_a_service_whose_folder_is_deleted_is_found_again(settings: Settings
     launch = standin.launch(settings, 1)
     url = standin.deploy(launcher, launch, "1.0.0")
     pid = state(settings).pid
-    shutil.rmtree(settings.services)
+    settings.services.rename(settings.home / "gone")
     settings.services.write_text("in the way")
     time.sleep(2 * CARE + 1)  # two looks at what is left
     assert ask(url)["version"] == "1.0.0"

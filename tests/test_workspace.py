@@ -288,3 +288,13 @@ def test_what_is_running_keeps_its_launcher(workspace: Workspace) -> None:
     deploy(workspace)
     with pytest.raises(Refused, match="stop penguins"):
         deploy(workspace, C=0.1, launcher="local")
+
+
+def test_f25_a_service_can_be_stopped_while_the_registry_is_damaged(workspace: Workspace) -> None:
+    deploy(workspace)
+    with workspace.settings.registry.open("r+b") as file:
+        file.truncate(5_000)
+    with pytest.raises(RegistryDamaged):
+        workspace.versions("penguins")
+    workspace.stop("penguins")
+    assert list(workspace.services()) == []
