@@ -1,6 +1,6 @@
 # make demo   set up and run the main job end to end, headless          make lab     JupyterLab on the notebooks
 # make test   set up and run every test                                 make check   format, lint, types, layers
-# make bench  the serving benchmark, side by side with its peers        make clean   remove what these made
+# make bench  serving beside its peers, and what we promise about time    make clean   remove what these made
 
 PYTHON ?= python3
 VENV := .venv

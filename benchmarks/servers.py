@@ -12,7 +12,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +64,29 @@ def stock_bentoml(model: Path, folder: Path) -> Iterator[Server]:
     command += ["--working-dir", str(HERE), "--host", "127.0.0.1", "--port", str(port)]
     with _process(command, {"BENCH_MODEL": str(model), "BENTOML_HOME": str(folder / "stock")}, port):
         yield Server("BentoML's DataFrame API", port)
+
+
+@contextlib.contextmanager
+def built_bentoml(model: Any) -> Iterator[Server]:
+    """From a fitted model to a service the way BentoML's documents go: save, build, serve."""
+    tag = build_bentoml(model)
+    port = _free_port()
+    command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", "127.0.0.1", "--port", str(port)]
+    with _process(command, {}, port):
+        yield Server("BentoML by hand", port)
+
+
+def build_bentoml(model: Any) -> str:
+    import bentoml
+
+    bentoml.sklearn.save_model("by-hand", model)
+    built = bentoml.bentos.build(
+        "peer_bentoml_built:ByHand",
+        include=["peer_bentoml_built.py"],
+        python={"packages": ["scikit-learn", "pandas"], "lock_packages": False},
+        build_ctx=str(HERE),
+    )
+    return str(built.tag)
 
 
 @contextlib.contextmanager
