@@ -13,12 +13,17 @@ import pandas as pd
 import pytest
 from toy import manifest
 
-from nbdeploy.errors import CallRefused, NotFound, Unreachable, WrongUse
+from nbdeploy.errors import CallRefused, NotFound, NotRunning, Unreachable, WrongUse
 from nbdeploy.run.client import Client
+from nbdeploy.run.local import LocalLauncher
+from nbdeploy.run.service import Service
 from nbdeploy.run.transport import Answer, Http
+from nbdeploy.runtime.process import Process
+from nbdeploy.runtime.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 Handler = "Callable[[socket.socket, int], None]"
 
@@ -65,7 +70,16 @@ def test_an_error_envelope_is_call_refused_with_the_services_words() -> None:
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(200, b"<html>"), (200, []), (200, {"predictions": 3}), (404, b"Not Found"), (302, {}), (500, {"error": "no"})],
+    [
+        (200, b"<html>"),
+        (200, []),
+        (200, {"predictions": 3}),
+        (200, {}),
+        (200, {"predictions": [1, 2]}),
+        (404, b"Not Found"),
+        (302, {}),
+        (500, {"error": "no"}),
+    ],
 )
 def test_something_else_at_the_address_is_unreachable(status: int, body: Any) -> None:
     with pytest.raises((Unreachable, CallRefused, KeyError)) as caught:
@@ -143,6 +157,27 @@ def read(connection: socket.socket) -> bytes:
     while len(body) < length:
         body += connection.recv(65_536)
     return head + b"\r\n\r\n" + body
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ({"pid": 2**22 - 1, "start": "1"}, NotRunning),  # a process that is no more
+        ({"pid": None}, NotRunning),
+        ({"url": "http://127.0.0.1:1"}, Unreachable),
+    ],
+)
+def test_f14_a_stranger_at_the_services_port_is_not_told_the_token(
+    tmp_path: Path, said: dict[str, Any], error: type[Exception]
+) -> None:
+    with server(lambda connection, _: connection.close()) as (url, accepted):
+        here = Process.current()
+        now = {"name": "toy", "state": "ready", "since": "", "url": url, "boot": here.boot}
+        State.from_dict(now | {"pid": here.pid, "start": here.start} | said).write(tmp_path)
+        service = Service("toy", "1.0.0", url, manifest(), tmp_path, tmp_path, LocalLauncher())
+        with pytest.raises(error):
+            service.predict([{"x": 1}])
+    assert accepted == []
 
 
 def test_a_connection_is_kept() -> None:

@@ -69,8 +69,8 @@ class Client:
         """JSON rows to JSON predictions."""
         from nbdeploy.runtime import answers
 
-        found = self.post(f"/{method}", answers.dumps({"rows": rows}))["predictions"]
-        if not isinstance(found, list):
+        found = self.post(f"/{method}", answers.dumps({"rows": rows})).get("predictions")
+        if not isinstance(found, list) or len(found) != len(rows):
             raise Unreachable(self.url, "what answers there is no service of nbdeploy")
         return found
 

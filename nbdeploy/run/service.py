@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.errors import NotRunning, Unreachable
 from nbdeploy.render import Card, Shown
 from nbdeploy.run import tokens
 from nbdeploy.run.addresses import how_to_reach
+from nbdeploy.runtime.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,9 +74,21 @@ class Service(Shown):
     @cached_property
     def client(self) -> Client:
         from nbdeploy.run.client import Client
+        from nbdeploy.run.transport import Http
 
         token = tokens.ensure(self.folder) if self.authenticated else None
-        return Client(self.url, token=token, manifest=self.manifest)
+        transport = None if self.launcher == "memory" else Http(self.url, before=self._refuse_strangers)
+        return Client(self.url, token=token, manifest=self.manifest, transport=transport)
+
+    def _refuse_strangers(self) -> None:
+        """The token is for the service alone: once it has ended, anybody may listen at its port."""
+        state = State.read(self.folder)
+        if state is None or state.process.elsewhere():
+            return
+        if not state.process.alive():
+            raise NotRunning(self.name)
+        if state.url != self.url:
+            raise Unreachable(self.url, f"{self.name} serves at {state.url} now; attach to it again")
 
     def __getattr__(self, name: str) -> Callable[[Any], Any]:
         if name.startswith("_") or name not in self.methods:

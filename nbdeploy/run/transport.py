@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from nbdeploy.errors import Unreachable, WrongUse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,12 @@ class Transport(Protocol):
 
 
 class Http:
-    """Kept-alive connections to one address, for any number of threads; no proxies, no redirects."""
+    """Kept-alive connections to one address, for any number of threads; no proxies, no redirects.
 
-    def __init__(self, url: str, timeout: float = 60.0) -> None:
+    `before` is called before each new connection, and raises where none should be made.
+    """
+
+    def __init__(self, url: str, timeout: float = 60.0, before: Callable[[], object] | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme != "http" or not parts.hostname or parts.path not in {"", "/"} or parts.query:
             raise WrongUse(f"{url} is no service's address; one looks like http://127.0.0.1:3000.")
@@ -45,6 +48,7 @@ class Http:
         self._host = parts.hostname
         self._port = parts.port or 80
         self._timeout = timeout
+        self._before = before
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
         weakref.finalize(self, _close, self._idle)
@@ -58,6 +62,8 @@ class Http:
                     return self._finish(kept, _begin(kept, verb, path, body, headers))
                 except _CLOSED:
                     kept.close()
+            if self._before is not None:
+                self._before()
             fresh = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout)
             return self._finish(fresh, _begin(fresh, verb, path, body, headers))
         except TimeoutError as exc:
