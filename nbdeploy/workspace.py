@@ -277,11 +277,13 @@ class Workspace:
 
     def recover(self) -> Recovery:
         """Put the homes in order: rebuild the registry where it is lost, clear what a crash left behind."""
+        from nbdeploy.capture import bundle
         from nbdeploy.keep import recover
 
         running = [state for state in self.services() if state.running]
         serving = {state.name: state.version for state in running if state.version}
         found = recover.recover(self.registry, self.settings.bentoml_home, serving=serving)
+        found.cleaned.extend(f"bundles/{name}" for name in bundle.sweep(self.settings.bundles))
         for state in running:
             if not self.registry.service(state.name):
                 self._place(state.name).keep_as_running(state)

@@ -19,6 +19,7 @@ import standin
 from load import ask
 
 from nbdeploy.errors import NotReady, NotRunning, PortTaken, ServiceFailed, Unsupported
+from nbdeploy.run import local
 from nbdeploy.run.environ import allowed
 from nbdeploy.run.local import LocalLauncher
 from nbdeploy.runtime import control
@@ -254,6 +255,15 @@ def test_f09_a_stop_leaves_the_stranger_that_has_the_old_number_alone(
         launcher.stop("standin", folder)
         assert stranger.poll() is None
     assert launcher.state(folder).state == "stopped"
+
+
+def test_a_port_that_may_not_be_had_is_not_called_taken(settings: Settings) -> None:
+    ours, theirs = socket.socketpair()
+    told = {"event": "failed", "kind": "port", "port": 80, "taken": False, "fact": "port 80 cannot be had: no rights"}
+    with ours, theirs:
+        theirs.sendall(control.encode(told))
+        with pytest.raises(PortTaken, match="port 80 cannot be had: no rights; choose another"):
+            local._until_ready(standin.launch(settings, 1), control.Channel(ours), standin.quiet)
 
 
 def test_a_service_in_another_container_is_not_taken_for_stopped(settings: Settings, launcher: LocalLauncher) -> None:

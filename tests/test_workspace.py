@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from models import classifier
 
+from nbdeploy.capture import bundle
 from nbdeploy.errors import (
     BreaksCallers,
     CallRefused,
@@ -186,6 +187,13 @@ def test_a_name_that_was_removed_does_not_come_back_open(workspace: Workspace) -
     workspace.stop("penguins")
     workspace.remove("penguins")
     assert deploy(workspace, C=0.1).token_file is not None
+
+
+def test_recover_clears_what_a_killed_process_was_staging(workspace: Workspace, settings: Settings) -> None:
+    (settings.bundles / ".staging-dead" / "src").mkdir(parents=True)
+    with bundle._staging(settings.bundles) as in_use:
+        assert workspace.recover().cleaned == ["bundles/.staging-dead"]
+        assert list(settings.bundles.iterdir()) == [in_use]
 
 
 def test_a_trial_is_nobodys_service(workspace: Workspace) -> None:

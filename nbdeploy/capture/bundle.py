@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 import sys
 import tempfile
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +20,7 @@ from nbdeploy.render import Card, Shown, Table
 from nbdeploy.runtime.manifest import FILE, FORMAT, Manifest, ManifestError, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nbdeploy.capture.code import CapturedModel
     from nbdeploy.capture.environment import Lock
@@ -255,8 +257,7 @@ def _stale(model: Model, captured: CapturedModel, shell: Any) -> tuple[str, ...]
 
 def _write(home: Path, name: str, files: Mapping[str, bytes], facts: dict[str, Any], locked: Lock) -> Bundle:
     private(home)
-    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=home))
-    try:
+    with _staging(home) as staging:
         src = staging / "src"
         for relative, content in files.items():
             path = src / relative
@@ -271,9 +272,43 @@ def _write(home: Path, name: str, files: Mapping[str, bytes], facts: dict[str, A
         manifest = replace(draft, digest=draft.computed_digest())
         (src / FILE).write_bytes(manifest.dumps())
         return Bundle(_settle(staging, home / f"{name}@{short(manifest.digest)}"), manifest)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+
+
+@contextmanager
+def _staging(home: Path) -> Iterator[Path]:
+    """A folder that is locked while somebody writes there; it is gone afterwards, or has another name."""
+    folder = Path(tempfile.mkdtemp(prefix=".staging-", dir=home))
+    with _locked(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(home: Path) -> list[str]:
+    """Remove what processes that died have left half made."""
+    swept = []
+    for folder in [*home.glob(".staging-*"), *home.glob(".old-*")]:
+        with suppress(BlockingIOError, FileNotFoundError), _locked(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            swept.append(folder.name)
+    return swept
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Raises BlockingIOError where another process has it; the lock of one that died is free."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _settle(staging: Path, folder: Path) -> Path:
@@ -282,7 +317,7 @@ def _settle(staging: Path, folder: Path) -> Path:
         old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
         folder.rename(old / "bundle")
         staging.rename(folder)
-        shutil.rmtree(old)
+        shutil.rmtree(old, ignore_errors=True)
     else:
         staging.rename(folder)
     return folder

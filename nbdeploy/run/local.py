@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbdeploy.errors import NotReady, NotRunning, ServiceFailed, Unsupported
+from nbdeploy.errors import NotReady, NotRunning, PortTaken, ServiceFailed, Unsupported
 from nbdeploy.homes import private
 from nbdeploy.run import tokens
 from nbdeploy.run.environ import allowed
@@ -185,6 +185,8 @@ def _raise_failed(launch: Launch, channel: Channel, told: Message) -> None:
         while channel.receive(launch.drain_timeout + GRACE) is not None:
             pass
         raise _Ended
+    if kind == "port" and not told.get("taken", True):
+        raise PortTaken(launch.name, str(told["fact"]), "choose another with --port")
     if kind == "port":
         raise taken(launch.name, told["port"], launch.folder.parent)
     fact = f"the new version {told['fact']}"

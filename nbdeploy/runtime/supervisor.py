@@ -8,6 +8,7 @@ to its connection. When that drops before either word, the registry says whether
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -135,10 +136,17 @@ class Supervisor:
             public = self._bind(order.port)
         except OSError as exc:
             port = order.port or self._record.kept_port
-            self._fail(caller, {"kind": "port", "port": port, "fact": f"port {port} cannot be had: {exc.strerror}"})
+            fact = f"port {port} cannot be had: {exc.strerror}"
+            self._fail(caller, {"kind": "port", "port": port, "taken": exc.errno == errno.EADDRINUSE, "fact": fact})
             return
-        private = Listener.bind(None)
-        private.open()
+        try:
+            private = Listener.bind(None)
+            private.open()
+        except OSError as exc:
+            if self._live is None or public is not self._live.public:
+                public.close()
+            self._fail(caller, {"fact": f"cannot be given a port to be checked at: {exc.strerror}"})
+            return
         self._candidate = Generation(order, self._record.nonce, self._record.process.pid, public, private)
         self._candidate.start(self._reactor, self._log, self)
         self._publish()
