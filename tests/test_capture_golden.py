@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -470,3 +471,58 @@ def test_a_frame_with_an_index_of_its_own_keeps_it() -> None:
             return pd.DataFrame({"score": table["a"].to_numpy() * 2})
 
     assert_answers_as_here(Fresh(), pd.DataFrame({"a": [1.0, 2.0, 3.0]}, index=[10, 20, 30]))
+
+
+class Counted:
+    """Its answers, and how many rows each call brought; `refuses` more than so many at once."""
+
+    def __init__(self, refuses: int = 10_000) -> None:
+        self.calls: list[int] = []
+        self.refuses = refuses
+
+    def predict(self, rows: pd.DataFrame) -> Any:
+        self.calls.append(len(rows))
+        if len(rows) > self.refuses:
+            raise ValueError("too many")
+        return rows["bill"].fillna(0.0) * 2
+
+
+def test_all_cases_that_may_share_a_call_are_proven_by_one() -> None:
+    sample = penguins()[0][["bill", "mass"]]
+    observed = watched(Counted(), sample)
+    assert len(observed.golden["edge"]) > 1
+    counted = Counted()
+    assert served(counted, observed).verify() == []
+    assert len(counted.calls) == 1
+
+    counted = Counted()
+    (method,) = observed.methods
+    apart = replace(observed, methods=(replace(method, rowwise=False),))
+    assert served(counted, apart).verify() == []
+    assert len(counted.calls) == 1 + len(observed.golden["edge"])
+
+
+def test_a_proof_that_fails_for_all_cases_names_the_one_that_fails_alone() -> None:
+    observed = watched(Counted(), penguins()[0][["bill", "mass"]])
+    most = max(len(case["rows"]) for case in observed.golden["edge"])
+    rows = len(observed.golden["rows"])
+    edges = [case for case in observed.golden["edge"] if len(case["rows"]) < rows]
+    assert edges
+    assert served(Counted(refuses=max(most, rows)), observed).verify() == []
+    findings = served(Counted(refuses=rows - 1), observed).verify()
+    assert findings[0] == "predict, golden rows: ValueError: too many"
+    assert len(findings) == 1 + len(observed.golden["edge"]) - len(edges)
+
+
+def test_a_proof_says_which_case_differs() -> None:
+    observed = watched(Counted(), penguins()[0][["bill", "mass"]])
+    observed.golden["edge"][0]["answers"]["predict"][0] = -1.0
+    (finding,) = served(Counted(), observed).verify()
+    assert finding.startswith(f"predict, {observed.golden['edge'][0]['name']}, row 0: -1.0 in the kernel, ")
+
+
+def test_a_case_the_schema_refuses_is_a_finding() -> None:
+    observed = watched(Counted(), penguins()[0][["bill", "mass"]])
+    observed.golden["edge"][0]["rows"][0]["bill"] = "text"
+    (finding,) = served(Counted(), observed).verify()
+    assert finding.startswith(f"{observed.golden['edge'][0]['name']}: Refusal: ")

@@ -219,6 +219,22 @@ except metadata.PackageNotFoundError:
     assert "pyyaml" not in said.lower()
 
 
+def test_entry_points_are_found_behind_a_guard_without_reading_the_metadata_of_everything(tmp_path: Path) -> None:
+    said = guarded(
+        """
+from importlib import metadata
+read = []
+parse = metadata.PathDistribution.read_text
+metadata.PathDistribution.read_text = lambda self, name: (read.append(name), parse(self, name))[1]
+print(len(metadata.entry_points(group="pytest11")), [point.name for point in metadata.entry_points(group="console_scripts")])
+print(sorted(set(read)))
+""",
+        tmp_path,
+        requirements=["uvicorn==1"],
+    )
+    assert said.splitlines() == ["0 ['uvicorn']", "['entry_points.txt']"]
+
+
 def test_pandas_and_uvicorn_work_behind_a_guard_without_their_optional_packages(tmp_path: Path) -> None:
     from nbdeploy.capture.environment import lock
 

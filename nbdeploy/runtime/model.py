@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import answers, tables
 from .answers import ModelFault
-from .comparison import difference, tolerance_of
 from .manifest import Manifest, altered
+from .proof import findings
 from .schema import Contract, Request
 
 if TYPE_CHECKING:
@@ -89,23 +89,7 @@ class ServedModel:
 
     def verify(self) -> list[str]:
         """Golden and edge rows against the kernel's answers, by the way every request takes; [] when ready."""
-        cases = [{"name": "golden rows", **self._golden}, *self._golden["edge"]]
-        return [problem for case in cases for method in case["answers"] for problem in self._differences(case, method)]
-
-    def _differences(self, case: dict[str, Any], method: str) -> list[str]:
-        described = self._methods[method][1]
-        try:
-            request = self.decode(answers.dumps({"rows": case["rows"]}))
-            found = json.loads(answers.dumps(self.answer(method, request.rows)))
-        except (Exception, SystemExit) as exc:  # noqa: BLE001  # whatever goes wrong here is the finding
-            return [f"{method}, {case['name']}: {type(exc).__name__}: {exc}"]
-        if not described.deterministic:
-            return []
-        tolerance = tolerance_of(described.output)
-        for row, (expected, answered) in enumerate(zip(case["answers"][method], found, strict=True)):
-            if told := difference(expected, answered, tolerance):
-                return [f"{method}, {case['name']}, row {row}: {told}"]
-        return []
+        return findings(self, self._golden)
 
 
 def bound(model: Any, method: str) -> Callable[[Any], Any]:
