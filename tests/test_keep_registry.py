@@ -7,6 +7,7 @@ import random
 import shutil
 import sqlite3
 import stat
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,15 @@ def filled(registry: Registry) -> Registry:
             books.add("penguins", "published", number)
             books.point("penguins", number)
     return registry
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other file systems take Unicode names only")
+def test_f48_a_path_that_cannot_be_spelled_here_is_no_damage(tmp_path: Path) -> None:
+    """As an "é" is where the locale is C and Python was told to obey it."""
+    registry = Registry(tmp_path / os.fsdecode(b"\xff") / "registry.db")
+    with registry.writing() as books:
+        books.issue(version())
+    assert Registry(registry.path).names() == ["penguins"]
 
 
 def test_a_new_registry_is_private_and_empty(registry: Registry) -> None:

@@ -5,6 +5,7 @@ An empty or unreadable registry must never pass for one in which nothing was pub
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -79,7 +80,7 @@ def script() -> str:
 
 def connect(path: Path, *, mode: str = "rw", timeout: float = 30.0) -> sqlite3.Connection:
     """A connection to a file that exists; autocommit, every commit fsynced."""
-    uri = f"file:{quote(str(path))}?mode={mode}"
+    uri = f"file:{quote(os.fsencode(path))}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA synchronous = FULL")
