@@ -62,7 +62,7 @@ def travelled(value: Any, n: int, labels: Any = None, *, keyed: bool = True, **o
         pd.Series([1.5, 2], name="score"),
         pd.Series(["a", None]),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_a_model_returned_comes_back(value: Any) -> None:
     n = len(value[0]) if isinstance(value, tuple) else value.shape[0] if hasattr(value, "shape") else len(value)
@@ -148,7 +148,7 @@ def test_replies_are_strict_json() -> None:
         np.zeros((2, 70_000)),
         {"a": [1, 2]},
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_cannot_answer_two_rows_is_the_models_fault(value: Any) -> None:
     with pytest.raises(ModelFault):

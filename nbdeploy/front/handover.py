@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nbdeploy.workspace import Workspace
 
 FOLDER = "NBDEPLOY_HANDOVER"  # an environment variable
-CELL = '__import__("nbdeploy.front.handover").handover.answer(globals())'
+CELL = '__import__("nbdeploy.front.handover", fromlist=["answer"]).answer(globals())'
 REQUEST, ANSWER = "request.json", "answer.json"
 
 
