@@ -70,7 +70,7 @@ class Settings:
             given["bentoml_home"] = Path(environ["BENTOML_HOME"])
         given.setdefault("bentoml_home", Path("~/bentoml").expanduser())
         for key in ("home", "bentoml_home"):
-            given[key] = given[key].absolute()
+            given[key] = _spelled(key, given[key].absolute())
         return cls(**given)
 
 
@@ -110,6 +110,17 @@ def _typed(key: str, value: Any, kind: str, source: str) -> Any:
         return tuple(str(host).strip() for host in hosts if str(host).strip())
     except (ValueError, TypeError) as exc:
         raise WrongUse(f"{key} = {value!r} in {source} is not a {kind}: {exc}.") from exc
+
+
+def _spelled(key: str, path: Path) -> Path:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as exc:
+        shown = ascii(str(path))
+        raise WrongUse(
+            f"{key} = {shown} is no text in this locale; set PYTHONUTF8=1, or choose a folder of ASCII."
+        ) from exc
+    return path
 
 
 def _flag(value: Any) -> bool:

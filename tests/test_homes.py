@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING
 import pytest
 from models import classifier
 
-from nbdeploy.errors import DiskFailed, HomeUnavailable, NotFound
+from nbdeploy.errors import DiskFailed, HomeUnavailable, NotFound, WrongUse
 from nbdeploy.homes import private
+from nbdeploy.settings import Settings
 from nbdeploy.turns import turn
 from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from nbdeploy.settings import Settings
 
 
 def test_every_folder_that_is_made_is_the_users_alone(tmp_path: Path) -> None:
@@ -53,3 +52,9 @@ def test_an_export_that_cannot_be_written_leaves_nothing(settings: Settings, tmp
     assert not (tmp_path / "nowhere").exists()
     with pytest.raises(NotFound, match="There is no file"):
         workspace.import_bundle(tmp_path / "nowhere.bento")
+
+
+@pytest.mark.parametrize("variable", ["NBDEPLOY_HOME", "BENTOML_HOME"])
+def test_f48_a_home_that_is_no_text_here_is_refused_at_once(tmp_path: Path, variable: str) -> None:
+    with pytest.raises(WrongUse, match="PYTHONUTF8=1"):
+        Settings.load(tmp_path, {variable: "/home/\udcc3\udca9"})

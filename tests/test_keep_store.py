@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import stat
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,11 @@ def test_the_first_version_is_one_and_live(world: World) -> None:
     assert altered(made.src, manifest_of(made)) == []
     assert (made.bundle.parent / "latest").read_text() == "1.0.0"
     assert world.staged() == []
+
+
+def test_a_version_is_the_users_alone_though_the_store_is_not(world: World) -> None:
+    made = world.publish()
+    assert stat.S_IMODE(made.bundle.stat().st_mode) == 0o700
 
 
 def test_the_staged_bundle_stays_where_it_is(world: World) -> None:

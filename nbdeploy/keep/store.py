@@ -115,6 +115,7 @@ def place(work: Workplace, store: Store, manifest: Manifest, version: Version, p
         if path.relative_to(work.bundle).parts[0] != "src":
             sync_folder(path)
     sync_folder(work.bundle)
+    work.bundle.chmod(0o700)  # golden rows are the user's own data; the store itself may be open to others
     work.aim(version.name, version.version, version.digest)
     version.bundle.parent.mkdir(parents=True, exist_ok=True)
     work.bundle.rename(version.bundle)
