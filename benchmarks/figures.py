@@ -45,7 +45,7 @@ TARGETS: dict[str, float | None] = {
     "check 60 pins": 0.03,
     "fingerprint 1,000,000 rows of 30 columns": 1.0,
     "profile 1,000,000 rows of 10 columns": 3.0,
-    "list 100,000 versions": 2.0,
+    "list 100,000 versions": 4.0,
     "keep one record in the prediction log": 30e-6,
     "count one request": 20e-6,
     "build one row of 7 columns": 1e-3,

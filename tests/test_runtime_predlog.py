@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbdeploy.runtime.predlog import PredictionLog, is_growing
@@ -41,6 +41,7 @@ def record(number: int) -> bytes:
     return line(b'{"n":%d}' % number)
 
 
+@settings(max_examples=40)  # each is a tree
 @given(st.dictionaries(st.text(), JSON))
 def test_a_line_gives_its_record_back(content: dict[str, Any]) -> None:
     text = line(json.dumps(content).encode())
