@@ -71,11 +71,12 @@ def test_infinities_are_noted_and_kept_out_of_the_range() -> None:
 
 
 def test_what_a_missing_value_is_is_noted() -> None:
-    assert column(pd.Series(["a", None], dtype=object)).null == "None"
+    assert column(pd.Series(["a", None], dtype=object)).null is None
     assert column(pd.Series(["a", np.nan], dtype=object)).null == "nan"
     assert column(pd.Series(["a", pd.NA], dtype=object)).null == "NA"
     assert column(pd.Series(["a", "b"], dtype=object)).null == "nan"
-    assert infer([{"a": "x"}]).columns[0].null == "None"
+    assert infer([{"a": "x"}]).columns[0].null is None
+    assert column([1.0, 2.0]).null is None
 
 
 def test_labels_that_are_no_text_are_kept_beside_their_text() -> None:

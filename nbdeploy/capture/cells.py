@@ -108,7 +108,7 @@ def list_column(name: str, values: Sequence[Any], label: Any = None) -> Column:
 
     array = np.empty(len(values), dtype=object)
     array[:] = values
-    return _objects(name, None if label == name else label, array, "None")
+    return _objects(name, None if label == name else label, array, None)
 
 
 def _pandas_dtype(name: str, dtype: Any) -> str:
@@ -145,7 +145,7 @@ def _categorical(name: str, label: Any, values: Any) -> Column:
     )
 
 
-def _objects(name: str, label: Any, values: Any, null: str) -> Column:
+def _objects(name: str, label: Any, values: Any, null: str | None) -> Column:
     """A column of Python objects: what they all are."""
     import pandas as pd
 
@@ -198,7 +198,7 @@ def _scalars(name: str, values: Iterable[Any]) -> set[str]:
     return found
 
 
-def _null_of(name: str, missing: Iterable[Any]) -> str:
+def _null_of(name: str, missing: Iterable[Any]) -> str | None:
     kinds = {"None" if value is None else type(value).__name__ for value in missing}
     if len(kinds) > 1:
         raise UnsupportedData(
@@ -206,7 +206,7 @@ def _null_of(name: str, missing: Iterable[Any]) -> str:
             "marks missing values in several ways (None, NaN, ...), which JSON cannot tell apart",
             f"make them one: X[{name!r}] = X[{name!r}].where(X[{name!r}].notna(), numpy.nan)",
         )
-    return {"NAType": "NA", "NaTType": "NaT", "None": "None"}.get(kinds.pop(), "nan")
+    return {"NAType": "NA", "NaTType": "NaT", "None": None}.get(kinds.pop(), "nan")
 
 
 def _texts(
@@ -217,7 +217,7 @@ def _texts(
     count: int,
     *,
     missing: bool,
-    null: str = "None",
+    null: str | None = None,
     always: bool = False,
 ) -> Column:
     known = tuple(value for value in distinct if value is not None)

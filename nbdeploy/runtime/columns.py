@@ -38,7 +38,7 @@ def builder(column: Column) -> Callable[[Sequence[Any]], Any]:
     return partial(np.array if dtype.startswith("float") else _integers, dtype=np.dtype(dtype))
 
 
-def missing(name: str) -> Any:
+def missing(name: str | None) -> Any:
     """What a null is in a column of Python objects."""
     if name in {"NA", "NaT"}:
         import pandas as pd

@@ -34,7 +34,7 @@ class Column:
     datetime; a datetime as ISO text). `nullable` and `unseen` tell whether the model answered rows with a null, or
     with a value outside `categories`; both were tried in the kernel. `nonfinite`: the sample held infinite numbers, so
     the texts "Infinity" and "-Infinity" stand for them (and "NaN" where null means something else). `null` is what a
-    null becomes in a column of Python objects: "None", "nan", "NA" or "NaT".
+    null becomes in a column of Python objects: "nan", "NA" or "NaT"; None where it stays None.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Column:
     high: Any = None
     missing: bool = False  # the sample itself had missing values here
     nonfinite: bool = False
-    null: str = "None"
+    null: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
