@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from keep_world import World
 
 from nbdeploy.errors import NotFound, WrongUse
-from nbdeploy.keep import event
 from nbdeploy.keep.history import at, parse_time
+from nbdeploy.runtime.clock import now, stamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,7 +128,8 @@ def test_every_iso_time_is_read_back(moment: datetime) -> None:
 
 
 def test_events_are_stamped_in_utc_with_milliseconds() -> None:
-    stamp = event.now()
-    assert stamp.endswith("Z")
-    assert len(stamp) == len("2026-11-02T14:00:00.000Z")
-    assert datetime.fromisoformat(stamp).tzinfo is not None
+    told = now()
+    assert told.endswith("Z")
+    assert len(told) == len("2026-11-02T14:00:00.000Z")
+    assert datetime.fromisoformat(told).tzinfo is not None
+    assert stamp(datetime(2026, 11, 2, 1, tzinfo=timezone(timedelta(hours=2)))) == "2026-11-01T23:00:00.000Z"

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import standin
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbdeploy.run import local
-from nbdeploy.runtime import control, process
+from nbdeploy.runtime import clock, control, process
 from nbdeploy.runtime.caller import Caller
 from nbdeploy.runtime.control import Garbled, Lines, encode
 from nbdeploy.runtime.listener import Listener
@@ -29,7 +29,7 @@ from nbdeploy.runtime.logfile import FILE, KEPT, LogFile, Output
 from nbdeploy.runtime.order import Order
 from nbdeploy.runtime.process import Process
 from nbdeploy.runtime.reactor import Reactor
-from nbdeploy.runtime.state import State, now
+from nbdeploy.runtime.state import State
 from nbdeploy.runtime.worker import cause
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ MESSAGES = st.lists(
 )
 
 
+@settings(max_examples=50)  # each is several messages and cuts
 @given(messages=MESSAGES, data=st.data())
 def test_messages_survive_any_cut(messages: list[dict[str, Any]], data: st.DataObject) -> None:
     stream = b"".join(encode(message) for message in messages)
@@ -177,7 +178,7 @@ def test_the_start_of_a_process_can_be_had_from_ps_as_well() -> None:
 
 
 def test_a_state_file_is_old_or_new_private_and_forgiving(tmp_path: Path) -> None:
-    state = State("n", "ready", now(), version="1.0.0", pids=(1, 2))
+    state = State("n", "ready", clock.now(), version="1.0.0", pids=(1, 2))
     state.write(tmp_path)
     assert State.read(tmp_path) == state
     assert stat.S_IMODE((tmp_path / "state.json").stat().st_mode) == 0o600

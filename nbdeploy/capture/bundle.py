@@ -10,13 +10,13 @@ import sys
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import Corrupt, NotFound
 from nbdeploy.homes import failing, private
 from nbdeploy.render import Card, Shown, Table
+from nbdeploy.runtime.clock import now
 from nbdeploy.runtime.manifest import FILE, FORMAT, Manifest, ManifestError, digest_of
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def _facts(model: Model, captured: CapturedModel, locked: Lock, observed: Observ
             "local_modules": [list(item) for item in captured.local_modules],
             "data": [list(item) for item in captured.data],
         },
-        "created": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "created": now(),
         "provenance": provenance(shell, captured, model.sample, model.target, model.object),
         "metrics": {"training": training_metrics(model.object, model.sample, model.target, task)},
         "warnings": (*captured.warnings, *_stale(model, captured, shell), *locked.warnings, *observed.warnings),

@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from nbdeploy.capture.fingerprint import fingerprint
 from nbdeploy.capture.lineage import Executed, cells_behind, seeds_in
 from nbdeploy.capture.metrics import parameters_of
 from nbdeploy.capture.repository import NoRepository, repository, without_secrets
+from nbdeploy.runtime.clock import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -67,7 +67,7 @@ def provenance(
         "user": told("user", getpass.getuser),
         "host": {"kind": host_kind(shell), "system": f"{platform.system()}-{platform.machine()}"},
         "python": platform.python_version(),
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": now(),
         "reasons": reasons,
     }
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from nbdeploy.errors import Corrupt, NbdeployError, NotFound, Refused
 from nbdeploy.keep import bento
 from nbdeploy.keep.archive import unlisted, unpack
-from nbdeploy.keep.event import now, this_user
+from nbdeploy.keep.event import this_user
 from nbdeploy.keep.semver import BUMPS, Number
 from nbdeploy.keep.staging import Store, sync_tree
 from nbdeploy.keep.store import entering, failing, intact, place
 from nbdeploy.keep.trust import agree, is_trusted, mark, trust_in
 from nbdeploy.keep.version import Version
 from nbdeploy.names import checked
+from nbdeploy.runtime.clock import now, stamp
 from nbdeploy.runtime.manifest import Manifest, ManifestError, altered
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _time(text: str) -> str:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return now()
-    return now() if moment.tzinfo is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return now() if moment.tzinfo is None else stamp(moment)
 
 
 def _present(books: Books, store: Store, version: Version) -> Version | None:

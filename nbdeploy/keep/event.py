@@ -6,7 +6,6 @@ import getpass
 import hashlib
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -65,11 +64,6 @@ def seal(*cells: Any) -> str:
 
 def dumps(detail: Any) -> str:
     return json.dumps(detail, sort_keys=True, default=str)
-
-
-def now() -> str:
-    """ISO 8601, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def this_user() -> str:

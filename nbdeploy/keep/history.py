@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.errors import NotFound, NothingToRollBackTo, WrongUse
 from nbdeploy.keep.event import MOVES, Event
 from nbdeploy.render import Card, Shown
+from nbdeploy.runtime.clock import stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ def at(registry: Registry, name: str, time: str) -> Moment:
     stopped = move is not None and _stopped(events, move)
     version = move.version if move else None
     last = next((event for event in reversed(events) if event.kind in {*MOVES, "stopped", "served"}), None)
-    return Moment(name, _utc(moment), version, version is not None and not stopped, last)
+    return Moment(name, stamp(moment), version, version is not None and not stopped, last)
 
 
 def _stopped(events: Sequence[Event], move: Event) -> bool:
@@ -81,12 +82,8 @@ def parse_time(text: str, now: datetime | None = None) -> datetime:
     except (ValueError, OverflowError, OSError) as exc:  # OSError: a year the C library's local time cannot reach
         raise WrongUse(f'"{text}" is not a time: {_EXAMPLES}.') from exc
     if moment > here.astimezone(UTC) + timedelta(seconds=1):
-        raise WrongUse(f'"{text}" ({_utc(moment)}) is in the future: {_EXAMPLES}.')
+        raise WrongUse(f'"{text}" ({stamp(moment)}) is in the future: {_EXAMPLES}.')
     return moment
-
-
-def _utc(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def rollback_target(registry: Registry, name: str) -> Version:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.errors import Corrupt, NbdeployError, RegistryDamaged
 from nbdeploy.keep import bento, damage, trust
 from nbdeploy.keep.arrival import described
-from nbdeploy.keep.event import now, this_user
+from nbdeploy.keep.event import this_user
 from nbdeploy.keep.registry import Registry, create
 from nbdeploy.keep.salvage import salvage
 from nbdeploy.keep.semver import Number
@@ -17,6 +17,7 @@ from nbdeploy.keep.staging import Store
 from nbdeploy.keep.store import failing, intact
 from nbdeploy.names import checked
 from nbdeploy.render import Card, Shown
+from nbdeploy.runtime.clock import now
 from nbdeploy.runtime.manifest import Manifest, ManifestError, altered
 
 if TYPE_CHECKING:

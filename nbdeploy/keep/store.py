@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import Corrupt, NbdeployError, NotFound, Refused, StoreUnavailable, VersionIsLive
 from nbdeploy.keep import bento, trust
-from nbdeploy.keep.event import now, this_user
+from nbdeploy.keep.event import this_user
 from nbdeploy.keep.semver import FIRST, Number, Suggestion, next_number, settled, suggest
 from nbdeploy.keep.staging import Store, link, sync_folder, sync_tree
 from nbdeploy.keep.version import Version, VersionDetails
 from nbdeploy.names import checked
+from nbdeploy.runtime.clock import now
 from nbdeploy.runtime.manifest import FILE, ManifestError, altered
 
 if TYPE_CHECKING:
@@ -114,8 +115,8 @@ def place(work: Workplace, store: Store, manifest: Manifest, version: Version, p
     for path in work.bundle.rglob("*"):
         if path.relative_to(work.bundle).parts[0] != "src":
             sync_folder(path)
-    sync_folder(work.bundle)
     work.bundle.chmod(0o700)  # golden rows are the user's own data; the store itself may be open to others
+    sync_folder(work.bundle)
     work.aim(version.name, version.version, version.digest)
     version.bundle.parent.mkdir(parents=True, exist_ok=True)
     work.bundle.rename(version.bundle)

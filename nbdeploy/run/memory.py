@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.errors import NotReady, NotRunning, Unreachable
 from nbdeploy.run.services import HIDDEN, ServiceState
 from nbdeploy.run.transport import Answer
-from nbdeploy.runtime.state import now
+from nbdeploy.runtime.clock import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

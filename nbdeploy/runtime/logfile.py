@@ -7,7 +7,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .state import now
+from .clock import now
 
 if TYPE_CHECKING:
     from pathlib import Path

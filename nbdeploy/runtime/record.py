@@ -6,8 +6,9 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING
 
+from .clock import now
 from .process import Process
-from .state import FILE, State, now
+from .state import FILE, State
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from .clock import now
 from .process import Process
 
 if TYPE_CHECKING:
@@ -71,7 +71,3 @@ class State:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import control
 from .caller import Caller
+from .clock import now
 from .generation import Generation
 from .listener import Listener
 from .live import live
@@ -25,7 +26,6 @@ from .logfile import LogFile
 from .order import Order
 from .reactor import Reactor
 from .record import Record
-from .state import now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
