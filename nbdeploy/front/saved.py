@@ -24,13 +24,10 @@ def load_model(path: Path, *, trust: bool) -> Any:
         raise WrongUse(
             f"{path} is a pickle, and loading one runs the code in it. If you trust its origin, add --trust."
         )
-    try:
-        if path.suffix == ".joblib":
-            import joblib
+    import joblib
 
-            return joblib.load(path)
-        with path.open("rb") as file:
-            return pickle.load(file)
+    try:
+        return joblib.load(path)  # reads plain pickles too, and people save with joblib under either name
     except (ImportError, AttributeError) as exc:
         raise CannotTravel(
             str(path),
