@@ -98,7 +98,7 @@ def test_someone_alone_never_waits() -> None:
 
 
 def test_those_who_do_not_come_are_not_waited_for_long() -> None:
-    app = app_of(Toy(manifest(Method("predict", Output("array"), milliseconds=4)), busy(4)))
+    app = app_of(Toy(manifest(Method("predict", Output("array"), milliseconds=40)), busy(4)))
     patience = app.batcher._patience
     pauses: list[float] = []
 
