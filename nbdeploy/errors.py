@@ -231,9 +231,13 @@ class BreaksCallers(Refused):
 class VersionIsLive(Refused):
     text: str  # name:version
     doing: str
+    alone: bool = False  # the name has no other version
 
     def message(self) -> str:
-        return f"{self.text} is live, so it cannot be {self.doing}; roll back or serve another version first."
+        name = self.text.partition(":")[0]
+        first = "roll back or serve another version first"
+        step = f"it is the only version: `stop {name}`, then `remove {name}`" if self.alone else first
+        return f"{self.text} is live, so it cannot be {self.doing}; {step}."
 
 
 @dataclass(eq=False)
@@ -387,6 +391,9 @@ class NotRunning(ServiceFailed):
     name: str
     fact: str = "is not running"
     advice: str = "`serve` starts it"
+
+    def message(self) -> str:
+        return f"{self.name} {self.fact}; {self.advice}."
 
 
 @dataclass(eq=False)
