@@ -127,7 +127,8 @@ class Deployment:
         """Whether that version answers now, in the way that is wanted."""
         state = self.state()
         same = state.state == "ready" and (state.version, state.digest) == (version.version, version.digest)
-        return same and wanted.over(self.kept) == Running().over(self.kept)
+        known = bool(self.kept.get("no_auth")) or (self.folder / tokens.FILE).exists()  # else nobody gets in any more
+        return same and known and wanted.over(self.kept) == Running().over(self.kept)
 
     def take_over(self, bundle: Bundle, wanted: Running, commit: Callable[[], Version], progress: Progress) -> Service:
         """Let the bundle answer under the name once `commit` has made it live."""

@@ -14,6 +14,7 @@ import pytest
 from toy import manifest
 
 from nbdeploy.errors import CallRefused, NotFound, NotRunning, Unreachable, WrongUse
+from nbdeploy.run import tokens
 from nbdeploy.run.client import Client
 from nbdeploy.run.local import LocalLauncher
 from nbdeploy.run.service import Service
@@ -174,6 +175,7 @@ def test_f14_a_stranger_at_the_services_port_is_not_told_the_token(
         here = Process.current()
         now = {"name": "toy", "state": "ready", "since": "", "url": url, "boot": here.boot}
         State.from_dict(now | {"pid": here.pid, "start": here.start} | said).write(tmp_path)
+        tokens.ensure(tmp_path)
         service = Service("toy", "1.0.0", url, manifest(), tmp_path, tmp_path, LocalLauncher())
         with pytest.raises(error):
             service.predict([{"x": 1}])

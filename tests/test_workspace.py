@@ -20,6 +20,7 @@ from nbdeploy.errors import (
     Refused,
     RegistryDamaged,
     SampleMissing,
+    ServiceFailed,
     Unsupported,
     Untrusted,
     VersionIsLive,
@@ -306,3 +307,16 @@ def test_f25_a_service_can_be_stopped_while_the_registry_is_damaged(workspace: W
         workspace.versions("penguins")
     workspace.stop("penguins")
     assert list(workspace.services()) == []
+
+
+def test_a_service_whose_token_was_deleted_says_so_and_serve_gives_it_another(workspace: Workspace) -> None:
+    fitted = plain()
+    service = deploy(workspace)
+    token = workspace.token_file("penguins")
+    token.unlink()
+    with pytest.raises(ServiceFailed, match="serve penguins"):
+        workspace.attach("penguins").predict(fitted.X)
+    assert not token.exists()
+    again = workspace.serve("penguins", launcher="memory")
+    assert (again.version, again.already_live) == (service.version, False)
+    np.testing.assert_array_equal(again.predict(fitted.X), fitted.model.predict(fitted.X))

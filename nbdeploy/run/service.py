@@ -76,7 +76,7 @@ class Service(Shown):
         from nbdeploy.run.client import Client
         from nbdeploy.run.transport import Http
 
-        token = tokens.ensure(self.folder) if self.authenticated else None
+        token = tokens.read(self.folder, self.name) if self.authenticated else None
         transport = None if self.launcher == "memory" else Http(self.url, before=self._refuse_strangers)
         return Client(self.url, token=token, manifest=self.manifest, transport=transport)
 

@@ -7,6 +7,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
+from nbdeploy.errors import ServiceFailed
 from nbdeploy.homes import private
 
 if TYPE_CHECKING:
@@ -30,6 +31,14 @@ def ensure(folder: Path) -> str:
         finally:
             draft.unlink()
     return path.read_text().strip()
+
+
+def read(folder: Path, name: str) -> str:
+    """The token of the service that runs. Raises ServiceFailed where somebody deleted it."""
+    try:
+        return (folder / FILE).read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        raise ServiceFailed(name, "its token was deleted", f"`nbdeploy serve {name}` gives it a new one") from None
 
 
 def sha256(token: str) -> str:
