@@ -75,10 +75,10 @@ class Store:
 
     def discard(self, folder: Path) -> None:
         """Take a folder out of the store in one step, then delete it."""
-        self.staging.mkdir(parents=True, exist_ok=True)
-        grave = Path(tempfile.mkdtemp(prefix="gone-", dir=self.staging))
-        folder.rename(grave / "bundle")
-        shutil.rmtree(grave, ignore_errors=True)
+        with self._lock(shared=True):  # nobody sweeps the grave away before it is filled
+            grave = Path(tempfile.mkdtemp(prefix="gone-", dir=self.staging))
+            folder.rename(grave / "bundle")
+            shutil.rmtree(grave, ignore_errors=True)
         self.tidy(folder.parent.name)
 
     def isolate(self, folder: Path, label: str) -> Path:

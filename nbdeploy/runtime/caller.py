@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from .control import Garbled, Lines, Message, encode
+from .control import Lines, Message, encode
 
 if TYPE_CHECKING:
     import socket
@@ -54,14 +54,8 @@ class Caller:
             self._hung_up(self)
 
     def _hear(self) -> None:
-        try:
-            data = self._socket.recv(65_536)
-            messages = self._lines.feed(data)
-        except (BlockingIOError, InterruptedError):
-            return
-        except (OSError, Garbled):
-            data, messages = b"", []
+        messages, gone = self._lines.receive(self._socket)
         for message in messages:
             self._asked(self, message)
-        if not data:
+        if gone:
             self.close()

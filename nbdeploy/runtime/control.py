@@ -45,6 +45,16 @@ class Lines:
             raise Garbled(f"a line of more than {LONGEST_LINE} bytes")
         return [_decode(line) for line in whole if line.strip()]
 
+    def receive(self, sock: socket.socket) -> tuple[list[Message], bool]:
+        """What has arrived on a socket that does not wait, and whether the other side is gone or talks nonsense."""
+        try:
+            data = sock.recv(65_536)
+            return self.feed(data), not data
+        except (BlockingIOError, InterruptedError):
+            return [], False
+        except (OSError, Garbled):
+            return [], True
+
 
 def _decode(line: bytes) -> Message:
     try:

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from .control import Garbled, Lines, Message, encode
+from .control import Lines, Message, encode
 from .logfile import LogFile, Output
 
 if TYPE_CHECKING:
@@ -162,14 +162,8 @@ class Worker:
         self._timers.append(self._reactor.later(seconds, callback))  # type: ignore[arg-type]
 
     def _hear(self) -> None:
-        try:
-            data = self._socket.recv(65_536)
-            messages = self._lines.feed(data)
-        except (BlockingIOError, InterruptedError):
-            return
-        except (OSError, Garbled):
-            data, messages = b"", []
-        if not data:
+        messages, gone = self._lines.receive(self._socket)
+        if gone:
             self._deafen(self._socket.fileno())
         for message in messages:
             self._told(message)
