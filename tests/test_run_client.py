@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 from toy import manifest
 
-from nbdeploy.errors import CallRefused, NotFound, NotRunning, Unreachable, WrongUse
+from nbdeploy.errors import CallRefused, NotFound, NotRunning, Unreachable, UnsupportedData, WrongUse
 from nbdeploy.run import tokens
 from nbdeploy.run.client import Client
 from nbdeploy.run.local import LocalLauncher
 from nbdeploy.run.service import Service
 from nbdeploy.run.transport import Answer, Http
+from nbdeploy.runtime.manifest import Column, Schema
 from nbdeploy.runtime.process import Process
 from nbdeploy.runtime.state import State
 
@@ -57,6 +58,32 @@ def test_rows_go_out_as_json_and_come_back_as_the_models_own_type() -> None:
     assert headers["Authorization"] == "Bearer secret"
     assert headers["Content-Type"] == "application/json"
     np.testing.assert_array_equal(found, np.array([2.0, np.nan, np.inf]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("great film", r"what predict was given is a single text; give a list of rows"),
+        ({"x": 1.0}, r"is a single record; give a list of rows"),
+        (1.0, r"is a single float; give a list of rows"),
+        (np.float64(1), r"is a single float64; give a list of rows"),
+        (None, r"is a single NoneType; give a list of rows"),
+        (pd.DataFrame({"x": [1.0]}).iloc[0], r"is a Series.*X\.iloc\[\[0\]\]"),
+        ([1.0, 2.0], r"the rows cannot be sent: rows of 1 columns are needed.*give a table like"),
+        ([{"x": object()}], r"the rows cannot be sent: a object has no JSON form"),
+    ],
+)
+def test_one_row_where_several_are_wanted_is_a_sentence(rows: Any, said: str) -> None:
+    transport = Recorded(body={"predictions": [1.0]})
+    with pytest.raises(UnsupportedData, match=said):
+        client_of(transport, manifest=manifest()).call("predict", rows)
+    assert transport.asked == []
+
+
+def test_a_text_is_not_taken_for_its_characters() -> None:
+    texts = manifest(schema=Schema("texts", (Column("value", "text", "object"),)))
+    with pytest.raises(UnsupportedData, match="single text"):
+        client_of(Recorded(), manifest=texts).call("predict", "great film")
 
 
 def test_an_error_envelope_is_call_refused_with_the_services_words() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
@@ -297,6 +298,24 @@ def test_any_frame_comes_back_exactly(sample: pd.DataFrame) -> None:
 @given(st.integers(-(2**63) + 1, 2**63 - 1), st.sampled_from(["ns", "us", "ms", "s"]))
 def test_durations_are_exact(count: int, unit: str) -> None:
     assert times.duration(times.duration_text(count, unit), unit) == count
+
+
+@pytest.mark.parametrize("zone", [None, ZONE])
+def test_records_hold_what_a_frame_holds(zone: str | None) -> None:
+    moments = pd.to_datetime(["2024-01-01T02:03:04.000000005", None], format="ISO8601").as_unit("ns").tz_localize(zone)
+    spans = pd.to_timedelta([1, None], unit="us")
+    frame = pd.DataFrame({"moment": moments, "span": spans, "n": pd.array([1, None], dtype="Int64"), "x": [0.5, None]})
+    rows = tables.rows_of(infer(frame), frame)
+    assert tables.rows_of(infer(frame), frame.to_dict("records")) == rows
+    assert rows[1] == dict.fromkeys(frame.columns)
+
+
+def test_python_s_own_times_are_taken() -> None:
+    zone = timezone(timedelta(hours=2))
+    assert tables.rows_of(
+        Schema("values", (Column("value", "datetime", "datetime64[us]"),)),
+        [date(2024, 1, 2), datetime(2024, 1, 2, 3, 4), datetime(2024, 1, 2, 3, 4, tzinfo=zone), timedelta(days=1)],  # noqa: DTZ001
+    ) == ["2024-01-02", "2024-01-02T03:04:00", "2024-01-02T01:04:00Z", "P1DT0H0M0S"]
 
 
 @settings(deadline=None)

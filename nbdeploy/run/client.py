@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import CallRefused, NotFound, Unreachable
+from nbdeploy.errors import CallRefused, NotFound, Unreachable, UnsupportedData
 from nbdeploy.run.transport import Http
 
 if TYPE_CHECKING:
@@ -54,14 +54,20 @@ class Client:
         return f"<Client of {self.url}>"
 
     def call(self, method: str, rows: Any) -> Any:
-        """Raises CallRefused with the service's own words, Unreachable, NotFound for a method it has not."""
+        """Raises CallRefused with the service's own words, Unreachable, NotFound for a method it has not, UnsupportedData."""
         from nbdeploy.runtime import answers, tables
 
         interface = self.interface()
         known = interface.methods.get(method)
         if known is None:
             raise NotFound("method", method, sorted(interface.methods))
-        predictions = self.predictions(method, tables.rows_of(interface.schema, rows))
+        try:
+            given = tables.rows_of(interface.schema, rows)
+        except tables.SingleRow as exc:
+            raise UnsupportedData(f"what {method} was given", exc.fact, exc.advice) from None
+        except (TypeError, ValueError) as exc:
+            raise UnsupportedData("the rows", f"cannot be sent: {exc}", "give a table like the model's sample") from exc
+        predictions = self.predictions(method, given)
         index = rows.index if hasattr(rows, "iloc") else None
         return answers.decode(known.output, predictions, index=index)
 

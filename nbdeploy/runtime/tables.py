@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from .manifest import Column, Schema
+
+
+class SingleRow(ValueError):
+    """One row or value where several are wanted."""
+
+    def __init__(self, fact: str, advice: str) -> None:
+        super().__init__(f"{fact}; {advice}")
+        self.fact = fact
+        self.advice = advice
 
 
 def build(schema: Schema, rows: Sequence[Any]) -> Any:
@@ -34,8 +44,10 @@ def rows_of(schema: Schema, data: Any) -> list[Any]:
     service can name it.
 
     Raises:
+        SingleRow: the data is not several rows but one, or one value.
         TypeError, ValueError: the data has no JSON form, or not that of rows of this schema.
     """
+    _refuse_single(schema, data)
     if schema.container in {"frame", "records"}:
         return _keyed_rows(schema, data)
     values = _values(data)
@@ -43,6 +55,19 @@ def rows_of(schema: Schema, data: Any) -> list[Any]:
     if schema.container == "array":
         return [_whole_array(schema, row) for row in values] if _wants_integers(schema) else values
     return [_fitting(column, value) for value in values]
+
+
+def _refuse_single(schema: Schema, data: Any) -> None:
+    kind = type(data).__name__
+    if isinstance(data, str | bytes):
+        raise SingleRow("is a single text", "give a list of rows: [text]")
+    if isinstance(data, dict):
+        raise SingleRow("is a single record", "give a list of rows: [record]")
+    if data is None or isinstance(data, bool | int | float | np.generic):
+        raise SingleRow(f"is a single {kind}", "give a list of rows: [value]")
+    wide = schema.container in {"frame", "records"} or bool(schema.shape)
+    if wide and (polar.is_series(data) or (hasattr(data, "iloc") and not hasattr(data, "columns"))):
+        raise SingleRow("is a Series: one row, or one column", "give a table: X.iloc[[0]] for one row of X")
 
 
 def _keyed_rows(schema: Schema, data: Any) -> list[Any]:
@@ -78,7 +103,7 @@ def _columns(schema: Schema, data: Any) -> Mapping[str, list[Any]]:
 def _record(schema: Schema, row: Mapping[Any, Any]) -> dict[str, Any]:
     own = {column.name: column for column in schema.columns}
     names = {column.label: column.name for column in schema.columns if column.label is not None}
-    given = {names.get(label, str(label)): plain(value) for label, value in row.items()}
+    given = {names.get(label, str(label)): _plain(value) for label, value in row.items()}
     ordered = [name for name in own if name in given] + [name for name in given if name not in own]
     return {name: _fitting(own[name], given[name]) if name in own else given[name] for name in ordered}
 
@@ -98,7 +123,24 @@ def _values(data: Any) -> Any:
 def _nested(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_nested(item) for item in value]
-    return numpy_values(value) if isinstance(value, np.ndarray) else plain(value)
+    return numpy_values(value) if isinstance(value, np.ndarray) else _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """One value of a record or list as JSON; moments and durations as a frame's columns have them."""
+    if not isinstance(value, date | timedelta) or type(value).__name__ == "NaTType":
+        return plain(value)
+    aware = getattr(value, "tzinfo", None) is not None
+    if hasattr(value, "to_numpy"):  # of pandas, to the nanosecond
+        count = value.to_numpy()
+    elif isinstance(value, timedelta):
+        count = np.timedelta64(value)
+    else:
+        count = np.datetime64(
+            value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) and aware else value
+        )
+    text = numpy_values(np.array([count]))[0]
+    return f"{text}Z" if aware else text
 
 
 _FITTED = {"integer", "number"}
