@@ -12,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from bundles import assert_identical, body_of
+from models import classifier
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -526,3 +527,11 @@ def test_a_case_the_schema_refuses_is_a_finding() -> None:
     observed.golden["edge"][0]["rows"][0]["bill"] = "text"
     (finding,) = served(Counted(), observed).verify()
     assert finding.startswith(f"{observed.golden['edge'][0]['name']}: Refusal: ")
+
+
+def test_a_null_in_an_answered_golden_row_is_accepted_even_if_nothing_could_be_tried() -> None:
+    fitted = classifier()
+    observed = observe(fitted.model, fitted.X, infer(fitted.X), seconds=0)
+    nullable = {column.name for column in observed.schema.columns if column.nullable}
+    assert nullable == {"bill"}
+    assert any(row["bill"] is None for row in observed.golden["rows"])

@@ -18,7 +18,7 @@ from nbdeploy.capture.tries import accepted
 if TYPE_CHECKING:
     from nbdeploy.runtime.manifest import Method, Schema
 
-SECONDS = 5.0  # for all that is tried beyond one call of each method
+SECONDS = 10.0  # for all that is tried beyond one call of each method
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from nbdeploy.runtime.model import bound
 from nbdeploy.runtime.schema import group_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from nbdeploy.capture.methods import Seen
     from nbdeploy.capture.quiet import Budget
@@ -89,7 +89,10 @@ def accepted(model: Any, schema: Schema, seen: Seen, budget: Budget, sample: Any
     taken = [item for group in _alike(open_schema, tries) for item in trial.taken(group)]
     untried = list(trial.untried)
     refused = {item.column for item in tries if item.what == "unseen" and item not in taken and item not in untried}
-    columns = [_as_tried(column, place, taken) for place, column in enumerate(schema.columns)]
+    answered = {
+        place for place in range(len(schema.columns)) if any(has_null(cell(schema, row, place)) for row in seen.rows)
+    }
+    columns = [_as_tried(column, place, taken, answered) for place, column in enumerate(schema.columns)]
     for place in refused:
         columns[place] = _listed(trial, columns[place], place, base, sample)
     return Tried(replace(schema, columns=tuple(columns)), taken, trial.answers, _told(schema, untried))
@@ -159,9 +162,12 @@ def _alike(schema: Schema, tries: Sequence[Try]) -> list[list[Try]]:
     return [group for group in (same, shifting) if group]
 
 
-def _as_tried(column: Column, place: int, taken: Sequence[Try]) -> Column:
+def _as_tried(column: Column, place: int, taken: Sequence[Try], answered: Container[int]) -> Column:
+    """`answered` are the columns with a null in a golden row: nothing more has to be tried there."""
     whats = {item.what for item in taken if item.column == place}
-    return replace(column, nullable="null" in whats, unseen=column.categories is None or "unseen" in whats)
+    return replace(
+        column, nullable="null" in whats or place in answered, unseen=column.categories is None or "unseen" in whats
+    )
 
 
 def _listed(trial: Trial, column: Column, place: int, base: Any, sample: Any) -> Column:
