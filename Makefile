@@ -65,6 +65,6 @@ $(VENV)/.ready:
 	@touch $@
 
 $(VENV)/.demo $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: $(VENV)/.ready pyproject.toml
-	@echo "Installing nbdeploy and what it needs into $(VENV) (a minute or two the first time) ..."
+	@echo "Installing nbdeploy and what it needs into $(VENV) (some minutes the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
