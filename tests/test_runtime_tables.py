@@ -302,7 +302,8 @@ def test_durations_are_exact(count: int, unit: str) -> None:
 
 @pytest.mark.parametrize("zone", [None, ZONE])
 def test_records_hold_what_a_frame_holds(zone: str | None) -> None:
-    moments = pd.to_datetime(["2024-01-01T02:03:04.000000005", None], format="ISO8601").as_unit("ns").tz_localize(zone)
+    texts: Any = ["2024-01-01T02:03:04.000000005", None]
+    moments = pd.to_datetime(texts, format="ISO8601").as_unit("ns").tz_localize(zone)
     spans = pd.to_timedelta([1, None], unit="us")
     frame = pd.DataFrame({"moment": moments, "span": spans, "n": pd.array([1, None], dtype="Int64"), "x": [0.5, None]})
     rows = tables.rows_of(infer(frame), frame)
