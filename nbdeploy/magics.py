@@ -65,12 +65,17 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
             raise UsageError(str(exc)) from None
 
     def _deploy(self, line: Line, cell: str | None, local_ns: Namespace) -> Any:
+        from nbdeploy.errors import SampleMissing
         from nbdeploy.front import commands, expressions, verbs
         from nbdeploy.runtime.function import Function
 
         namespace: Namespace = ChainMap(local_ns, self.namespace()) if local_ns else self.namespace()
         words = _with_verb(line.words, namespace) if cell is None else [*_of_cell(line.words), *line.words]
-        call = commands.parse(words, PROGRAM)
+        try:
+            call = commands.parse(words, PROGRAM)
+        except SampleMissing as exc:
+            expressions.refuse_data(exc.text, namespace)
+            raise
         if call is None:
             return None
         if cell is not None:

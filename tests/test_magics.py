@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from IPython.core.error import UsageError
 from recording import Recorder, a_shell
 
 from nbdeploy import default, magics
@@ -165,6 +166,22 @@ def test_a_failure_is_an_ordinary_exception_shown_short(
     assert "CheckFailed: clf@0123 does not answer away from this kernel" in captured.out + captured.err
     assert "column age differs" in captured.out + captured.err
     assert "magics.py" not in captured.out + captured.err
+
+
+def test_an_expression_is_a_model_where_a_name_is_given(shell: InteractiveShell, workspace: Recorder) -> None:
+    run(shell, "%deploy type(clf)() --name fresh --sample X")
+    _, (model,), arguments = workspace.last
+    assert isinstance(model, Model)
+    assert arguments["name"] == "fresh"
+    with pytest.raises(UsageError, match=r'"type\(clf\)\(\)" cannot name a service'):
+        run(shell, "%deploy type(clf)() --sample X")
+
+
+@pytest.mark.parametrize("line", ["X", "up X", "bundle X", "X --target y"])
+def test_data_is_not_told_to_give_a_sample(line: str, shell: InteractiveShell, workspace: Recorder) -> None:
+    with pytest.raises(UsageError, match=r"A dict has none of the methods that can be served.*deploy a fitted model"):
+        run(shell, f"%deploy {line}")
+    assert workspace.calls == []
 
 
 def test_errors_of_the_user_s_expression_come_out_as_they_are(shell: InteractiveShell) -> None:

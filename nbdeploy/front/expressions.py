@@ -6,7 +6,7 @@ from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import names
-from nbdeploy.errors import BadName, UnknownOption, WrongUse
+from nbdeploy.errors import BadName, NotAModel, UnknownOption, WrongUse
 from nbdeploy.front.call import Call
 from nbdeploy.front.grammar import VERBS
 
@@ -22,7 +22,8 @@ def resolve(call: Call, namespace: MutableMapping[str, Any]) -> Call:
     if verb.of_kind("model"):
         if values.pop("trust", False):
             raise WrongUse("--trust is for saved model files on the command line; here the model is an object.")
-        values.setdefault("name", _name_for(values["model"]))
+        if "name" not in values:
+            values["name"] = _name_for(values["model"])
     for item in verb.of_kind("model", "expression"):
         if item.name in values:
             values[item.name] = evaluate(values[item.name], namespace)
@@ -63,6 +64,13 @@ def variables(namespace: Mapping[str, Any]) -> list[str]:
 def models(namespace: Mapping[str, Any]) -> list[str]:
     """Variables that look as if they could be deployed."""
     return [name for name in variables(namespace) if _is_model(namespace[name])]
+
+
+def refuse_data(expression: str, namespace: Mapping[str, Any]) -> None:
+    """Raises NotAModel where a variable holds data: no sample makes a model of it."""
+    value = namespace.get(expression)
+    if value is not None and not callable(value) and not hasattr(value, "fit") and not _is_model(value):
+        raise NotAModel(type(value).__name__, SERVED)
 
 
 def _is_model(value: Any) -> bool:
