@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sqlite3
 import stat
 from dataclasses import replace
@@ -319,6 +320,19 @@ def test_details_show_everything_known(world: World) -> None:
     assert shown["report"] == "no data today"
     assert [event["kind"] for event in shown["events"]] == ["published", "gate skipped", "live"]
     assert "island" in str(details(world.registry, "penguins"))
+
+
+def test_details_show_the_training_metrics_and_why_some_are_missing(world: World) -> None:
+    world.publish()
+    found = details(world.registry, "penguins")
+    training = {"values": {"accuracy": 0.912345}, "not_computable": {"roc_auc": "one class"}}
+    shown = str(replace(found, manifest=replace(found.manifest, metrics={"training": training})))
+    assert re.search(r"accuracy +0\.9123\n", shown)
+    assert re.search(r"roc_auc +not computable: one class", shown)
+    none = {"values": {}, "not_computable": {"all": "no target was given"}}
+    shown = str(replace(found, manifest=replace(found.manifest, metrics={"training": none})))
+    assert re.search(r"none +not computable: no target was given", shown)
+    assert "training metric" not in str(replace(found, manifest=replace(found.manifest, metrics={})))
 
 
 def test_a_version_that_was_altered_is_corrupt_and_the_rest_works(world: World) -> None:

@@ -192,7 +192,18 @@ class VersionDetails(Shown):
         events = [(event.time[:19].replace("T", " "), event.kind, event.user) for event in self.events]
         tables = (
             Table(("column", "kind", "dtype", "null"), columns, empty="the input has no columns"),
+            *_measured(manifest.metrics.get("training")),
             Table(("time (UTC)", "event", "by"), events),
         )
         notes: list[tuple[Tone, str]] = [("warning", text) for text in manifest.warnings]
         return replace(card, facts=facts, tables=tables, notes=notes)
+
+
+def _measured(training: Any) -> tuple[Table, ...]:
+    """The training metrics, and why there are none."""
+    if not training:
+        return ()
+    rows = [(name, f"{value:.4g}") for name, value in training.get("values", {}).items()]
+    missing = training.get("not_computable", {}).items()
+    rows += [("none" if name == "all" else name, f"not computable: {reason}") for name, reason in missing]
+    return (Table(("training metric", "on the sample itself: no verdict"), rows, empty="no training metrics"),)
