@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import sys
 from dataclasses import replace
@@ -75,6 +76,10 @@ class Workspace:
         called = names.checked(name) if name is not None else names.from_variable(variable or "")
         if sample is None:
             raise SampleMissing(variable or "MODEL")
+        if inspect.isfunction(model):
+            from nbdeploy.runtime.function import Function
+
+            model = Function(model)
         return bundle.stage(
             bundle.Model(model, called, sample, target, tuple(keys), real_rows), self.settings.bundles, shell
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from models import classifier, plain
+from models import classifier, halved, plain
 
 from nbdeploy.capture import bundle
 from nbdeploy.errors import (
@@ -22,6 +22,7 @@ from nbdeploy.errors import (
     SampleMissing,
     ServiceFailed,
     Unsupported,
+    UnsupportedData,
     Untrusted,
     VersionIsLive,
     WrongUse,
@@ -286,6 +287,21 @@ def test_wrong_use_says_what_to_write(
     with pytest.raises(error, match=told):
         deploy(workspace, **options)
     assert workspace.names() == []
+
+
+def test_a_function_is_served_as_predict(workspace: Workspace) -> None:
+    sample = plain().X
+    service = workspace.deploy(halved, name="halved", sample=sample, launcher="memory")
+    assert service.methods == ("predict",)
+    np.testing.assert_array_equal(service.predict(sample), halved(sample))
+
+
+@pytest.mark.parametrize("cut", [slice(10), slice(0)])
+def test_a_target_of_another_length_than_the_sample_is_refused(workspace: Workspace, cut: slice) -> None:
+    fitted = plain()
+    said = rf"has {len(fitted.y[cut])} labels for the sample's {len(fitted.X)} rows; give one label for each row"
+    with pytest.raises(UnsupportedData, match=said):
+        workspace.bundle(fitted.model, name="cut", sample=fitted.X, target=fitted.y[cut])
 
 
 def test_a_model_in_no_variable_needs_a_name(workspace: Workspace) -> None:

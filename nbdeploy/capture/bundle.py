@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import Corrupt, NotFound
+from nbdeploy.errors import Corrupt, NotFound, UnsupportedData
 from nbdeploy.homes import failing, private
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.runtime.clock import now
@@ -168,7 +168,25 @@ def _features(model: Model) -> Model:
                 "column for the target", model.target, [str(name) for name in getattr(model.sample, "columns", ())]
             )
         model = replace(model, target=model.sample[model.target], sample=without_keys(model.sample, (model.target,)))
+    elif model.target is not None:
+        _fitting(model.sample, model.target)
     return model
+
+
+def _fitting(sample: Any, target: Any) -> None:
+    """Raises UnsupportedData where the target is not that of these rows."""
+    from nbdeploy.capture.columns import length
+
+    try:
+        labels, rows = length(target), length(sample)
+    except TypeError:  # no table, array or list: named where it is looked at
+        return
+    if labels != rows:
+        raise UnsupportedData(
+            "the target",
+            f"has {labels} labels for the sample's {rows} rows",
+            "give one label for each row, in their order",
+        )
 
 
 def _files(captured: CapturedModel, locked: Lock, observed: Observed, model: Model) -> dict[str, bytes]:
