@@ -89,11 +89,14 @@ class WrongUse(NbdeployError):
 @dataclass(eq=False)
 class BadName(WrongUse):
     text: str  # the name
+    near: str = ""  # the nearest name that is allowed
+    step: str = ""  # where another can be given
 
     def message(self) -> str:
+        near = f' For example "{self.near}".' if self.near else ""
         return (
             f'"{self.text}" cannot name a service: use 1 to 63 of a-z, 0-9, "-" and "_", beginning and ending with a '
-            "letter or digit, and no reserved word (latest, con, nul, ...). Give one with --name."
+            f"letter or digit, and no reserved word (latest, con, nul, ...).{near}{self.step}"
         )
 
 
@@ -143,7 +146,7 @@ class NotFound(NbdeployError):
         hint = did_you_mean(self.value, self.known)
         if not hint and self.known:
             shown = ", ".join(self.known[:8])
-            hint = f" There is: {shown}{', ...' if len(self.known) > 8 else ''}."
+            hint = f" There is: {shown}{', ...' if len(self.known) > 8 else '.'}"
         return f'There is no {self.kind} "{self.value}".{hint}'
 
 
@@ -412,6 +415,8 @@ class CallRefused(NbdeployError):
             hint = f"; {detail['hint']}" if detail.get("hint") else ""
             where = ", ".join(f"{key} {detail[key]}" for key in ("row", "column") if detail.get(key) is not None)
             lines.append(f"  - {where}: {detail.get('problem', '')}{hint}")
+        if len(self.details) > 10:
+            lines.append(f"  - and {len(self.details) - 10} more")
         return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 from nbdeploy.errors import BadName
@@ -21,11 +22,18 @@ def checked(name: str) -> str:
     """The name itself.
 
     Raises:
-        BadName: with the rule and the option that gives another.
+        BadName: with the rule and the nearest name that keeps it.
     """
     if not isinstance(name, str) or not PATTERN.fullmatch(name) or name in RESERVED:
-        raise BadName(str(name))
+        raise BadName(str(name), nearest(str(name)))
     return name
+
+
+def nearest(text: str) -> str:
+    """What is allowed of the text; "" where that is no name."""
+    plain = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode()
+    found = re.sub("[^a-z0-9_]+", "-", plain).strip("-_")[:63].strip("-_")
+    return "" if found in RESERVED else found
 
 
 def from_variable(variable: str) -> str:
@@ -34,7 +42,11 @@ def from_variable(variable: str) -> str:
     Raises:
         BadName: when nothing usable is left.
     """
-    return checked(variable.lower().strip("_"))
+    name = variable.lower().strip("_")
+    try:
+        return checked(name)
+    except BadName as exc:
+        raise BadName(name, exc.near, " Give one with --name.") from None
 
 
 def variable_of(value: object, namespace: Mapping[str, object]) -> str | None:

@@ -268,17 +268,18 @@ class Workspace:
 
         return history.at(self.registry, name, time)
 
-    def remove(self, name: str, version: str | None = None) -> None:
-        """Delete a version, or everything of a name that is not serving."""
+    def remove(self, name: str, version: str | None = None) -> list[Version]:
+        """Delete a version, or everything of a name that is not serving; the versions that are gone."""
         from nbdeploy.keep import store
 
         self.registry.versions(name)
         place = self._place(name)
         with place.turn(silent):
-            store.remove(self.registry, self.settings.bentoml_home, name, version, serving=place.serving())
+            gone = store.remove(self.registry, self.settings.bentoml_home, name, version, serving=place.serving())
             if version is None:
                 place.forget_choices()
                 place.forget()
+        return gone
 
     def recover(self) -> Recovery:
         """Put the homes in order: rebuild the registry where it is lost, clear what a crash left behind."""

@@ -14,8 +14,10 @@ import pytest
 from recording import Noun, Recorder
 
 from nbdeploy import cli
-from nbdeploy.errors import CheckFailed, NotFound, WrongUse
+from nbdeploy.errors import CallRefused, CheckFailed, NotFound, WrongUse
 from nbdeploy.front.grammar import VERBS
+from nbdeploy.settings import Settings
+from nbdeploy.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,9 +52,29 @@ def workspace(tmp_path: Path) -> Recorder:
     ],
 )  # fmt: skip
 def test_each_verb_is_one_call_of_the_workspace(line: str, call: tuple[Any, ...], workspace: Recorder) -> None:
-    workspace.answers["logs"] = iter(())
+    workspace.answers |= {"logs": iter(()), "remove": []}
     assert cli.main(line.split(), workspace) == 0
     assert workspace.last == call
+
+
+def test_a_bad_name_is_refused_before_anything_is_done(workspace: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["up", "nosuch.ipynb:clf", "--sample", "X", "--name", "Churn Model!"], workspace) == 2
+    said = capsys.readouterr().err
+    assert "nosuch.ipynb" not in said
+    assert 'For example "churn-model".' in said
+    assert "--name" not in said
+
+
+def test_long_lists_in_errors_say_that_they_go_on() -> None:
+    assert str(NotFound("thing", "zz", list("abcdefghi"))).endswith("g, h, ...")
+    problems = [{"row": row, "problem": "is text"} for row in range(14)]
+    assert str(CallRefused(422, "invalid_rows", "No.", problems)).splitlines()[-1] == "  - and 4 more"
+
+
+def test_a_file_to_import_that_is_missing_is_called_a_file(tmp_path: Path) -> None:
+    missing = tmp_path / "nosuch.bento"
+    with pytest.raises(NotFound, match=f'There is no file "{missing}"'):
+        Workspace(Settings(tmp_path, tmp_path)).import_bundle(missing)
 
 
 def test_check_and_publish_find_the_bundle_first(workspace: Recorder) -> None:

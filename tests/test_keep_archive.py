@@ -18,7 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from keep_world import World, manifest, stage
 
-from nbdeploy.errors import BadName, Corrupt, Refused, Untrusted, WrongUse
+from nbdeploy.errors import BadName, Corrupt, DiskFailed, Refused, Untrusted, WrongUse
 from nbdeploy.keep.archive import export, unpack
 from nbdeploy.keep.arrival import import_bundle
 from nbdeploy.keep.trust import require_trusted, trust
@@ -48,6 +48,12 @@ def elsewhere(tmp_path: Path) -> World:
 def file(world: World, tmp_path: Path) -> Path:
     world.publish()
     return export(world.registry, "penguins", None, tmp_path / "penguins.bento")
+
+
+def test_a_missing_folder_is_one_sentence(world: World, tmp_path: Path) -> None:
+    world.publish()
+    with pytest.raises(DiskFailed, match=r"exporting penguins:1\.0\.0 failed at .*No such file or directory"):
+        export(world.registry, "penguins", None, tmp_path / "out" / "x.bento")
 
 
 def take(world: World, file: Path, **options: Any) -> Version:

@@ -50,6 +50,7 @@ def test_the_first_version_is_one_and_live(world: World) -> None:
         "version": "1.0.0",
         "live": True,
         "serving": False,
+        "state": "ok",
         "created": "",
         "digest": "",
         "bump": "initial",

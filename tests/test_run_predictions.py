@@ -35,6 +35,10 @@ def written(folder: Path, *texts: bytes) -> Predictions:
     return Predictions(folder)
 
 
+def test_the_log_tells_of_its_table(tmp_path: Path) -> None:
+    assert ".frame()" in repr(Predictions(tmp_path))
+
+
 def test_records_come_back(tmp_path: Path) -> None:
     found = written(tmp_path, record(1), record(2, keys=[{"id": "a"}]))
     first, second = found

@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 SINCE = "2026-11-02T14:00:00.000Z"
 
 
+def test_the_list_of_services_tells_minutes_and_speaks_to_terminals_too() -> None:
+    assert "nbdeploy up FILE" in str(Services([]))
+    shown = str(Services([ServiceState("penguins", "ready", since=SINCE)]))
+    assert "2026-11-02 14:00" in shown
+    assert ":00.000Z" not in shown
+
+
 @contextmanager
 def answering(told: Any) -> Iterator[str]:
     """A service that answers /readyz, or anything, with this."""

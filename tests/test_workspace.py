@@ -158,6 +158,18 @@ def test_a_removed_name_leaves_nothing_behind(workspace: Workspace, settings: Se
         workspace.attach("penguins")
 
 
+def test_a_removed_name_is_unknown_and_is_not_suggested(workspace: Workspace) -> None:
+    deploy(workspace)
+    with pytest.raises(VersionIsLive, match="`stop penguins`, then `remove penguins`"):
+        workspace.remove("penguins", "1.0.0")
+    workspace.stop("penguins")
+    assert [item.version for item in workspace.remove("penguins")] == ["1.0.0"]
+    for ask in (workspace.attach, workspace.versions, workspace.show, workspace.remove):
+        with pytest.raises(NotFound) as refused:
+            ask("penguins")
+        assert str(refused.value) == 'There is no service "penguins".'
+
+
 def test_a_removed_name_is_not_listed(workspace: Workspace) -> None:
     deploy(workspace)
     workspace.stop("penguins")

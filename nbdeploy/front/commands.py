@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 from nbdeploy.errors import SampleMissing, UnknownOption, WrongUse
 from nbdeploy.front.call import Call
 from nbdeploy.front.grammar import VERBS
+from nbdeploy.names import checked
 from nbdeploy.reference import Reference, check_version
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ def _commas(text: str) -> tuple[str, ...]:
 
 _READ: dict[str, Callable[[str], Any]] = {
     "name": _name,
+    "own name": checked,
     "reference": _stored,
     "version": check_version,
     "commas": _commas,

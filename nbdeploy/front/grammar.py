@@ -13,6 +13,7 @@ Kind = Literal[
     "model",  # an expression; on the command line NOTEBOOK.ipynb:VARIABLE or a saved model file
     "expression",  # an expression; on the command line beside a saved model file a data path
     "name",
+    "own name",  # one to be given, checked before anything is done
     "reference",  # NAME or NAME:VERSION
     "bundle",  # NAME@DIGEST12; in a notebook also a variable
     "version",
@@ -97,7 +98,7 @@ _BUMP = Parameter(
     choices=("patch", "minor", "major"),
 )
 _FORCE = _flag("force", "Insist; what was overridden is recorded.")
-_CALL_IT = _option("name", "text", "NAME", "The service's name; by default the variable's.")
+_CALL_IT = _option("name", "own name", "NAME", "The service's name; by default the variable's.")
 _SKIP_GATE = _option(
     "skip_gate", "text", "REASON", "Publish unjudged where the settings ask for a gate; the reason is kept."
 )

@@ -145,8 +145,9 @@ def _at(workspace: Workspace, values: Values, progress: Progress) -> Any:
 def _remove(workspace: Workspace, values: Values, progress: Progress) -> Any:
     del progress
     what: Reference = values["what"]
-    workspace.remove(what.name, what.version)
-    return Said(f"{what} is removed", {"name": what.name, "version": what.version, "removed": True})
+    gone = [item.version for item in workspace.remove(what.name, what.version)]
+    text = f"{what} is removed" if what.version else f"{what} is removed, with {', '.join(gone)}"
+    return Said(text, {"name": what.name, "version": what.version, "removed": True, "versions": gone})
 
 
 def _export(workspace: Workspace, values: Values, progress: Progress) -> Any:

@@ -210,6 +210,9 @@ def _repoint(books: Books, name: str, serving: str | None, found: Recovery) -> N
         books.point(name, serving)
         found.notes.append(f"{name}:{serving} answers now and is live again")
     elif not any(event.kind in {"live", "rolled back", "imported"} for event in books.events(name)):
-        found.notes.append(
-            f"no version of {name} is live: `nbdeploy serve {name}:{max(present, key=Number.parse)}`, or another"
-        )
+        servable = {version.version for version in books.versions(name) if version.state == "ok"}
+        newest = max(servable or present, key=Number.parse)
+        step = f"`nbdeploy serve {name}:{newest}`, or another"
+        if not servable:
+            step = f"{name}:{newest} is not trusted yet; import its file with --trust DIGEST, or deploy again"
+        found.notes.append(f"no version of {name} is live: {step}")

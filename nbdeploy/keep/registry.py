@@ -38,14 +38,14 @@ class Registry:
     def names(self) -> list[str]:
         """Names with a version; not those all of whose versions were removed."""
         with self.reading() as view:
-            return [name for name in view.names() if view.live_number(name) or view.versions(name)]
+            return view.present()
 
     def versions(self, name: str) -> Versions:
-        """Newest first, without removed ones. Raises NotFound where nothing was ever published under the name."""
+        """Newest first, without removed ones. Raises NotFound where none is left."""
         with self.reading() as view:
             found = view.versions(name)
-            if not found and name not in view.names():
-                raise NotFound("service", name, view.names())
+            if not found:
+                raise NotFound("service", name, view.present())
         return Versions(name, found[::-1])
 
     def get(self, name: str, version: str | None = None) -> Version:
@@ -204,6 +204,10 @@ class View:
         """Names under which anything was ever published."""
         return [row[0] for row in self._connection.execute("SELECT DISTINCT name FROM versions ORDER BY name")]
 
+    def present(self) -> list[str]:
+        """Names with a version that was not removed."""
+        return [name for name in self.names() if self.live_number(name) or self.versions(name)]
+
     def issued(self, name: str) -> list[str]:
         """Every number ever issued, removed ones too."""
         return [row[0] for row in self._connection.execute("SELECT version FROM versions WHERE name = ?", (name,))]
@@ -220,7 +224,7 @@ class View:
             return item
         known = self.versions(name)
         if not known:
-            raise NotFound("service", name, self.names())
+            raise NotFound("service", name, self.present())
         if wanted is None:
             raise NotFound("live version of", name, [item.tag for item in known])
         raise NotFound("version", f"{name}:{wanted}", [item.tag for item in known[::-1]])

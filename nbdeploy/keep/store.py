@@ -241,11 +241,11 @@ def _leaving(books: Books, name: str, version: str | None, serving: str | None) 
     if version is not None:
         found = books.get(name, version)
         if found.live or version == serving:
-            raise VersionIsLive(found.tag, "removed")
+            raise VersionIsLive(found.tag, "removed", alone=len(books.versions(name)) == 1)
         return [found]
     found_all = books.versions(name)
     if not found_all:
-        raise NotFound("service", name, books.names())
+        raise NotFound("service", name, books.present())
     if serving is not None:
         raise Refused(f"{name} is serving {serving}, so it cannot be removed; `stop {name}` first.")
     return found_all

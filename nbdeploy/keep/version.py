@@ -63,6 +63,7 @@ class Version(Shown):
             "version": self.version,
             "live": self.live,
             "serving": self.serving,
+            "state": self.state,
             "created": self.created,
             "digest": self.digest,
             "bump": self.bump,

@@ -48,7 +48,7 @@ class Predictions:
             yield from self._segment(path)
 
     def __repr__(self) -> str:
-        return f"<Predictions in {self.folder}>"
+        return f"<Predictions in {self.folder}; .frame() is a table of them>"
 
     def frame(self) -> pd.DataFrame:
         """A line for each row that was answered, by time: the request, its keys, its input, its prediction.

@@ -107,11 +107,15 @@ class Services(Shown, Sequence[ServiceState]):
         return [state.to_dict() for state in self._states]
 
     def card(self) -> Card:
-        headers = ("name", "version", "state", "since", "url", "launcher", "workers")
-        rows = [(s.name, s.version, s.state, s.since, s.url, s.launcher, s.workers) for s in self._states]
+        headers = ("name", "version", "state", "since (UTC)", "url", "launcher", "workers")
+        rows = [(s.name, s.version, s.state, _shown(s.since), s.url, s.launcher, s.workers) for s in self._states]
         notes: list[tuple[Tone, str]] = [(s.tone, f"{s.name}: {s.failure}") for s in self._states if s.failure]
-        empty = "no service is running; `%deploy MODEL --sample X` starts one"
+        empty = "no service is running; `%deploy MODEL --sample X` in a notebook or `nbdeploy up FILE` starts one"
         return Card(title="Services", tables=(Table(headers, rows, empty=empty),), notes=tuple(notes))
+
+
+def _shown(time: str | None) -> str | None:
+    return time[:16].replace("T", " ") if time else None
 
 
 def probe(folder: Path) -> ServiceState:
