@@ -182,6 +182,7 @@ def service(tmp_path: Path) -> Service:
     manifest = Manifest(1, "penguins", "", {}, methods, schema, "model.pkl", {}, {}, {}, "sha256:0", SINCE)
     (tmp_path / "bundle" / "src").mkdir(parents=True)
     (tmp_path / "bundle" / "src" / "golden.json").write_text(json.dumps({"rows": [{"age": 1.5, "who": "it's"}]}))
+    tokens.ensure(tmp_path)
     return Service("penguins", "1.2.0", "http://127.0.0.1:4000", manifest, tmp_path, tmp_path / "bundle", Backend())
 
 
@@ -196,7 +197,7 @@ def test_a_service_has_the_methods_of_its_model_and_no_others(
     assert service.predict([{"age": 1}]) == [1]
     assert asked == [("predict", [{"age": 1}])]
     assert {"predict", "predict_proba", "stop"} <= set(dir(service))
-    with pytest.raises(AttributeError, match="has no method 'transform'"):
+    with pytest.raises(AttributeError, match="has no method 'transform'; there is: predict, predict_proba"):
         _ = service.transform
     assert not hasattr(service, "_repr_mimebundle_")
 

@@ -91,8 +91,11 @@ class Service(Shown):
             raise Unreachable(self.url, f"{self.name} serves at {state.url} now; attach to it again")
 
     def __getattr__(self, name: str) -> Callable[[Any], Any]:
-        if name.startswith("_") or name not in self.methods:
-            raise AttributeError(f"the service {self.__dict__.get('name')} has no method {name!r}")
+        if name.startswith("_"):
+            raise AttributeError(f"a service has no {name!r}")
+        if name not in self.methods:
+            there = ", ".join(self.methods)
+            raise AttributeError(f"the service {self.__dict__.get('name')} has no method {name!r}; there is: {there}")
 
         def call(rows: Any) -> Any:
             return self.client.call(name, rows)
