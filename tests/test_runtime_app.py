@@ -50,6 +50,22 @@ def test_an_answer_has_predictions_version_and_request_id() -> None:
     assert reply.headers["content-length"] == str(len(reply.body))
 
 
+@pytest.mark.parametrize("path", ["/", "/docs.json"])
+def test_bentomls_pages_tell_of_this_service_and_load_nothing_from_elsewhere(path: str) -> None:
+    async def bentoml(_scope: Any, _receive: Any, send: Any) -> None:
+        said = {"openapi": "3.0.2", "info": {"title": "toy", "version": "None"}, "paths": {"/predict": {}}}
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps(said).encode()})
+
+    reply = asyncio.run(ask(app_of(fallthrough=lambda: bentoml), "GET", path, headers={}))
+    assert reply.headers["content-security-policy"] == "default-src 'self' 'unsafe-inline' data:"
+    if path == "/docs.json":
+        assert reply.json["paths"] == {"/predict": {}}
+        info = reply.json["info"]
+        assert (info["title"], info["version"]) == ("toy", "1.0.0")
+        assert info["description"] == "Toy: a Toy deployed with nbdeploy."
+
+
 def test_before_activation_the_digest_stands_for_the_version() -> None:
     assert post(app_of(version=None), rows(1)).json["version"] == f"sha256:{'ab' * 6}"
 

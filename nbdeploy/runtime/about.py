@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from .exposition import CONTENT_TYPE
 from .replies import RETRY
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .app import App
     from .exchange import Exchange
     from .gate import Route
+
+# BentoML's page loads a tag manager from elsewhere; a browser is told to load from here alone.
+OWN_ONLY = (b"content-security-policy", b"default-src 'self' 'unsafe-inline' data:")
 
 
 class About:
@@ -79,15 +82,36 @@ class About:
             # Building takes more than a second; predictions go on meanwhile.
             self._bentoml = asyncio.get_running_loop().run_in_executor(None, self._build)
         app = await asyncio.shield(self._bentoml)
+        if exchange.scope["path"] == "/docs.json":
+            await self._documents(app, exchange)
+            return
 
         async def marked(message: Any) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                identifier = (b"x-request-id", exchange.request_id.encode())
-                message = {**message, "headers": [*message.get("headers", ()), identifier]}
+                own = ((b"x-request-id", exchange.request_id.encode()), OWN_ONLY)
+                message = {**message, "headers": [*message.get("headers", ()), *own]}
             await exchange.send(message)
 
         await app(exchange.scope, exchange.receive, marked)
+
+    async def _documents(self, app: Any, exchange: Exchange) -> None:
+        """BentoML's document, with what is true of this service in place of words about BentoML."""
+        status, parts = 500, []
+
+        async def collect(message: Any) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            parts.append(message.get("body", b""))
+
+        await app(exchange.scope, exchange.receive, collect)
+        body = b"".join(parts)
+        if status == 200:
+            manifest, identity = self._app.model.manifest, self._app.identity
+            text = f"{manifest.title}: a {manifest.model.get('class', 'model')} deployed with nbdeploy."
+            info = {"title": identity.name, "version": identity.label, "description": text}
+            body = to_json(from_json(body) | {"info": info})
+        await exchange.reply(status, body, (OWN_ONLY,))
 
 
 def _nothing() -> Any:
