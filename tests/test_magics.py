@@ -173,7 +173,7 @@ def test_an_expression_is_a_model_where_a_name_is_given(shell: InteractiveShell,
     _, (model,), arguments = workspace.last
     assert isinstance(model, Model)
     assert arguments["name"] == "fresh"
-    with pytest.raises(UsageError, match=r'"type\(clf\)\(\)" cannot name a service'):
+    with pytest.raises(UsageError, match=r'"type\(clf\)\(\)" cannot name a service.*Give one with --name'):
         run(shell, "%deploy type(clf)() --sample X")
 
 

@@ -80,7 +80,7 @@ def _is_model(value: Any) -> bool:
 
 def _name_for(expression: str) -> str:
     if not expression.isidentifier():
-        raise BadName(expression)
+        raise BadName(expression, step=" Give one with --name.")
     return names.from_variable(expression)
 
 
