@@ -78,7 +78,13 @@ def _execute(node: Any, executed: Path, folder: Path, stderr: TextIO) -> tuple[s
             cwd=str(folder),
             progress_bar=False,
             stderr_file=stderr,
-            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+            config=Config(
+                {
+                    "KernelManager": {"transport_encryption": "auto"},
+                    # At its end a kernel is interrupted, and would say so; what the notebook prints is not its log.
+                    "NotebookClient": {"extra_arguments": ["--log-level=50"]},
+                }
+            ),
         )
     except PapermillExecutionError as exc:
         return f"In[{exc.exec_count}]", f"{exc.ename}: {exc.evalue}"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nbdeploy.capture.methods import first_line
 from nbdeploy.errors import SampleMissing, UnknownOption, WrongUse
 from nbdeploy.front import verbs
 from nbdeploy.front.call import Call
@@ -20,6 +21,15 @@ from nbdeploy.front.line import read, unfinished
 from nbdeploy.reference import Reference
 
 PATH = "up bundle check publish serve ps logs stop attach versions show diff rollback at remove export import recover token"
+
+
+def test_a_verb_with_a_question_mark_asks_for_its_help() -> None:
+    assert read("up?").words == ("up", "--help")
+    assert read("up X[a]?").words == ("up", "X[a]?")
+
+
+def test_only_the_first_line_of_a_model_s_error_is_told() -> None:
+    assert first_line(ValueError("names differ.\n- age\n- mass\n")) == "ValueError: names differ."
 
 
 def test_the_verbs_are_those_of_the_path() -> None:

@@ -170,10 +170,15 @@ def _watched(
         except ModelFault as exc:
             failed[name] = str(exc), _advice(watcher.model)
         except (Exception, SystemExit) as exc:  # noqa: BLE001  # a model may raise anything; that it does not answer is the finding
-            failed[name] = f"{type(exc).__name__}: {exc}", "give rows like those it was fitted on"
+            failed[name] = first_line(exc), "give rows like those it was fitted on"
         else:
             methods.append(method)
     return methods, given, failed
+
+
+def first_line(error: BaseException) -> str:
+    """What fits into a sentence of ours; scikit-learn's go on with lists of columns."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def _advice(model: Any) -> str:

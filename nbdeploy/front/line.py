@@ -83,6 +83,8 @@ def _opens(before: str) -> bool:
 def read(text: str) -> Line:
     """Raises WrongUse where a bracket or quote is left open."""
     stripped = text.rstrip()
+    if (asked := re.fullmatch(r"\s*([a-z]+)\?+", stripped)) is not None:  # `%deploy up?`, IPython's way to ask
+        return Line((asked[1], "--help"))
     return Line(tuple(_Reader(stripped.rstrip("; ")).words()), quiet=stripped.endswith(";"))
 
 
