@@ -28,12 +28,12 @@ demo: $(VENV)/.demo
 	@echo "Done, and nothing is left running. The executed notebook: $(DEMO)/quickstart.html"
 
 test: $(VENV)/.dev
-	@mkdir -p $(TEST)
-	$(call home,$(TEST)/home) $(BIN)/python -m pytest --basetemp=$(TEST)/tmp --junit-xml=$(TEST)/junit.xml $(ARGS)
+	@mkdir -p $(TEST)/home
+	$(call home,$(TEST)/home) $(BIN)/python -m pytest --junit-xml=$(TEST)/junit.xml $(ARGS)
 
 test-fast: $(VENV)/.dev
-	@mkdir -p $(TEST)
-	$(call home,$(TEST)/home) $(BIN)/python -m pytest --basetemp=$(TEST)/tmp -m "not slow" $(ARGS)
+	@mkdir -p $(TEST)/home
+	$(call home,$(TEST)/home) $(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
