@@ -85,6 +85,7 @@ def test_versions_are_listed_newest_first_with_the_live_one_marked(filled: Regis
         "reason",
         "gate",
         "by",
+        "state",
     }
     assert [item.serving for item in listed.marked("1.0.1")] == [False, True, False]
     assert "retrained" in str(listed)
