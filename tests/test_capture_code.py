@@ -99,9 +99,7 @@ def test_a_function_redefined_since_travels_as_the_model_holds_it(session: Sessi
 
 
 def test_a_class_redefined_after_the_fit_travels_as_the_model_holds_it(session: Session) -> None:
-    _, *_ = session.cells(
-        SCALE.format(2), "model = make_pipeline(Scale(), LogisticRegression()).fit(N, y)", SCALE.format(50)
-    )
+    session.cells(SCALE.format(2), "model = make_pipeline(Scale(), LogisticRegression()).fit(N, y)", SCALE.format(50))
     found = session.travels()
     assert "Scale_held" in found["definitions"]
     assert len(found["warnings"]) == 1
