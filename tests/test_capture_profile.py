@@ -194,3 +194,26 @@ def test_a_large_sample_is_thinned() -> None:
     schema = Schema("frame", columns=tuple(Column(name, "number", "float64") for name in rows.columns))
     found = profile(rows, schema)
     assert 90_000 < found["rows"] <= 100_000
+
+
+def test_values_of_another_type_are_counted_apart_from_missing_ones() -> None:
+    bins = counts_of("number", [1.0, 2.0, 3.0], None)
+    served = bins.counted([1.0, "many", [2], {"a": 1}, "Infinity", "NaN", None, float("nan")])
+    assert isinstance(served, Bins)
+    assert (sum(served.counts), served.odd, served.missing, served.total) == (2, 3, 3, 8)
+    assert served.merged(served).odd == 6
+    times = counts_of("datetime", ["2026-01-01"], None).counted(["2026-01-02", "soon", None])
+    assert isinstance(times, Bins)
+    assert (times.odd, times.missing) == (1, 1)
+
+
+def test_bins_know_the_spread_and_the_centres_of_the_training_values() -> None:
+    values: Any = np.random.default_rng(0).normal(5, 2, 1_000)
+    bins = counts_of("number", values, None)
+    assert isinstance(bins, Bins)
+    assert bins.scale == pytest.approx(values.std())
+    assert sum(n * (c or 0) for n, c in zip(bins.counts, bins.centres, strict=True)) == pytest.approx(values.sum())
+    served = bins.counted([1e9])
+    assert (served.scale, served.centres) == (bins.scale, bins.centres)
+    assert counts_of("number", values[::-1], None) == bins
+    json.dumps(counts_of("number", [1e308, -1e308, 1e308], None).__dict__, allow_nan=False)

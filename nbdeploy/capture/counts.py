@@ -21,7 +21,10 @@ TEXT_EDGES = (0.5, 1.5, *(float(2**power) + 0.5 for power in range(1, 21)))  # l
 @dataclass(frozen=True)
 class Bins:
     """counts[i] values lie in [edges[i-1], edges[i]); the first and last bins are open. kind: number (also of days and
-    durations, in seconds), datetime (seconds since 1970), text (lengths).
+    durations, in seconds), datetime (seconds since 1970), text (lengths). `odd` values are of another type.
+
+    `scale` and `centres` belong to the bins as the edges do: the standard deviation of the training values, and their
+    mean in each bin, None where there were none.
     """
 
     kind: str
@@ -30,24 +33,32 @@ class Bins:
     missing: int = 0
     low: float | None = None
     high: float | None = None
+    odd: int = 0
+    scale: float | None = None
+    centres: tuple[float | None, ...] = ()
 
     @property
     def total(self) -> int:
-        return sum(self.counts) + self.missing
+        return sum(self.counts) + self.missing + self.odd
 
     def counted(self, values: Sequence[Any]) -> Bins:
+        """Sorting a column costs a third of looking every value up, and gives its ends as well."""
         import numpy as np
 
-        numbers = numbers_of(self.kind, values)
-        present = numbers[~np.isnan(numbers)]
-        finite = present[np.isfinite(present)]
-        at = np.searchsorted(np.asarray(self.edges), present, side="right")
+        given = numbers_of(self.kind, values)
+        numbers = np.sort(given)  # NaN last
+        present = numbers[: np.searchsorted(numbers, np.nan)]
+        below = np.searchsorted(present, np.asarray(self.edges))
+        finite = present[np.searchsorted(present, -np.inf, side="right") : np.searchsorted(present, np.inf)]
+        absent = len(numbers) - len(present)
+        odd = _odd(values, np.isnan(given)) if absent else 0
         return replace(
             self,
-            counts=tuple(np.bincount(at, minlength=len(self.edges) + 1).tolist()),
-            missing=len(numbers) - len(present),
-            low=float(finite.min()) if len(finite) else None,
-            high=float(finite.max()) if len(finite) else None,
+            counts=tuple(np.diff(below, prepend=0, append=len(present)).tolist()),
+            missing=absent - odd,
+            low=float(finite[0]) if len(finite) else None,
+            high=float(finite[-1]) if len(finite) else None,
+            odd=odd,
         )
 
     def merged(self, other: Counts) -> Bins:
@@ -57,6 +68,7 @@ class Bins:
             self,
             counts=tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
             missing=self.missing + other.missing,
+            odd=self.odd + other.odd,
             low=min((item for item in (self.low, other.low) if item is not None), default=None),
             high=max((item for item in (self.high, other.high) if item is not None), default=None),
         )
@@ -100,10 +112,27 @@ def counts_of(kind: str, values: Sequence[Any], known: Sequence[Any] | None) -> 
     """Bins or values chosen from the training values, and these counted; `known` are a category's values."""
     if kind in {"category", "boolean", "any"}:
         return Tally("category", _frequent(values, known), ()).counted(values)
-    if kind == "text":
-        return Bins("text", TEXT_EDGES, ()).counted(values)
-    unit = "datetime" if kind == "datetime" else "number"
-    return Bins(unit, _edges(numbers_of(unit, values)), ()).counted(values)
+    unit = kind if kind in {"text", "datetime"} else "number"
+    numbers = numbers_of(unit, values)
+    edges = TEXT_EDGES if unit == "text" else _edges(numbers)
+    return replace(Bins(unit, edges, ()).counted(values), **_measures(numbers, edges))
+
+
+def _measures(numbers: NDArray[np.float64], edges: Sequence[float]) -> dict[str, Any]:
+    """Scale and centres; twelve figures, so that another order of the rows gives the same text."""
+    import numpy as np
+
+    finite = np.sort(numbers[np.isfinite(numbers)])
+    at = np.searchsorted(np.asarray(edges), finite, side="right")
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = np.bincount(at, finite, minlength=len(edges) + 1)
+        counts = np.bincount(at, minlength=len(edges) + 1)
+        means = [_figures(sum_ / count) if count else None for sum_, count in zip(sums, counts, strict=True)]
+        return {"scale": _figures(np.std(finite)) if len(finite) else None, "centres": tuple(means)}
+
+
+def _figures(value: Any) -> float | None:
+    return float(f"{value:.12g}") if math.isfinite(value) else None
 
 
 def _frequent(values: Sequence[Any], known: Sequence[Any] | None) -> tuple[Any, ...]:
@@ -148,9 +177,9 @@ def _edges(numbers: NDArray[np.float64]) -> tuple[float, ...]:
     finite = numbers[np.isfinite(numbers)]
     if not len(finite):
         return (0.0,)
-    inner = np.unique(np.quantile(finite, np.linspace(0, 1, QUANTILES + 1)))
-    low, high = float(inner[0]), float(inner[-1])
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        inner = np.unique(np.quantile(finite, np.linspace(0, 1, QUANTILES + 1)))
+        low, high = float(finite.min()), float(finite.max())
         span = (high / 2 - low / 2) * 2 or abs(low) or 1.0
         tails = span * np.asarray(TAILS)
         edges = np.concatenate([low - tails, inner, [np.nextafter(high, np.inf)], high + tails])
@@ -170,7 +199,23 @@ def numbers_of(kind: str, values: Sequence[Any]) -> NDArray[np.float64]:
         return _seconds(stamps.dt.tz_localize(None).to_numpy(dtype="datetime64[us]"))
     if series.dtype.kind == "m":
         return _seconds(series.to_numpy(dtype="timedelta64[us]"))
-    return np.asarray(pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan))
+    try:
+        numbers = pd.to_numeric(series, errors="coerce")
+    except TypeError:  # lists, dicts
+        numbers = pd.to_numeric(series.where(series.map(np.isscalar)), errors="coerce")
+    return np.asarray(numbers.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def _odd(values: Sequence[Any], nameless: NDArray[np.bool_]) -> int:
+    """How many of the values without a number are something else than missing. "NaN" is how records write a missing one
+    where null means something else.
+    """
+    import pandas as pd
+
+    if getattr(getattr(values, "dtype", None), "kind", "O") in "fiubmM":
+        return 0
+    left = pd.Series(list(values) if not hasattr(values, "dtype") else values)[nameless]
+    return int((left.notna() & (left.astype(object) != "NaN")).sum())
 
 
 def _seconds(times: NDArray[Any]) -> NDArray[np.float64]:
