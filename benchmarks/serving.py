@@ -1,7 +1,8 @@
 """One JSON row per request, one worker each, all servers side by side in one run.
 
-Rounds go through all servers in turn, so that what else the machine does falls on all alike; the median of the rounds
-counts. Driver and server share the machine.
+Rounds go through all servers, each round from another one on, so that what else the machine does falls on all alike. A
+ratio is the median of the rounds' own ratios: those were measured within seconds of each other. Where servers are close,
+at one connection, there are more rounds. Driver and server share the machine.
 """
 
 from __future__ import annotations
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 
     from benchmarks.servers import Server
 
-CONNECTIONS = (1, 8, 64)
-ROUNDS = 3
+ROUNDS = {1: 9, 8: 3, 64: 3}  # by number of connections
 SECONDS = 2.0
 RESULTS = Path(__file__).parent / "results.json"
 # Requests per second as multiples of FastAPI's, by number of connections.
@@ -73,18 +73,21 @@ def _started(model: Any, folder: Path) -> Iterator[list[Server]]:
 
 
 def _measured(running: list[Server], requests: list[dict[str, Any]]) -> dict[str, Any]:
-    """{server: {connections: {per_second, failed, p50_ms, p99_ms}}}."""
-    found: dict[str, dict[int, list[dict[str, Any]]]] = {
-        server.name: {c: [] for c in CONNECTIONS} for server in running
-    }
-    for number in range(ROUNDS):
-        for connections in CONNECTIONS:
-            for server in running:
+    """{server: {connections: {per_second, failed, p50_ms, p99_ms, ratio}}}; `ratio` is to PEER's requests per second."""
+    found: dict[str, dict[int, list[dict[str, Any]]]] = {server.name: {c: [] for c in ROUNDS} for server in running}
+    for connections, rounds in ROUNDS.items():
+        for number in range(rounds):
+            first = number % len(running)
+            for server in running[first:] + running[:first]:
                 result = _load(server, requests, connections)
                 found[server.name][connections].append(result)
-                told = f"round {number + 1}, c={connections}, {server.name}: {result['per_second']:,.0f}/s"
+                told = f"c={connections}, round {number + 1}, {server.name}: {result['per_second']:,.0f}/s"
                 print(told, file=sys.stderr)
-    return {name: {c: _median(rounds) for c, rounds in by.items()} for name, by in found.items()}
+    for by in found.values():
+        for connections, results in by.items():
+            for result, peer in zip(results, found[PEER][connections], strict=True):
+                result["ratio"] = result["per_second"] / peer["per_second"] if peer["per_second"] else float("inf")
+    return {name: {c: _median(results) for c, results in by.items()} for name, by in found.items()}
 
 
 def _load(server: Server, requests: list[dict[str, Any]], connections: int) -> dict[str, Any]:
@@ -110,26 +113,22 @@ def _median(rounds: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    lines = ["| requests per second | " + " | ".join(f"c={c}" for c in CONNECTIONS) + " | p99 at c=64 | failed |"]
-    lines.append("|---" * (len(CONNECTIONS) + 3) + "|")
+    most = max(ROUNDS)
+    lines = ["| requests per second | " + " | ".join(f"c={c}" for c in ROUNDS) + f" | p99 at c={most} | failed |"]
+    lines.append("|---" * (len(ROUNDS) + 3) + "|")
     for name, by in results.items():
-        cells = [f"{by[c]['per_second']:,.0f} ({ratio(results, name, c):.1f}x)" for c in CONNECTIONS]
-        failed = sum(by[c]["failed"] for c in CONNECTIONS)
-        lines.append(f"| {name} | {' | '.join(cells)} | {by[CONNECTIONS[-1]]['p99_ms']:.1f} ms | {failed} |")
+        cells = [f"{by[c]['per_second']:,.0f} ({by[c]['ratio']:.2f}x)" for c in ROUNDS]
+        failed = sum(by[c]["failed"] for c in ROUNDS)
+        lines.append(f"| {name} | {' | '.join(cells)} | {by[most]['p99_ms']:.1f} ms | {failed} |")
     return "\n".join(lines)
-
-
-def ratio(results: dict[str, Any], name: str, connections: int) -> float:
-    peer = results[PEER][connections]["per_second"]
-    return float(results[name][connections]["per_second"] / peer) if peer else float("inf")
 
 
 def misses(results: dict[str, Any]) -> Iterator[str]:
     for name, wanted in TARGETS.items():
         for connections, least in wanted.items():
-            reached = ratio(results, name, connections)
+            reached = results[name][connections]["ratio"]
             if reached < least:
-                yield f"MISSED: {name} at c={connections}: {reached:.1f} times {PEER}, wanted {least:g}"
+                yield f"MISSED: {name} at c={connections}: {reached:.2f} times {PEER}, wanted {least:g}"
         failed = sum(figures["failed"] for figures in results[name].values())
         if failed:
             yield f"MISSED: {name}: {failed} requests failed"
