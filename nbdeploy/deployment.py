@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from nbdeploy.capture.bundle import Bundle
-    from nbdeploy.keep.registry import Registry
+    from nbdeploy.keep.registry import Also, Books, Registry
     from nbdeploy.keep.version import Version
     from nbdeploy.run.launcher import Launch, Launcher
     from nbdeploy.run.service import Service
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nbdeploy.settings import Settings
 
     Progress = Callable[[str], None]
+    Commit = Callable[[Also], Version]
 
 UNREADABLE = (RegistryDamaged, RegistryTooNew, RegistryUnavailable)
 
@@ -130,8 +131,11 @@ class Deployment:
         known = bool(self.kept.get("no_auth")) or (self.folder / tokens.FILE).exists()  # else nobody gets in any more
         return same and known and wanted.over(self.kept) == Running().over(self.kept)
 
-    def take_over(self, bundle: Bundle, wanted: Running, commit: Callable[[], Version], progress: Progress) -> Service:
-        """Let the bundle answer under the name once `commit` has made it live."""
+    def take_over(self, bundle: Bundle, wanted: Running, commit: Commit, progress: Progress) -> Service:
+        """Let the bundle answer under the name once `commit` has made it live.
+
+        `commit` is given what else belongs to its transaction: whoever dies has done all of it or nothing.
+        """
         if self.serving() is not None:
             wanted.fits_running(self.name, self.kept)
         running = wanted.over(self.kept)
@@ -139,21 +143,33 @@ class Deployment:
         token = None if running.no_auth else tokens.ensure(self.folder)
         launch = self.launch(bundle, running, progress)
 
-        def committed() -> Version:
-            version = commit()
-            self.registry.keep_service(self.name, **({"launcher": "local"} | running.given()))
-            self.registry.record(self.name, "served", version.version)
-            return version
+        def committed(url: str) -> Version:
+            facts = {"launcher": "local"} | running.given() | {"port": _port(url)}
 
-        def undo() -> None:
-            if before is not None and self.serving() == before.version:
-                self.registry.make_live(self.name, before.version)
+            def also(books: Books, version: Version) -> None:
+                books.keep_service(self.name, **facts)
+                books.add(self.name, "served", version.version)
 
-        chosen = launcher(running.launcher)
-        version = Takeover(chosen, token, progress).run(bundle, launch, committed, undo)
-        self.registry.keep_service(self.name, port=_port(chosen.state(self.folder).url))
+            return commit(also)
+
+        def undo(version: Version) -> None:
+            self._withdraw(version, before)
+
+        version = Takeover(launcher(running.launcher), token, progress).run(bundle, launch, committed, undo)
         now = Deployment(self.settings, self.registry, self.name)
         return now.handle(version, previous=before.version if before else None)
+
+    def _withdraw(self, version: Version, before: Version | None) -> None:
+        """The hand-over failed: what was live is live again and kept as it was, unless the new version answers after all."""
+        now = Deployment(self.settings, self.registry, self.name)
+        serving = now.serving()
+        if serving == version.version:
+            return
+        with self.registry.writing() as books:
+            books.withdraw(self.name, before.version if before else None)
+            books.keep_service(self.name, **(dict.fromkeys(books.service(self.name)) | self.kept))
+            if serving is None:
+                books.add(self.name, "stopped")
 
     def launch(self, bundle: Bundle, running: Running, progress: Progress) -> Launch:
         from nbdeploy.run.environments import interpreter_for

@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nbdeploy.errors import ServiceFailed
 from nbdeploy.turns import uninterrupted
 
 if TYPE_CHECKING:
@@ -28,19 +27,24 @@ class Takeover:
     token: str | None
     progress: Callable[[str], None]
 
-    def run(self, bundle: Bundle, launch: Launch, commit: Callable[[], Version], undo: Callable[[], object]) -> Version:
-        """Make the bundle what answers under its name; `undo` points back where the hand-over fails after all.
+    def run(
+        self, bundle: Bundle, launch: Launch, commit: Callable[[str], Version], undo: Callable[[Version], object]
+    ) -> Version:
+        """Make the bundle what answers under its name; `undo` is called where the hand-over fails after all.
+
+        `commit` is told the url it will answer at.
 
         Raises:
             NotReady, CheckFailed, ServiceFailed: the candidate; what was live goes on.
         """
         with self._checked(bundle, launch) as (candidate, _), uninterrupted():
-            version = commit()
+            version = commit(candidate.public)
             self.progress("serve")
             try:
                 candidate.activate(version.version, version.bundle)
-            except ServiceFailed:
-                undo()
+            except BaseException:  # whatever it was, what is live must be what was live, or what answers now
+                candidate.discard()
+                undo(version)
                 raise
         return version
 

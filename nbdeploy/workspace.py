@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nbdeploy.keep.diff import Diff
     from nbdeploy.keep.history import Moment
     from nbdeploy.keep.recover import Recovery
-    from nbdeploy.keep.registry import Registry
+    from nbdeploy.keep.registry import Also, Registry
     from nbdeploy.keep.version import Version, VersionDetails, Versions
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import Services
@@ -155,9 +155,11 @@ class Workspace:
             if require_compatible:
                 self._refuse_breaking(bundle)
 
-            def commit() -> Version:
+            def commit(also: Also) -> Version:
                 progress("publish")
-                return self._publish(bundle, bump=bump, force=force, skip_gate=skip_gate, report=None, live=True)
+                return self._publish(
+                    bundle, bump=bump, force=force, skip_gate=skip_gate, report=None, live=True, also=also
+                )
 
             service = place.take_over(bundle, wanted, commit, progress)
             self._clear_published(bundle)
@@ -328,7 +330,15 @@ class Workspace:
         return self.registry.get(name, version)
 
     def _publish(
-        self, bundle: Bundle, *, bump: str | None, force: bool, skip_gate: str | None, report: Any, live: bool
+        self,
+        bundle: Bundle,
+        *,
+        bump: str | None,
+        force: bool,
+        skip_gate: str | None,
+        report: Any,
+        live: bool,
+        also: Also | None = None,
     ) -> Version:
         from nbdeploy.keep import store
 
@@ -344,6 +354,7 @@ class Workspace:
             gate="none" if skip_gate is None else "skipped",
             report=skip_gate if report is None else report,
             live=live,
+            also=also,
         )
 
     def _serve(self, version: Version, wanted: Running, progress: Progress, kind: str = "live") -> Service:
@@ -352,11 +363,12 @@ class Workspace:
 
         place = self._place(version.name)
 
-        def commit() -> Version:
-            return self.registry.make_live(version.name, version.version, kind=kind)
+        def commit(also: Also | None = None) -> Version:
+            return self.registry.make_live(version.name, version.version, kind=kind, also=also)
 
         if place.answers(version, wanted):
-            return place.handle(commit(), previous=version.version, already_live=True)
+            before = self.registry.live(version.name)
+            return place.handle(commit(), previous=before.version if before else None, already_live=True)
         trust.require_trusted(self.registry, version)
         store.intact(version)
         return place.take_over(_published(version), wanted, commit, progress)

@@ -126,6 +126,21 @@ def test_rollback_to_a_version_twice_changes_nothing_the_second_time(workspace: 
     assert len(workspace.registry.events("penguins")) == events
 
 
+def test_previous_is_what_was_live_before_the_call(workspace: Workspace) -> None:
+    assert deploy(workspace).previous is None
+    assert deploy(workspace, C=0.1).previous == "1.0.0"
+    again = deploy(workspace, C=0.1)
+    assert (again.previous, again.already_live) == ("1.0.1", True)
+    back = workspace.rollback("penguins")
+    assert (back.version, back.previous) == ("1.0.0", "1.0.1")
+    workspace.stop("penguins")
+    started = workspace.serve("penguins", launcher="memory")
+    assert (started.version, started.previous, started.already_live) == ("1.0.0", "1.0.0", False)
+    workspace.registry.make_live("penguins", "1.0.1")  # a crash between commit and hand-over: 1.0.0 still answers
+    told = workspace.serve("penguins", version="1.0.0").to_dict()
+    assert (told["version"], told["previous"], told["already_live"]) == ("1.0.0", "1.0.1", True)
+
+
 def test_stop_keeps_the_live_version_and_serve_starts_it(workspace: Workspace) -> None:
     deploy(workspace)
     workspace.stop("penguins")

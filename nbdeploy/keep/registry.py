@@ -20,7 +20,9 @@ from nbdeploy.keep.version import Version, Versions
 from nbdeploy.runtime.clock import now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    Also = Callable[["Books", Version], object]
 
 _ELSEWHERE = "make that folder readable and writable, or set NBDEPLOY_HOME to another"
 _STATES = {"removed": "removed", "corrupt": "corrupt", "recovered": "ok", "trusted": "ok", "imported": "untrusted"}
@@ -78,17 +80,20 @@ class Registry:
         with self.writing() as books:
             return books.add(name, kind, version, **detail)
 
-    def make_live(self, name: str, version: str, *, kind: str = "live", by: str | None = None) -> Version:
-        """Point at that version; a no-op where it is live already."""
+    def make_live(
+        self, name: str, version: str, *, kind: str = "live", by: str | None = None, also: Also | None = None
+    ) -> Version:
+        """Point at that version; a no-op where it is live already. `also` is called within the same transaction."""
         with self.writing() as books:
-            return books.point(name, version, kind=kind, by=by)
+            target = books.point(name, version, kind=kind, by=by)
+            if also is not None:
+                also(books, target)
+        return target
 
     def keep_service(self, name: str, **facts: Any) -> dict[str, Any]:
         """Merge facts into what is kept for the name; None forgets one."""
         with self.writing() as books:
-            merged = {key: value for key, value in (books.service(name) | facts).items() if value is not None}
-            books.keep_service(name, merged)
-        return merged
+            return books.keep_service(name, **facts)
 
     # the file
 
@@ -316,8 +321,18 @@ class Books(View):
         self.add(name, kind, version, by, previous=self.live_number(name))
         return replace(target, live=True)
 
-    def keep_service(self, name: str, facts: dict[str, Any]) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO services VALUES (?, ?)", (name, dumps(facts)))
+    def withdraw(self, name: str, version: str | None) -> None:
+        """Point back at what was live before; at nothing where nothing was."""
+        if version is not None:
+            self.point(name, version)
+        elif self.live_number(name) is not None:
+            self.add(name, "taken down", previous=self.live_number(name))
+
+    def keep_service(self, name: str, **facts: Any) -> dict[str, Any]:
+        """Merge facts into what is kept for the name; None forgets one."""
+        merged = {key: value for key, value in (self.service(name) | facts).items() if value is not None}
+        self._connection.execute("INSERT OR REPLACE INTO services VALUES (?, ?)", (name, dumps(merged)))
+        return merged
 
 
 def _version(row: sqlite3.Row, *, live: bool = False, state: str = "ok") -> Version:

@@ -44,7 +44,7 @@ def salvage(file: Path, books: Books) -> str:
         books.restore(replace(event, seq=seq))
     for name, facts in services:
         with suppress(ValueError, TypeError):
-            books.keep_service(name, dict(json.loads(facts)))
+            books.keep_service(name, **json.loads(facts))
     return f"{len(versions)} versions and {len(kept)} events were read from {file}"
 
 

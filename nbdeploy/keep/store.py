@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from nbdeploy.keep.registry import Books, Registry, View
+    from nbdeploy.keep.registry import Also, Books, Registry, View
     from nbdeploy.keep.staging import Workplace
     from nbdeploy.runtime.manifest import Manifest
 
@@ -37,8 +37,9 @@ def publish(
     report: Any = None,
     by: str | None = None,
     live: bool = True,
+    also: Also | None = None,
 ) -> Version:
-    """Issue the next version of the staged bundle, and make it live in the same commit.
+    """Issue the next version of the staged bundle, and make it live in the same commit, of which `also` is a part.
 
     The staged folder stays as it is: the published one holds the same files under second names. `report` is what the gate
     has to show, or the reason it was skipped; it is kept with the event.
@@ -74,6 +75,8 @@ def publish(
             _tell(books, version, suggestion, bump, report)
             if live:
                 books.point(version.name, version.version, by=version.by)
+            if also is not None:
+                also(books, version)
         with suppress(OSError):  # it is published; `recover` and the next version mend BentoML's pointer
             store.point_latest(version.name, version.version)
     return version

@@ -42,6 +42,10 @@ class Candidate(Protocol):
     def url(self) -> str:
         """A private loopback address that answers as the service will; the same token."""
 
+    @property
+    def public(self) -> str:
+        """Where it will answer once it has taken over."""
+
     def activate(self, version: str, bundle: Path) -> str:
         """Take over; returns the service's url once no new request can reach the old version.
 

@@ -133,11 +133,11 @@ class MemoryCandidate:
         self._launch = launch
         self._engine = engine
         self.url = f"{SCHEME}{launch.name}/{launch.digest.removeprefix('sha256:')[:12]}"
+        self.public = f"{SCHEME}{launch.name}"
         _engines[self.url] = engine
 
     def activate(self, version: str, bundle: Path) -> str:
-        launch = self._launch
-        url = f"{SCHEME}{launch.name}"
+        launch, url = self._launch, self.public
         before = _running.get(launch.folder)
         self._engine.app.identity.version = version
         state = ServiceState(
