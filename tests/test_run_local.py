@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -225,6 +226,71 @@ def test_a_deploy_during_a_stop_waits_for_its_end(settings: Settings, launcher: 
         assert slow_answer.result()["version"] == "1.0.0"
         stopping.result()
     assert ask(url)["version"] == "1.0.1"
+
+
+@slow
+def test_a_hand_over_that_stalls_is_called_off(
+    settings: Settings, launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nbdeploy.run.local.GRACE", 0.5)
+    url = standin.deploy(launcher, standin.launch(settings, 1), "1.0.0")
+    before = set(standin.processes(settings))
+    launch = standin.launch(settings, 2, drain_timeout=0.5)
+    candidate = launcher.prepare(launch, standin.quiet)
+    (worker,) = set(standin.processes(settings)) - before
+    os.kill(worker, signal.SIGSTOP)
+    monkeypatch.setattr(candidate, "_launch", replace(launch, ready_timeout=0.5))
+    with pytest.raises(ServiceFailed, match="does not answer"):
+        candidate.activate("1.0.1", launch.bundle)
+    candidate.discard()
+    os.kill(worker, signal.SIGCONT)
+    deadline = time.monotonic() + 20.0
+    while set(standin.processes(settings)) != before:
+        assert time.monotonic() < deadline, "the candidate lives on"
+        time.sleep(0.02)
+    assert ask(url)["version"] == launcher.state(launch.folder).version == "1.0.0"
+
+
+@slow
+def test_a_supervisor_of_another_nbdeploy_is_left_alone_and_can_be_stopped(
+    settings: Settings, launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = standin.launch(settings, 1)
+    url = standin.deploy(launcher, launch, "1.0.0")
+    monkeypatch.setattr(control, "PROTOCOL", 2)
+    with pytest.raises(
+        NotReady, match=r"protocol 1, this one speaks 2.*goes on as it is; .*`stop standin`, then serve"
+    ):
+        launcher.prepare(standin.launch(settings, 2), standin.quiet)
+    assert ask(url)["version"] == "1.0.0"
+    (launch.folder / "state.json").unlink()
+    assert launcher.state(launch.folder).version == "1.0.0", "it is still asked how it is"
+    launcher.stop(launch.name, launch.folder)
+    assert not standin.processes(settings)
+
+
+@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"{}\n", b'{"pid": "me"}\n'])
+def test_somebody_else_at_the_control_socket_is_no_supervisor(
+    settings: Settings, launcher: LocalLauncher, greeting: bytes
+) -> None:
+    launch = standin.launch(settings, 1)
+    with control.serve(launch.folder) as listening:
+        listening.setblocking(True)
+
+        def greet() -> None:
+            for _ in range(3):
+                with listening.accept()[0] as caller:
+                    caller.sendall(greeting)
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        with pytest.raises(NotReady, match="is no supervisor"):
+            launcher.prepare(launch, standin.quiet)
+        assert launcher.state(launch.folder).state == "stopped"
+        with pytest.raises(NotRunning):
+            launcher.stop(launch.name, launch.folder)
+        thread.join()
+    (launch.folder / control.SOCKET).unlink()
 
 
 @slow

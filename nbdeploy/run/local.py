@@ -110,15 +110,15 @@ class LocalCandidate:
             raise ServiceFailed(name, "this candidate has ended", "prepare another")
         try:
             channel.send({"op": "activate", "version": version, "bundle": str(bundle.absolute())})
-            told = channel.receive(self._launch.ready_timeout + GRACE)
+            told = _heard(name, channel, self._launch.ready_timeout + GRACE)
         except OSError as exc:
             raise ServiceFailed(name, f"its supervisor does not answer: {exc}", "`ps` shows its state") from exc
-        self._forget(channel)
         if told is None:
             raise ServiceFailed(name, "its supervisor ended during the hand-over", "`serve` starts it again")
         if told["event"] != "active":
-            raise ServiceFailed(name, str(told["fact"]), "the old version serves on; `logs` tells more")
-        return str(told["url"])
+            raise ServiceFailed(name, str(told.get("fact")), "what was live before is live; `logs` tells more")
+        self._forget(channel)
+        return self.public
 
     def discard(self) -> None:
         if self._channel is not None:
@@ -160,7 +160,7 @@ def _until_ready(launch: Launch, channel: Channel, progress: Callable[[str], Non
     patience: float | None = launch.ready_timeout + GRACE
     while True:
         try:
-            told = channel.receive(patience)
+            told = _heard(launch.name, channel, patience)
         except TimeoutError as exc:
             raise NotReady(
                 launch.name, f"its supervisor was silent for {patience:g} s", "`stop` it and try again"
@@ -177,6 +177,17 @@ def _until_ready(launch: Launch, channel: Channel, progress: Callable[[str], Non
             return told
         else:
             _raise_failed(launch, channel, told)
+
+
+def _heard(name: str, channel: Channel, patience: float | None) -> Message | None:
+    """The next event; None when the supervisor is gone. Raises ServiceFailed for what no supervisor says."""
+    try:
+        told = channel.receive(patience)
+    except control.Garbled as exc:
+        raise ServiceFailed(name, f"its supervisor says {exc}", f"`stop {name}`, then serve it again") from exc
+    if told is not None and "event" not in told:
+        raise ServiceFailed(name, "its supervisor says what is no event", f"`stop {name}`, then serve it again")
+    return told
 
 
 def _raise_failed(launch: Launch, channel: Channel, told: Message) -> None:
@@ -200,13 +211,28 @@ def _reach(name: str, folder: Path) -> Channel:
     private(folder)
     for _ in range(TRIES):
         try:
-            return control.connect(folder)
+            channel = control.connect(folder)
         except TimeoutError as exc:
             raise NotReady(name, "its supervisor does not answer", "`stop` it and try again") from exc
+        except control.Strange as exc:
+            raise NotReady(name, str(exc), f"end it, or remove {folder / control.SOCKET}") from exc
         except GONE:
-            pass
-        _start(name, folder)
+            _start(name, folder)
+        else:
+            return _same_protocol(name, channel)
     raise NotReady(name, "its supervisor cannot be reached", f"see {folder / LOG}", _end_of(folder / LOG))
+
+
+def _same_protocol(name: str, channel: Channel) -> Channel:
+    """Raises NotReady where the supervisor came with an nbdeploy that speaks otherwise."""
+    if channel.protocol == control.PROTOCOL:
+        return channel
+    channel.close()
+    raise NotReady(
+        name,
+        f"its supervisor is that of another nbdeploy (protocol {channel.protocol}, this one speaks {control.PROTOCOL})",
+        f"the service goes on as it is; to change it, `stop {name}`, then serve it again",
+    )
 
 
 def _start(name: str, folder: Path) -> None:
@@ -238,7 +264,7 @@ def _start(name: str, folder: Path) -> None:
 def _discard(channel: Channel) -> None:
     """Back to the old state, and wait for it; without an answer the closed connection says the same."""
     ending = True
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, control.Garbled, KeyError):
         channel.send({"op": "discard"})
         while (told := channel.receive(GRACE)) is not None:
             if told["event"] == "discarded":
@@ -255,7 +281,7 @@ def _ask_to_stop(folder: Path) -> State | None:
         channel = control.connect(folder)
     except OSError:
         return None
-    with contextlib.closing(channel), contextlib.suppress(OSError):
+    with contextlib.closing(channel), contextlib.suppress(OSError, ValueError, TypeError):
         channel.send({"op": "status"})
         status = channel.receive(GRACE)
         channel.send({"op": "stop"})

@@ -1,7 +1,8 @@
 """JSON lines over a socket: how kernel, supervisor and workers talk to each other.
 
 Every message is one object on one line. The kernel asks with {"op": ...}; a supervisor and a worker tell with
-{"event": ...}. PROTOCOL goes up when a supervisor could no longer be asked by an older kernel.
+{"event": ...}. PROTOCOL goes up when a kernel could no longer have a supervisor of the number before serve a new version;
+`status` and `stop` stay as they are in every protocol, so that what runs can be seen and stopped.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ Message = dict[str, Any]
 
 class Garbled(ValueError):
     """The other side does not speak JSON lines."""
+
+
+class Strange(ConnectionError):
+    """Whoever listens at the control socket is no supervisor."""
 
 
 class Lines:
@@ -76,6 +81,7 @@ class Channel:
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.peer: Process | None = None  # the supervisor, where this was made by `connect`
+        self.protocol = PROTOCOL  # the supervisor's
         self._lines = Lines()
         self._waiting: list[Message] = []
 
@@ -107,7 +113,8 @@ def connect(folder: Path, timeout: float = 5.0) -> Channel:
     """A channel to the supervisor that works in `folder`.
 
     Raises:
-        FileNotFoundError, ConnectionRefusedError: nobody is there; TimeoutError: somebody who does not answer.
+        FileNotFoundError, ConnectionRefusedError: nobody is there; TimeoutError: somebody who does not answer;
+        Strange: somebody else.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(timeout)
@@ -124,13 +131,18 @@ def _greeted(channel: Channel, timeout: float) -> Channel:
     """A supervisor's first words are who it is, so that its end can be waited for."""
     try:
         told = channel.receive(timeout)
+        if told is not None:
+            channel.peer = Process(int(told["pid"]), str(told["start"]), str(told["boot"]))
+            channel.protocol = int(told["protocol"])
+    except (Garbled, KeyError, TypeError, ValueError) as exc:
+        channel.close()
+        raise Strange(f"what listens at the control socket is no supervisor: {exc}") from exc
     except BaseException:
         channel.close()
         raise
     if told is None:
         channel.close()
         raise ConnectionRefusedError("the supervisor is about to end")
-    channel.peer = Process(told["pid"], told["start"], told["boot"])
     return channel
 
 

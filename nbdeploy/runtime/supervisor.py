@@ -164,8 +164,8 @@ class Supervisor:
             self._activate(self._candidate, str(message["version"]), str(message["bundle"]))
 
     def _op_discard(self, caller: Caller, _: Message) -> None:
-        """Answered when its workers are gone; `ending`: and the supervisor with them."""
-        if self._owner is caller and not self._activating:
+        """Answered when its workers are gone; `ending`: and the supervisor with them. It calls off a hand-over as well."""
+        if self._owner is caller:
             self._discard("was discarded")
         self._waiting.append(lambda: caller.tell({"event": "discarded", "ending": self._idle}))
         self._settle()
@@ -203,7 +203,10 @@ class Supervisor:
             if self._live is None or self._live.public is not candidate.public:
                 candidate.public.close()
             self._leaving.add(candidate)
-            candidate.kill(verdict)
+            if self._activating:  # some of its workers may have been asked something already
+                candidate.drain(last=False)
+            else:
+                candidate.kill(verdict)
         self._next()
 
     def _next(self) -> None:
