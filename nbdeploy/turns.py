@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+FILE = "turn.lock"
+
+
 @contextmanager
 def turn(folder: Path, progress: Callable[[str], None]) -> Iterator[None]:
     """Hold the name whose service folder this is; waits, and says so, while another process or thread holds it."""
@@ -30,7 +33,7 @@ def turn(folder: Path, progress: Callable[[str], None]) -> Iterator[None]:
 
 def _held(folder: Path, progress: Callable[[str], None]) -> int:
     """The locked file; another one where the holder before has removed the folder, so that nobody waits for this one."""
-    path = folder / "turn.lock"
+    path = folder / FILE
     while True:
         private(folder)
         try:
@@ -47,6 +50,36 @@ def _held(folder: Path, progress: Callable[[str], None]) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether nobody holds this lock file, which is held meanwhile if so; a file that is missing is made."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:  # its folder is gone, or not ours
+        yield False
+        return
+    try:
+        yield _locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Lock it unless somebody else has."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _lock(descriptor: int, name: str, progress: Callable[[str], None]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from nbdeploy.deployment import launcher as launcher_of
 from nbdeploy.errors import BreaksCallers, GateRequired, NotFound, SampleMissing, Unsupported, WrongUse
 from nbdeploy.run import tokens
 from nbdeploy.run.options import Running
+from nbdeploy.run.scratch import scratch, sweep
 from nbdeploy.settings import Settings
 from nbdeploy.takeover import Takeover
 
@@ -96,12 +98,12 @@ class Workspace:
         Raises:
             NotReady, CheckFailed: with the culprit.
         """
-        place = Deployment(self.settings, self.registry, f".check-{bundle.digest[-16:]}")
-        launch = replace(place.launch(bundle, Running(no_auth=True), progress), name=bundle.name)
-        try:
+        with scratch(self.settings.services, "check") as folder:
+            place = Deployment(self.settings, self.registry, folder.name)
+            launch = place.launch(bundle, Running(no_auth=True), progress)
+            # A supervisor whose kernel dies asks the registry; here nothing may ever be live.
+            launch = replace(launch, name=bundle.name, registry=folder / "registry.db")
             return Takeover(launcher_of("local"), None, progress).trial(bundle, launch)
-        finally:
-            place.forget()
 
     def publish(
         self,
@@ -292,6 +294,7 @@ class Workspace:
         serving = {state.name: state.version for state in running if state.version}
         found = recover.recover(self.registry, self.settings.bentoml_home, serving=serving)
         found.cleaned.extend(f"bundles/{name}" for name in bundle.sweep(self.settings.bundles))
+        found.cleaned.extend(f"services/{name}" for name in sweep(self.settings.services))
         for state in running:
             if not self.registry.service(state.name):
                 self._place(state.name).keep_as_running(state)
@@ -387,21 +390,24 @@ class Workspace:
         """An unregistered trial in memory, open to this process alone."""
         from nbdeploy.run.service import Service
 
-        place = Deployment(self.settings, self.registry, f".trial-{bundle.digest[-16:]}")
-        launch = replace(place.launch(bundle, Running("memory", no_auth=True), silent), name=bundle.reference)
         backend = launcher_of("memory")
-        url = backend.prepare(launch, silent).activate(bundle.reference.partition("@")[2], bundle.folder)
+        with ExitStack() as stack:
+            folder = stack.enter_context(scratch(self.settings.services, "trial"))
+            place = Deployment(self.settings, self.registry, folder.name)
+            launch = replace(place.launch(bundle, Running("memory", no_auth=True), silent), name=bundle.reference)
+            url = backend.prepare(launch, silent).activate(bundle.reference.partition("@")[2], bundle.folder)
+            held = stack.pop_all()
         return Service(
             name=bundle.name,
             version=None,
             url=url,
             manifest=bundle.manifest,
-            folder=place.folder,
+            folder=folder,
             bundle=bundle.folder,
             backend=backend,
             authenticated=False,
             warnings=bundle.warnings,
-            stopped=place.forget,
+            stopped=held.close,
         )
 
 

@@ -177,6 +177,36 @@ def test_a_killed_supervisor_is_seen_and_served_again_at_the_same_port(workspace
     assert (again.url, again.state, again.version) == (service.url, "ready", "1.0.0")
 
 
+def test_checks_of_one_bundle_at_once_pass_and_a_killed_one_leaves_nothing(
+    workspace: Workspace, settings: Settings
+) -> None:
+    """The bundle is live, so that a supervisor whose checker died would find it in the registry."""
+    deploy(workspace)
+    (staged,) = settings.bundles.iterdir()
+    command = [sys.executable, "-m", "nbdeploy", "check", staged.name]
+
+    def checking() -> subprocess.Popen[str]:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    both = [checking(), checking()]
+    told = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert [path.name for path in settings.services.iterdir()] == ["penguins"]
+    service = {process.pid for process in processes_of(settings)}
+    process = checking()
+    assert process.stdout is not None
+    assert any("answering the golden rows" in line for line in process.stdout)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 60
+    while {process.pid for process in processes_of(settings)} != service:
+        assert time.monotonic() < deadline, "what was to be checked runs on"
+        time.sleep(0.05)
+    (cleaned,) = workspace.recover().cleaned
+    assert cleaned.startswith("services/.check-")
+    assert [path.name for path in settings.services.iterdir()] == ["penguins"]
+
+
 def test_stop_leaves_no_process_and_no_listener(workspace: Workspace, settings: Settings) -> None:
     service = deploy(workspace)
     port = int(service.url.rpartition(":")[2])

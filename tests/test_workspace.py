@@ -27,6 +27,7 @@ from nbdeploy.errors import (
     VersionIsLive,
     WrongUse,
 )
+from nbdeploy.turns import claimed
 from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -223,6 +224,26 @@ def test_recover_clears_what_a_killed_process_was_staging(workspace: Workspace, 
     with bundle._staging(settings.bundles) as in_use:
         assert workspace.recover().cleaned == ["bundles/.staging-dead"]
         assert list(settings.bundles.iterdir()) == [in_use]
+
+
+def test_what_killed_checks_and_trials_left_is_swept_and_nothing_else(workspace: Workspace, settings: Settings) -> None:
+    fitted = plain()
+    bundle = workspace.bundle(fitted.model, name="penguins", sample=fitted.X)
+    trials = [workspace.serve(bundle) for _ in range(2)]
+    assert len({trial.folder for trial in trials}) == 2, "one bundle tried twice at once"
+    dead = [settings.services / ".check-dead", settings.services / ".trial-dead"]
+    for folder in dead:
+        (folder / "predictions").mkdir(parents=True)
+    with claimed(dead[0] / "supervisor.lock") as alone:  # its kernel was killed, its supervisor is on its way out
+        assert alone
+        assert workspace.recover().cleaned == ["services/.trial-dead"]
+    trials[0].stop()
+    third = workspace.serve(bundle)
+    assert {path.name for path in settings.services.iterdir()} == {trials[1].folder.name, third.folder.name}
+    np.testing.assert_array_equal(trials[1].predict(fitted.X), fitted.model.predict(fitted.X))
+    trials[1].stop()
+    third.stop()
+    assert list(settings.services.iterdir()) == []
 
 
 def test_a_trial_is_nobodys_service(workspace: Workspace) -> None:
