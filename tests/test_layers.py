@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "nbdeploy"
 
 LEAVES = {"errors", "homes", "settings", "names", "reference", "templates", "turns", "execution", "render"}
 FRONT = {"front", "default"}
-API = {"workspace", "deployment", "takeover"}  # workspace is the door, the others are its parts
-STAGES = ["capture", "keep", "run", "judge"]  # a stage may use those before it
+API = {"workspace", "deployment", "takeover", "trial"}  # workspace is the door, the others are its parts
+STAGES = ["capture", "keep", "run", "judge", "watch"]  # a stage may use those before it
 
 ALLOWED: dict[str, set[str]] = {
     "runtime": set(),
