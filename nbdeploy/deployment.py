@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import NotFound, NotRunning, RegistryDamaged, RegistryTooNew, RegistryUnavailable, WrongUse
-from nbdeploy.run import tokens
+from nbdeploy.errors import (
+    Corrupt,
+    NotFound,
+    NotRunning,
+    RegistryDamaged,
+    RegistryTooNew,
+    RegistryUnavailable,
+    WrongUse,
+)
+from nbdeploy.run import options, tokens
 from nbdeploy.run.options import Running
 from nbdeploy.takeover import Takeover
 from nbdeploy.turns import turn
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from nbdeploy.run.launcher import Launch, Launcher
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import ServiceState
+    from nbdeploy.runtime.manifest import Manifest
     from nbdeploy.settings import Settings
 
     Progress = Callable[[str], None]
@@ -46,12 +55,18 @@ class Deployment:
 
     @cached_property
     def kept(self) -> dict[str, Any]:
-        """What was chosen at the first deploy; never a launcher's memory."""
-        return self.registry.service(self.name)
+        """What was chosen at the first deploy; from its copy where the registry cannot be read."""
+        try:
+            return self.registry.service(self.name)
+        except UNREADABLE:
+            return options.saved(self.folder)
 
     @property
     def launcher(self) -> Launcher:
-        return launcher(self.kept.get("launcher"))
+        known = self.kept.get("launcher")
+        if known is None and (memory := launcher("memory")).state(self.folder).running:
+            return memory  # what was kept is lost, copy and all
+        return launcher(known)
 
     def state(self) -> ServiceState:
         return self.launcher.state(self.folder)
@@ -70,59 +85,79 @@ class Deployment:
     def handle(self, version: Version, *, previous: str | None = None, already_live: bool = False) -> Service:
         """The user's end of the service, with the version its call made live."""
         from nbdeploy.keep import store
+
+        state = self.state()
+        try:
+            manifest = store.manifest_of(version)
+        except Corrupt:
+            manifest = self._told(state)
+        service = replace(self._handle(state, manifest), version=version.version, bundle=version.bundle)
+        return replace(service, previous=previous, already_live=already_live, bundle_version=version, gate=version.gate)
+
+    def attach(self) -> Service:
+        """What answers can be asked, though its bundle is gone or the registry damaged.
+
+        Raises:
+            NotRunning, NotFound
+        """
+        state = self.state()
+        if not state.running or state.version is None:
+            self.registry.get(self.name)
+            raise NotRunning(self.name)
+        try:
+            version = self.registry.get(self.name, state.version)
+        except (*UNREADABLE, NotFound) as exc:
+            service = self._handle(state, self._told(state))
+            return replace(service, warnings=(*service.warnings, str(exc)))
+        return self.handle(version)
+
+    def _handle(self, state: ServiceState, manifest: Manifest) -> Service:
         from nbdeploy.run.service import Service
 
-        manifest = store.manifest_of(version)
         return Service(
             name=self.name,
-            version=version.version,
-            url=self.state().url or "",
+            version=state.version,
+            url=state.url or "",
             manifest=manifest,
             folder=self.folder,
-            bundle=version.bundle,
+            bundle=Path(state.bundle or ""),
             backend=self.launcher,
             authenticated=not self.kept.get("no_auth"),
-            previous=previous,
-            already_live=already_live,
             warnings=manifest.warnings,
-            bundle_version=version,
-            gate=version.gate,
             stopped=self.tell_stopped,
         )
 
-    def attach(self) -> Service:
-        """Raises NotRunning, NotFound."""
-        number = self.serving()
-        if number is None:
-            self.registry.get(self.name)
-            raise NotRunning(self.name)
-        return self.handle(self.registry.get(self.name, number))
+    def _told(self, state: ServiceState) -> Manifest:
+        """The manifest as the service tells it."""
+        from nbdeploy.run.client import Client
+
+        token = None if self.kept.get("no_auth") else tokens.read(self.folder, self.name)
+        with closing(Client(state.url or "", token=token)) as client:
+            return client.manifest()
 
     def stop(self) -> None:
         """Return when every process of the service is gone; nothing to do where it is stopped already."""
         if not self.folder.is_dir():
             raise NotFound("service", self.name, self.registry.names())
         try:
-            self._stopper().stop(self.name, self.folder)
+            self.launcher.stop(self.name, self.folder)
         except NotRunning:
             return
         self.tell_stopped()
-
-    def _stopper(self) -> Launcher:
-        """A registry that cannot be read keeps nobody from stopping what runs."""
-        try:
-            return self.launcher
-        except UNREADABLE:
-            memory = launcher("memory")
-            return memory if memory.state(self.folder).running else launcher("local")
 
     def tell_stopped(self) -> None:
         with suppress(*UNREADABLE):  # said to whoever needs it
             self.registry.record(self.name, "stopped")
 
-    def keep_as_running(self, state: ServiceState) -> None:
-        """What was kept for the name is lost; the service itself shows most of it."""
-        self.registry.keep_service(self.name, launcher=state.launcher, workers=state.workers, port=_port(state.url))
+    def recall(self, state: ServiceState | None) -> None:
+        """Registry and copy say the same again; what both have lost is told by what runs."""
+        kept, copy = self.registry.service(self.name), options.saved(self.folder)
+        if not kept and state is not None:
+            copy = copy or {"launcher": state.launcher, "workers": state.workers, "port": _port(state.url)}
+        if not kept and copy:
+            kept = self.registry.keep_service(self.name, **copy)
+        if kept != copy and self.folder.is_dir():
+            options.save(self.folder, kept)
 
     def answers(self, version: Version, wanted: Running) -> bool:
         """Whether that version answers now, in the way that is wanted."""
@@ -157,6 +192,7 @@ class Deployment:
 
         version = Takeover(launcher(running.launcher), token, progress).run(bundle, launch, committed, undo)
         now = Deployment(self.settings, self.registry, self.name)
+        options.save(self.folder, now.kept)
         return now.handle(version, previous=before.version if before else None)
 
     def _withdraw(self, version: Version, before: Version | None) -> None:

@@ -280,7 +280,7 @@ class NothingToRollBackTo(Refused):
 class Corrupt(NbdeployError):
     what: str
     fact: str
-    advice: str = "restore it from an export, or deploy again"
+    advice: str = "restore it from an export with `nbdeploy import FILE`, or deploy again with --again"
 
     def message(self) -> str:
         return f"{self.what} is not as it was published: {self.fact}; {self.advice}."

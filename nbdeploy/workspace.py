@@ -295,9 +295,9 @@ class Workspace:
         found = recover.recover(self.registry, self.settings.bentoml_home, serving=serving)
         found.cleaned.extend(f"bundles/{name}" for name in bundle.sweep(self.settings.bundles))
         found.cleaned.extend(f"services/{name}" for name in sweep(self.settings.services))
-        for state in running:
-            if not self.registry.service(state.name):
-                self._place(state.name).keep_as_running(state)
+        told = {state.name: state for state in running}
+        for name in self.names():
+            self._place(name).recall(told.get(name))
         return found
 
     def export(self, name: str, version: str | None, file: str | os.PathLike[str]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from nbdeploy.capture import bundle
 from nbdeploy.errors import (
     BreaksCallers,
     CallRefused,
+    Corrupt,
     GateRequired,
     NotFound,
     NothingToRollBackTo,
@@ -27,6 +29,7 @@ from nbdeploy.errors import (
     VersionIsLive,
     WrongUse,
 )
+from nbdeploy.run import options
 from nbdeploy.turns import claimed
 from nbdeploy.workspace import Workspace
 
@@ -210,6 +213,69 @@ def test_what_runs_is_listed_and_live_again_after_the_registry_was_lost(
         ("1.0.1", False, False),
         ("1.0.0", True, True),
     ]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_how_a_service_runs_is_known_again_after_the_registry_was_lost(
+    workspace: Workspace, settings: Settings, monkeypatch: pytest.MonkeyPatch, running: bool
+) -> None:
+    monkeypatch.setenv("TABLE", "1")
+    deploy(workspace, workers=2, no_auth=True, strict_log=True, env=["TABLE"])
+    kept = workspace.registry.service("penguins")
+    assert set(kept) == {"launcher", "workers", "no_auth", "strict_log", "env"}
+    if not running:
+        workspace.stop("penguins")
+    settings.registry.write_bytes(b"no database")
+    workspace.recover()
+    assert workspace.registry.service("penguins") == kept
+    copy = settings.services / "penguins" / "options.json"
+    assert copy.stat().st_mode & 0o077 == 0
+    for text in ("", "[]", '{"workers": "many"}', '{"launcher": "rocket"}', '{"port": 4'):
+        copy.write_text(text)
+        workspace.recover()
+        assert options.saved(copy.parent) == kept
+
+
+def test_f25_what_runs_can_be_asked_while_the_registry_is_damaged(workspace: Workspace, settings: Settings) -> None:
+    fitted = plain()
+    deploy(workspace, no_auth=True)
+    settings.registry.write_bytes(b"no database")
+    for _ in range(2):
+        service = workspace.attach("penguins")
+        np.testing.assert_array_equal(service.predict(fitted.X), fitted.model.predict(fitted.X))
+        assert (service.version, service.launcher, service.state) == ("1.0.0", "memory", "ready")
+        assert "`nbdeploy recover` rebuilds it" in str(service)
+    with pytest.raises(RegistryDamaged):
+        workspace.serve("penguins")
+
+
+def test_f30_what_runs_can_be_asked_when_its_bundle_is_gone_and_is_not_started_again(
+    workspace: Workspace, settings: Settings, tmp_path: Path
+) -> None:
+    fitted = plain()
+    deploy(workspace)
+    first, second = workspace.registry.get("penguins"), deploy(workspace, C=0.1)
+    file = workspace.export("penguins", "1.0.0", tmp_path / "penguins.bento")
+    for version in (first.bundle, second.bundle):
+        shutil.rmtree(version)
+    service = workspace.attach("penguins")
+    np.testing.assert_array_equal(service.predict(fitted.X), plain(0.1).model.predict(fitted.X))
+    for shown in (str(service), str(workspace.services())):
+        assert f"bundle missing ({second.bundle})" in shown
+        assert "ready" in shown
+    assert workspace.serve("penguins").already_live
+    step = "restore it from an export with `nbdeploy import FILE`, or deploy again with --again"
+    with pytest.raises(Corrupt, match=f"penguins:1.0.0 .*{step}"):
+        workspace.rollback("penguins")
+    workspace.stop("penguins")
+    with pytest.raises(Corrupt, match=f"penguins:1.0.1 .*{step}"):
+        workspace.serve("penguins")
+    with pytest.raises(Corrupt, match="--again"):
+        deploy(workspace, C=0.1)
+    assert workspace.registry.get("penguins").version == "1.0.1"
+    assert workspace.import_bundle(file).version == "1.0.0"
+    assert workspace.serve("penguins", version="1.0.0").version == "1.0.0"
+    assert deploy(workspace, C=0.1, again=True).version == "1.0.2"
 
 
 def test_a_name_that_was_removed_does_not_come_back_open(workspace: Workspace) -> None:

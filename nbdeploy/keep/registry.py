@@ -265,8 +265,10 @@ class View:
 
     def service(self, name: str) -> dict[str, Any]:
         row = self._connection.execute("SELECT facts FROM services WHERE name = ?", (name,)).fetchone()
-        facts: dict[str, Any] = json.loads(row[0]) if row else {}
-        return facts
+        try:
+            return dict(json.loads(row[0])) if row else {}
+        except (ValueError, TypeError) as exc:
+            raise AlteredRow(f"what is kept for {name} was altered") from exc
 
     def _filled(self, name: str, rows: Iterable[sqlite3.Row], *, removed: bool) -> list[Version]:
         """Rows as versions, with what the events say of each."""

@@ -91,6 +91,19 @@ class Client:
     def metadata(self) -> dict[str, Any]:
         return self._json(self.send("GET", "/metadata"))
 
+    def manifest(self) -> Manifest:
+        """What the service says of the bundle it has loaded, which may be gone from the disk."""
+        from nbdeploy.runtime.manifest import FORMAT, Manifest, ManifestError
+
+        told = self.metadata()
+        kept = {key: told.get(key) for key in ("name", "title", "model", "schema", "digest", "created")}
+        unsaid: dict[str, Any] = {"artefact": "", "environment": {}, "code": {}, "files": {}}
+        try:
+            methods = [{key: item[key] for key in item if key != "route"} for item in told["methods"]]
+            return Manifest.from_dict({**kept, **unsaid, "format": FORMAT, "methods": methods})
+        except (KeyError, TypeError, AttributeError, ManifestError) as exc:
+            raise Unreachable(self.url, "its /metadata is not that of a service of nbdeploy") from exc
+
     def readiness(self) -> dict[str, Any]:
         """What /readyz says, whether the service is ready or not."""
         return self._object(self.send("GET", "/readyz"))

@@ -1,7 +1,13 @@
-"""How a service runs: chosen at its first deploy, kept per name, changed only while it is stopped."""
+"""How a service runs: chosen at its first deploy, kept per name, changed only while it is stopped.
+
+The registry keeps it. A copy lies in the service's folder, for when the registry is damaged or lost; nobody else reads it.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +15,10 @@ from nbdeploy.errors import Refused, UnknownOption, WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 LAUNCHERS = ("local", "memory")
+FILE = "options.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +59,24 @@ class Running:
                 raise Refused(
                     f"{name} is running with {key} {has}; `stop {name}` first, then serve it with {key} {wanted}."
                 )
+
+
+def save(folder: Path, kept: Mapping[str, Any]) -> None:
+    """Old copy or new; one that cannot be written loses nothing while the registry is well, and `recover` writes it again."""
+    draft = folder / f".{FILE}.{os.getpid()}"
+    with suppress(OSError):
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(json.dumps(kept, indent=1).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(folder / FILE)
+
+
+def saved(folder: Path) -> dict[str, Any]:
+    """The copy; nothing where there is none, or one that makes no sense."""
+    try:
+        raw = json.loads((folder / FILE).read_bytes())
+        known = Running().over(raw).given()
+    except (OSError, ValueError, TypeError, AttributeError, WrongUse):
+        return {}
+    return {key: raw[key] for key in known}

@@ -135,8 +135,7 @@ class Service(Shown):
     def card(self) -> Card:
         state = self.probe()
         notes: list[tuple[Tone, str]] = [("warning", text) for text in self.warnings]
-        if state.failure:
-            notes.append((state.tone, state.failure))
+        notes += state.notes
         if state.launcher != "memory" and (hint := how_to_reach(self.url)):
             notes.append(("neutral", hint))
         title = f"{self.name} {self.version}" if self.version else self.name

@@ -6,6 +6,7 @@ import http.client
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from nbdeploy.render import Card, Shown, Table
@@ -15,7 +16,6 @@ from nbdeploy.runtime.state import FILE, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from nbdeploy.render import Tone
 
@@ -73,6 +73,22 @@ class ServiceState:
     def tone(self) -> Tone:
         return TONES.get(self.state, "bad")
 
+    @property
+    def lacking(self) -> str | None:
+        """F30: what it was started from is gone."""
+        if not self.running or self.bundle is None or Path(self.bundle, "src").is_dir():
+            return None
+        return (
+            f"bundle missing ({self.bundle}): it serves on, and cannot be started again; "
+            "restore it from an export with `nbdeploy import FILE`, or deploy with --again"
+        )
+
+    @property
+    def notes(self) -> list[tuple[Tone, str]]:
+        """What is wrong with it."""
+        told: list[tuple[Tone, str]] = [(self.tone, self.failure)] if self.failure else []
+        return [*told, ("warning", self.lacking)] if self.lacking else told
+
     def to_dict(self) -> dict[str, Any]:
         """The entry of `ps --json`."""
         return {
@@ -109,7 +125,7 @@ class Services(Shown, Sequence[ServiceState]):
     def card(self) -> Card:
         headers = ("name", "version", "state", "since (UTC)", "url", "launcher", "workers")
         rows = [(s.name, s.version, s.state, _shown(s.since), s.url, s.launcher, s.workers) for s in self._states]
-        notes: list[tuple[Tone, str]] = [(s.tone, f"{s.name}: {s.failure}") for s in self._states if s.failure]
+        notes = [(tone, f"{s.name}: {text}") for s in self._states for tone, text in s.notes]
         empty = "no service is running; `%deploy MODEL --sample X` in a notebook or `nbdeploy up FILE` starts one"
         return Card(title="Services", tables=(Table(headers, rows, empty=empty),), notes=tuple(notes))
 
