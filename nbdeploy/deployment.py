@@ -15,6 +15,7 @@ from nbdeploy.errors import (
     Corrupt,
     NotFound,
     NotRunning,
+    PortTaken,
     RegistryDamaged,
     RegistryTooNew,
     RegistryUnavailable,
@@ -190,7 +191,12 @@ class Deployment:
         def undo(version: Version) -> None:
             self._withdraw(version, before)
 
-        version = Takeover(launcher(running.launcher), token, progress).run(bundle, launch, committed, undo)
+        try:
+            version = Takeover(launcher(running.launcher), token, progress).run(bundle, launch, committed, undo)
+        except PortTaken as taken:
+            if wanted.port is None:
+                raise taken.kept() from None
+            raise
         now = Deployment(self.settings, self.registry, self.name)
         options.save(self.folder, now.kept)
         return now.handle(version, previous=before.version if before else None)

@@ -388,6 +388,11 @@ class PortTaken(ServiceFailed):
     fact: str  # who has it
     advice: str = "choose another with --port, or leave it out"
 
+    def kept(self) -> PortTaken:
+        """The same where nobody asked for that port now."""
+        step = f"{self.name} keeps that port for its callers: free it and try again, or give it another with --port"
+        return PortTaken(self.name, self.fact, step)
+
 
 @dataclass(eq=False)
 class NotRunning(ServiceFailed):

@@ -13,7 +13,7 @@ from killing import killed_at_each_step
 from nbdeploy import deployment
 from nbdeploy.capture.bundle import Bundle
 from nbdeploy.deployment import Deployment
-from nbdeploy.errors import ServiceFailed
+from nbdeploy.errors import PortTaken, ServiceFailed
 from nbdeploy.judge import away
 from nbdeploy.keep.history import at, rollback_target
 from nbdeploy.keep.recover import recover
@@ -42,8 +42,12 @@ class Launcher:
         self.serving: str | None = None
         self.failure: BaseException | None = None
         self.late = False  # it took over all the same
+        self.taken = False  # somebody else has the port
 
     def prepare(self, launch: Launch, _progress: object) -> SimpleNamespace:
+        if self.taken:
+            raise PortTaken(launch.name, f"port {launch.port} is taken by python (pid 7)")
+
         def activate(version: str, _bundle: Path) -> str:
             if self.failure is None or self.late:
                 self.serving = version
@@ -188,3 +192,15 @@ def test_a_version_that_answers_after_all_is_live(world: World, launcher: Launch
     with pytest.raises(Garbled):
         up(world, 2)
     assert (world.live(), launcher.serving) == ("1.0.1", "1.0.1")
+
+
+def test_f13_who_gave_no_port_is_told_which_one_is_kept_and_how_to_give_another(
+    world: World, launcher: Launcher
+) -> None:
+    up(world, 1)
+    launcher.serving, launcher.taken = None, True
+    with pytest.raises(PortTaken, match=r"port 4000 is taken .*; penguins keeps that port .* another with --port\.$"):
+        serve(world, "1.0.0")
+    with pytest.raises(PortTaken, match=r"port 4001 is taken .*; choose another with --port, or leave it out\.$"):
+        serve(world, "1.0.0", port=4001)
+    assert world.registry.service("penguins")["port"] == 4000
