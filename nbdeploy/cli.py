@@ -38,7 +38,7 @@ def main(words: Sequence[str] | None = None, workspace: Callable[[], Workspace] 
     words = list(sys.argv[1:] if words is None else words)
     progress = Progress(surface(sys.stderr), listing=f"{PROGRAM} ps")
     try:
-        _run(words, find, progress)
+        return _run(words, find, progress)
     except NbdeployError as error:
         return _failed(error, as_json="--json" in words)
     except KeyboardInterrupt:
@@ -46,13 +46,13 @@ def main(words: Sequence[str] | None = None, workspace: Callable[[], Workspace] 
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    return 0
 
 
-def _run(words: Sequence[str], workspace: Callable[[], Workspace], progress: Progress) -> None:
+def _run(words: Sequence[str], workspace: Callable[[], Workspace], progress: Progress) -> int:
+    """The exit code: a result may have one, where it is a verdict."""
     call = commands.parse(words, PROGRAM)
     if call is None:
-        return
+        return 0
     if call.verb == "token":
         click.echo(workspace().token(call.values["name"]))
     elif call.verb == "logs":
@@ -63,6 +63,8 @@ def _run(words: Sequence[str], workspace: Callable[[], Workspace], progress: Pro
         with progress:
             result = verbs.perform(_ready(call), workspace(), progress)
         _write(result, as_json=call.json)
+        return int(getattr(result, "exit_code", 0))
+    return 0
 
 
 def _through_notebook(call: Call, workspace: Workspace) -> Any:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.capture.bundle import Bundle
     from nbdeploy.judge.away import Check
+    from nbdeploy.judge.replayed import Replay
     from nbdeploy.keep.diff import Diff
     from nbdeploy.keep.history import Moment
     from nbdeploy.keep.recover import Recovery
@@ -299,6 +300,23 @@ class Workspace:
         for name in self.names():
             self._place(name).recall(told.get(name))
         return found
+
+    # judged by what was
+
+    def replay(
+        self,
+        name: str,
+        against: str,
+        *,
+        last: str | None = None,
+        limit: int | None = None,
+        progress: Progress = silent,
+    ) -> Replay:
+        """Ask the version `against` what the service was asked ("1h", "7d": the last of it), and compare with the answers then."""
+        from nbdeploy import hindsight
+
+        versions = (names.checked(name), against)
+        return hindsight.replay(self.settings, self.registry, versions, progress, last=last, limit=limit)
 
     def export(self, name: str, version: str | None, file: str | os.PathLike[str]) -> Path:
         """One file with the version in it; `bentoml import` reads it as well."""

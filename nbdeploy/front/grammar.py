@@ -186,6 +186,16 @@ _ALL = (
     ),
     Verb("recover", "Put the homes in order after a crash.", ()),
     Verb("token", "The token of a service (in a notebook: where it lies).", (_NAME,)),
+    Verb(
+        "replay",
+        "Ask a version what the service was asked, and compare with the answers then.",
+        (
+            _NAME,
+            _option("against", "version", "VERSION", "The version that is asked."),
+            _option("last", "text", "SPAN", "Only requests of the last 30m, 1h, 7d."),
+            _option("limit", "number", "N", "Requests at most, spread evenly; 10000 by default."),
+        ),
+    ),
 )
 
 VERBS = {verb.name: Verb(verb.name, verb.help, (*verb.parameters, JSON)) for verb in _ALL}

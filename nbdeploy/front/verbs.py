@@ -167,6 +167,12 @@ def _recover(workspace: Workspace, values: Values, progress: Progress) -> Any:
     return workspace.recover()
 
 
+def _replay(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    if "against" not in values:
+        raise WrongUse(f"replay needs the version to ask: replay {values['name']} --against VERSION")
+    return workspace.replay(values.pop("name"), values.pop("against"), **values, progress=progress)
+
+
 def _token(workspace: Workspace, values: Values, progress: Progress) -> Any:
     """The file's path; the token itself is printed by the command only."""
     del progress
@@ -199,5 +205,6 @@ _DO: dict[str, Callable[[Workspace, Values, Progress], Any]] = {
     "export": _export,
     "import": _import,
     "recover": _recover,
+    "replay": _replay,
     "token": _token,
 }

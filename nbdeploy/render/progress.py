@@ -24,6 +24,8 @@ PHASES = {
     "gate": ("judging", "judged"),
     "publish": ("publishing", "published"),
     "serve": ("handing over", "serving"),
+    "replay": ("replaying", "replayed"),
+    "reproduce": ("running the notebook again", "ran the notebook again"),
 }
 _CHANGING = {"publish", "serve"}  # from here on, Ctrl-C may find the change made
 _WORTH_TELLING = 0.05  # seconds
