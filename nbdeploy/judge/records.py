@@ -1,0 +1,227 @@
+"""What a gate notebook says: values it records and conditions it expects, as display data of the executed notebook.
+
+Each is one output of type `application/vnd.nbdeploy+json` with a text beside it, so that `nbformat` alone reads them:
+
+    {"kind": "record", "name": "accuracy@island=Dream", "type": "estimate", "value": 0.93, "low": 0.9, "high": 0.96,
+     "level": 0.95, "n": 120}
+    {"kind": "expect", "name": "no leakage", "passed": true, "detail": ""}
+
+A record's type is number, estimate, boolean, text or table (a list of objects). NaN and infinities are the texts "NaN",
+"Infinity" and "-Infinity". The last record of a name counts; every expectation does.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.errors import WrongUse
+from nbdeploy.judge.estimate import Estimate
+from nbdeploy.render.output import show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+MEDIA_TYPE = "application/vnd.nbdeploy+json"
+NAME = re.compile(r"(live\.)?[A-Za-z_][A-Za-z0-9_]*(@.+)?", re.DOTALL)
+MOST_ROWS = 1_000  # of a table
+TYPES = ("number", "estimate", "boolean", "text", "table")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """`value` is a float, an Estimate, a bool, a text or a list of dicts."""
+
+    name: str
+    type: str
+    value: Any
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """A number, with its interval if it has one."""
+        if isinstance(self.value, Estimate):
+            return self.value
+        return Estimate(self.value) if self.type == "number" else None
+
+    def to_dict(self) -> dict[str, Any]:
+        said: dict[str, Any] = {"kind": "record", "name": self.name, "type": self.type}
+        if isinstance(self.value, Estimate):
+            it = self.value
+            return {
+                **said,
+                "value": _number(it.value),
+                "low": _number(it.low),
+                "high": _number(it.high),
+                "level": it.level,
+                "n": it.n,
+            }
+        return {**said, "value": _strict(self.value)}
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    name: str
+    passed: bool
+    detail: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"kind": "expect", "name": self.name, "passed": self.passed, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """All that a notebook said; `named` by name."""
+
+    named: Mapping[str, Record]
+    expectations: tuple[Expectation, ...]
+
+
+def record(name: str, value: Any) -> None:
+    """Write a value down in the notebook, for gates and reports.
+
+    `value` is a number, an Estimate, a bool, a text, or a table (a DataFrame or a list of dicts). The name is that of a
+    metric, of a slice (`accuracy@island=Dream`), or of either for the live version on the same rows (`live.accuracy`).
+
+    Raises:
+        WrongUse: for another name or value.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise WrongUse(
+            f"{name!r} cannot name a record: write a metric (letters, digits, _), metric@column=value, or live.metric."
+        )
+    said = Record(name, *_typed(name, value))
+    show({MEDIA_TYPE: said.to_dict(), "text/plain": f"{name} = {_told(said)}"})
+
+
+def expect(name: str, condition: Any, detail: str = "") -> bool:
+    """Write down whether a condition holds; a gate refuses the version if it does not. Returns the condition.
+
+    Raises:
+        WrongUse: unless the condition is a plain bool: NaN, None and arrays say neither yes nor no.
+    """
+    passed = _yes_or_no(condition)
+    if passed is None:
+        raise WrongUse(
+            f"expect({name!r}, ...) was given {_brief(condition)}, which is neither True nor False: "
+            "compare it with something, and reduce an array with .all() or .any()."
+        )
+    said = Expectation(str(name), passed, str(detail))
+    text = f"{'ok' if passed else 'FAILED'}: {said.name}{f' ({said.detail})' if said.detail else ''}"
+    show({MEDIA_TYPE: said.to_dict(), "text/plain": text})
+    return passed
+
+
+def read(notebook: Any) -> Records:
+    """What an executed notebook (as nbformat gives it) said.
+
+    Raises:
+        ValueError: for an output of our type that is not of the form above.
+    """
+    values: dict[str, Record] = {}
+    expectations = []
+    for said in _outputs(notebook):
+        if said.get("kind") == "record":
+            found = _record(said)
+            values[found.name] = found
+        elif said.get("kind") == "expect" and isinstance(said.get("passed"), bool):
+            expectations.append(Expectation(str(said["name"]), said["passed"], str(said.get("detail", ""))))
+        else:
+            raise ValueError(f"a cell wrote {MEDIA_TYPE} that is neither a record nor an expectation")
+    return Records(values, tuple(expectations))
+
+
+def _outputs(notebook: Any) -> Iterable[dict[str, Any]]:
+    for cell in notebook.get("cells", ()):
+        for output in cell.get("outputs", ()):
+            said = output.get("data", {}).get(MEDIA_TYPE)
+            if isinstance(said, dict):
+                yield said
+
+
+def _record(said: Mapping[str, Any]) -> Record:
+    kind, name = said.get("type"), said.get("name")
+    if kind not in TYPES or not isinstance(name, str) or "value" not in said:
+        raise ValueError(f"a record lacks its name, type or value: {sorted(said)}")
+    value = said["value"]
+    if kind == "number":
+        value = _float(value)
+    elif kind == "estimate":
+        low, high = (None if said.get(end) is None else _float(said[end]) for end in ("low", "high"))
+        value = Estimate(_float(value), low, high, float(said.get("level", 0.95)), said.get("n"))
+    return Record(name, kind, value)
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"a number is recorded as {_brief(value)}")  # noqa: TRY004  # the notebook is wrong, not a type
+    return float(value)  # "NaN" and "Infinity" too
+
+
+def _typed(name: str, value: Any) -> tuple[str, Any]:
+    """The type of a record and its value, plain."""
+    if isinstance(value, Estimate):
+        return "estimate", value
+    passed = _yes_or_no(value)
+    if passed is not None:
+        return "boolean", passed
+    if isinstance(value, str):
+        return "text", str(value)
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):
+        value = value.to_dict(orient="records")
+    if isinstance(value, list) and all(isinstance(row, dict) for row in value):
+        if len(value) > MOST_ROWS:
+            raise WrongUse(f"record({name!r}, ...) was given {len(value):,} rows: keep {MOST_ROWS:,} or fewer of them.")
+        return "table", [{str(key): _cell(cell) for key, cell in row.items()} for row in value]
+    number = _plain_number(value)
+    if number is None:
+        raise WrongUse(
+            f"record({name!r}, ...) was given {_brief(value)}: record a number, an Estimate, True or False, a text, "
+            "or a table (a DataFrame or a list of dicts)."
+        )
+    return "number", number
+
+
+def _yes_or_no(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return bool(value) if type(value).__module__ == "numpy" and type(value).__name__ in {"bool", "bool_"} else None
+
+
+def _plain_number(value: Any) -> float | None:
+    if isinstance(value, int | float):
+        return value
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a scalar of numpy's
+        item = value.item()
+        return item if isinstance(item, int | float) and not isinstance(item, bool) else None
+    return None
+
+
+def _cell(value: Any) -> Any:
+    passed = _yes_or_no(value)
+    number = _plain_number(value) if passed is None else passed
+    return str(value) if number is None and value is not None else number
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, list):
+        return [{key: _strict(cell) for key, cell in row.items()} for row in value]
+    return _number(value) if isinstance(value, float) else value
+
+
+def _number(value: float | None) -> Any:
+    if value is None or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _told(said: Record) -> str:
+    if said.type == "table":
+        return f"{len(said.value)} rows"
+    return f"{said.value:.6g}" if isinstance(said.value, float) else str(said.value)
+
+
+def _brief(value: Any) -> str:
+    text = repr(value) if isinstance(value, int | float | str | None) else ""
+    return text[:40] or f"a {type(value).__name__}"
