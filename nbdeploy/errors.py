@@ -262,9 +262,11 @@ class Untrusted(Refused):
     digest: str
 
     def message(self) -> str:
+        name = self.text.partition(":")[0]
         return (
-            f"{self.text} was imported and loading it runs its code. If you trust its origin, import it with "
-            f"--trust {self.digest}"
+            f"{self.text} is not trusted here, and loading it runs its code. If you trust its origin, import the file it "
+            f"came from, or one made with `nbdeploy export {self.text} {name}.bento`: "
+            f"`nbdeploy import {name}.bento --trust {self.digest}`"
         )
 
 
@@ -329,12 +331,14 @@ class DiskFailed(NbdeployError):
     doing: str  # "publishing penguins"
     path: str
     fact: str
+    holds: str = "Nothing was changed"  # what is true now
+    again: str = "try again"
     named_by: ClassVar[str] = ""
 
     def message(self) -> str:
         return (
-            f"{self.doing} failed at {self.path}: {self.fact}. Nothing was changed; see to the disk and the rights of that "
-            f"folder{self.named_by}, then try again."
+            f"{self.doing} failed at {self.path}: {self.fact}. {self.holds}; see to the disk and the rights of that "
+            f"folder{self.named_by}, then {self.again}."
         )
 
 

@@ -19,10 +19,15 @@ def private(folder: Path) -> Path:
     return folder
 
 
+def path_of(error: OSError) -> str | None:
+    """Where it failed: of two paths the second, which was to be written; a full disk is never that of the first."""
+    return error.filename2 or error.filename
+
+
 @contextmanager
 def failing(doing: str, home: Path) -> Iterator[None]:
     """The file system's errors become ours."""
     try:
         yield
     except OSError as exc:
-        raise HomeUnavailable(doing, str(exc.filename or home), exc.strerror or str(exc)) from exc
+        raise HomeUnavailable(doing, str(path_of(exc) or home), exc.strerror or str(exc)) from exc

@@ -211,6 +211,41 @@ def test_an_imported_version_is_not_trusted_by_losing_the_registry(world: World,
     assert mended(world).untrusted == ["penguins:1.0.0"]
 
 
+def test_a_version_that_was_trusted_is_so_after_the_registry_was_lost(world: World, tmp_path: Path) -> None:
+    other = World(Settings(home=tmp_path / "other" / "nb", bentoml_home=tmp_path / "other" / "b"), tmp_path / "other")
+    made = other.publish()
+    file = export(other.registry, "penguins", None, tmp_path / "x.bento")
+    import_bundle(file, world.registry, world.settings.bentoml_home)
+    import_bundle(file, world.registry, world.settings.bentoml_home, trust=made.digest)
+    world.registry.path.write_bytes(b"rot")
+    assert mended(world).untrusted == []
+    require_trusted(world.registry, world.registry.get("penguins", "1.0.0"))
+
+
+def test_what_is_not_trusted_any_more_can_be_without_its_file(world: World, tmp_path: Path) -> None:
+    """The whole home is lost, and with it what marks were made with; the error names two commands, which do it."""
+    made = world.publish()
+    world.registry.path.unlink()
+    world.registry.path.with_name("registry.key").unlink()
+    assert mended(world).untrusted == ["penguins:1.0.0"]
+    with pytest.raises(Untrusted) as refused:
+        require_trusted(world.registry, world.registry.get("penguins", "1.0.0"))
+    assert "`nbdeploy export penguins:1.0.0 penguins.bento`" in str(refused.value)
+    assert f"`nbdeploy import penguins.bento --trust {made.digest}`" in str(refused.value)
+    file = export(world.registry, "penguins", "1.0.0", tmp_path / "penguins.bento")
+    import_bundle(file, world.registry, world.settings.bentoml_home, trust=made.digest)
+    require_trusted(world.registry, world.registry.get("penguins", "1.0.0"))
+    assert listed(world) == [("1.0.0", False, "ok")]
+
+
+def test_a_lost_mark_is_made_again(world: World) -> None:
+    world.publish()
+    world.registry.path.with_name("registry.key").unlink()
+    mended(world)
+    world.registry.path.write_bytes(b"rot")
+    assert mended(world).untrusted == []
+
+
 def test_an_interrupted_rebuild_is_no_rebuild(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.publish()
     world.registry.path.write_bytes(b"")

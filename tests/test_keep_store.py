@@ -27,9 +27,10 @@ from nbdeploy.errors import (
 )
 from nbdeploy.keep.diff import Diff
 from nbdeploy.keep.history import rollback_target
+from nbdeploy.keep.recover import recover
 from nbdeploy.keep.registry import Books
 from nbdeploy.keep.staging import link
-from nbdeploy.keep.store import details, intact, manifest_of, publish, remove
+from nbdeploy.keep.store import details, failing, intact, manifest_of, publish, remove
 from nbdeploy.runtime.manifest import altered
 
 if TYPE_CHECKING:
@@ -200,6 +201,40 @@ def test_a_failing_disk_leaves_the_old_state(world: World, monkeypatch: pytest.M
         monkeypatch.setattr(os, "fsync", real)
         assert world.folders() == sorted(item.version for item in world.registry.versions("penguins"))
         assert world.staged() == []
+
+
+def test_f23_what_fails_after_a_removal_was_recorded_does_not_say_that_nothing_changed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.publish()
+    world.publish()
+    bentoml_home = world.settings.bentoml_home
+
+    def full(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nbdeploy.keep.staging.Store.discard", full)
+        with pytest.raises(StoreUnavailable, match=r"removal is recorded, some files are left; .* `nbdeploy recover`"):
+            remove(world.registry, bentoml_home, "penguins", "1.0.0")
+    assert [item.version for item in world.registry.versions("penguins")] == ["1.0.1"]
+    assert recover(world.registry, bentoml_home).cleaned == ["penguins:1.0.0"]
+    with monkeypatch.context() as patch:
+        patch.setattr("nbdeploy.keep.staging.Store.workplace", full)
+        with pytest.raises(StoreUnavailable, match=r"Nothing was changed; .* then try again"):
+            world.publish()
+
+
+def test_f22_a_full_disk_is_named_by_what_was_to_be_written(world: World) -> None:
+    source, target = "/home/me/.nbdeploy/bundles/x/model.pkl", "/data/bentoml/.nbdeploy/staging/x/model.pkl"
+    for error, path in (
+        (OSError(errno.ENOSPC, "No space left on device", source, None, target), target),
+        (OSError(errno.ENOSPC, "No space left on device", target), target),
+        (OSError(errno.ENOSPC, "No space left on device"), str(world.settings.bentoml_home)),
+    ):
+        with pytest.raises(StoreUnavailable) as caught, failing("publishing penguins", world.store):
+            raise error
+        assert caught.value.path == path
 
 
 def test_a_commit_that_fails_takes_the_folder_out_of_the_store_again(

@@ -11,7 +11,7 @@ from nbdeploy.keep.archive import unlisted, unpack
 from nbdeploy.keep.event import this_user
 from nbdeploy.keep.semver import BUMPS, Number
 from nbdeploy.keep.staging import Store, sync_tree
-from nbdeploy.keep.store import entering, failing, intact, place
+from nbdeploy.keep.store import entering, failing, intact, place, sign
 from nbdeploy.keep.trust import agree, is_trusted, mark, trust_in
 from nbdeploy.keep.version import Version
 from nbdeploy.names import checked
@@ -38,7 +38,7 @@ def import_bundle(
     if not file.is_file():
         raise NotFound("file", str(file))
     store = Store(bentoml_home)
-    with failing(f"importing {file}", store), store.workplace() as work:
+    with failing(f"importing {file}", store) as progress, store.workplace() as work:
         names = unpack(file, work.bundle)
         manifest = _manifest(work.bundle, file, names)
         if trust is not None:
@@ -58,6 +58,9 @@ def import_bundle(
             if trust is not None:
                 trust_in(books, present, trust)
             result = books.get(present.name, present.version)
+        progress.holds, progress.again = f"{result.tag} is imported", "`nbdeploy recover`"
+        if trust is not None:
+            sign(registry.path, result)
         store.tidy(version.name, latest=True)
     return result
 

@@ -14,7 +14,7 @@ from nbdeploy.keep.registry import Registry, create
 from nbdeploy.keep.salvage import salvage
 from nbdeploy.keep.semver import Number
 from nbdeploy.keep.staging import Store
-from nbdeploy.keep.store import failing, intact
+from nbdeploy.keep.store import failing, intact, sign
 from nbdeploy.names import checked
 from nbdeploy.render import Card, Shown
 from nbdeploy.runtime.clock import now
@@ -70,7 +70,8 @@ def recover(registry: Registry, bentoml_home: Path, *, serving: Mapping[str, str
     """Make registry and store agree. `serving` says what answers now (name -> version), for names whose pointer was lost."""
     store = Store(bentoml_home)
     found = Recovery()
-    with failing("recovering", store):
+    with failing("recovering", store) as progress:
+        progress.holds = "What was put in order so far holds"
         try:
             with registry.writing() as books:
                 _reconcile(books, registry.path, store, found, serving or {})
@@ -120,16 +121,7 @@ def _inspect(books: Books, path: Path, store: Store, version: Version, found: Re
         return
     fact = _fault(version)
     if fact is None:
-        if not trust.is_trusted(books, version.digest) and _believed(path, version):
-            books.add(version.name, "recovered", version.version, trusted=True)
-        elif version.state == "corrupt":
-            books.add(version.name, "recovered", version.version, trusted=trust.is_trusted(books, version.digest))
-            found.adopted.append(version.tag)
-        elif not (version.bundle / bento.FILE).is_file():
-            believed = trust.is_trusted(books, version.digest)
-            proof = trust.mark(path, version.name, version.version, version.digest) if believed else ""
-            bento.write(version.bundle, version.manifest(), version, proof)
-            found.notes.append(f"the bento.yaml of {version.tag} was written again")
+        _mend(books, path, version, found)
         return
     if version.state != "corrupt":
         books.add(version.name, "corrupt", version.version, fact=fact)
@@ -139,6 +131,22 @@ def _inspect(books: Books, path: Path, store: Store, version: Version, found: Re
     found.corrupt[version.tag] = fact
     if version.live:
         found.notes.append(f"{version.tag} is live and corrupt: `nbdeploy rollback {version.name}`, or deploy again")
+
+
+def _mend(books: Books, path: Path, version: Version, found: Recovery) -> None:
+    """The files are whole; its trust, its mark and its bento.yaml shall be so as well."""
+    trusted, believed = trust.is_trusted(books, version.digest), _believed(path, version)
+    if believed and not trusted:
+        books.add(version.name, "recovered", version.version, trusted=True)
+    elif version.state == "corrupt":
+        books.add(version.name, "recovered", version.version, trusted=trusted)
+        found.adopted.append(version.tag)
+    elif not (version.bundle / bento.FILE).is_file():
+        proof = trust.mark(path, version.name, version.version, version.digest) if trusted else ""
+        bento.write(version.bundle, version.manifest(), version, proof)
+        found.notes.append(f"the bento.yaml of {version.tag} was written again")
+    elif trusted and not believed:
+        sign(path, version)
 
 
 def _believed(path: Path, version: Version) -> bool:

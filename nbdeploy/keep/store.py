@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import Corrupt, NbdeployError, NotFound, Refused, StoreUnavailable, VersionIsLive
+from nbdeploy.homes import path_of
 from nbdeploy.keep import bento, trust
 from nbdeploy.keep.event import this_user
 from nbdeploy.keep.semver import FIRST, Number, Suggestion, next_number, settled, suggest
-from nbdeploy.keep.staging import Store, link, sync_folder, sync_tree
+from nbdeploy.keep.staging import Store, link, sync_folder, sync_tree, write_whole
 from nbdeploy.keep.version import Version, VersionDetails
 from nbdeploy.names import checked
 from nbdeploy.runtime.clock import now
@@ -127,13 +128,29 @@ def place(work: Workplace, store: Store, manifest: Manifest, version: Version, p
         sync_folder(folder)
 
 
+def sign(registry: Path, version: Version) -> None:
+    """Let the bundle bear the mark of this home, so that it is trusted again should the registry be lost."""
+    proof = trust.mark(registry, version.name, version.version, version.digest)
+    write_whole(version.bundle / bento.FILE, bento.bento_yaml(version.manifest(), version, proof).encode())
+
+
+@dataclass
+class Progress:
+    """What holds if the file system fails from here on."""
+
+    holds: str = StoreUnavailable.holds
+    again: str = StoreUnavailable.again
+
+
 @contextmanager
-def failing(doing: str, store: Store) -> Iterator[None]:
-    """The file system's errors become ours."""
+def failing(doing: str, store: Store) -> Iterator[Progress]:
+    """The file system's errors become ours, and say what was done before."""
+    progress = Progress()
     try:
-        yield
+        yield progress
     except OSError as exc:
-        raise StoreUnavailable(doing, str(exc.filename or store.home), exc.strerror or str(exc)) from exc
+        path, fact = str(path_of(exc) or store.home), exc.strerror or str(exc)
+        raise StoreUnavailable(doing, path, fact, progress.holds, progress.again) from exc
 
 
 def _asked(view: View, manifest: Manifest, bump: str | None, *, force: bool) -> Suggestion:
@@ -227,13 +244,14 @@ def remove(
         Refused: the whole name while it is serving.
     """
     store = Store(bentoml_home)
-    with failing(f"removing {name}", store):
+    with failing(f"removing {name}", store) as progress:
         with registry.writing() as books:
             gone = _leaving(books, name, version, serving)
             for item in gone:
                 books.add(name, "removed", item.version, digest=item.digest)
             if version is None and books.live_number(name):
                 books.add(name, "taken down", previous=books.live_number(name))
+        progress.holds, progress.again = "The removal is recorded, some files are left", "`nbdeploy recover`"
         for item in gone:
             if item.bundle.is_dir():
                 store.discard(item.bundle)
