@@ -44,7 +44,7 @@ DOORS = {
     "papermill": {"execution"},
     "click": {"cli", "front"},
     "IPython": {"magics", "front", "render", "capture"},
-    "duckdb": {"front"},
+    "duckdb": {"front", "judge"},
     "bentoml": set[str](),
     "ipywidgets": set[str](),
 }
