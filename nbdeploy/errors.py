@@ -12,6 +12,7 @@ NbdeployError                     exit code 1
 ├── NotServable                   a model that cannot answer rows
 ├── Refused                       a rule of the registry or a gate says no
 │   ├── CheckFailed
+│   ├── GateRefused
 │   ├── GateRequired
 │   ├── BreaksCallers
 │   ├── VersionIsLive
@@ -204,6 +205,22 @@ class CheckFailed(Refused):
     def message(self) -> str:
         listed = "\n".join(f"  - {finding}" for finding in self.findings)
         return f"{self.text} does not answer away from this kernel as it does here; nothing was published.\n{listed}"
+
+
+@dataclass(eq=False)
+class GateRefused(Refused):
+    """`findings` are the failing checks as sentences, `report` the Report with its evidence."""
+
+    text: str  # name:version or name@digest
+    findings: Sequence[str]
+    page: str  # where the report can be read
+    report: Any = None
+    published: bool = False  # judged after it was published, so it stays
+
+    def message(self) -> str:
+        listed = "\n".join(f"  - {finding}" for finding in self.findings)
+        held = "" if self.published else "; nothing was published"
+        return f"The gate refuses {self.text}{held}.\n{listed}\nThe report: {self.page}"
 
 
 @dataclass(eq=False)

@@ -29,6 +29,7 @@ class Settings:
     ready_timeout: float = 120.0  # seconds a candidate may take until its golden rows are answered
     predict_timeout: float = 30.0  # seconds
     drain_timeout: float = 30.0  # seconds an old worker may take to finish what it began
+    gate_timeout: float = 600.0  # seconds a gate notebook may take in all
     max_body: int = 10_000_000  # bytes
     max_rows: int = 10_000
 
