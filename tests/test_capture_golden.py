@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import sys
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -238,6 +240,44 @@ def test_f46_a_model_that_calls_exit_ends_no_kernel() -> None:
     observed = watched(model, sample)
     assert not observed.schema.columns[0].nullable
     assert served(model, observed).verify() == []
+
+
+class Halt(BaseException):
+    """A model's own, which `except Exception` lets through."""
+
+
+@pytest.mark.parametrize("raised", [Halt("no licence"), KeyboardInterrupt("enough")])
+def test_a_model_that_raises_what_is_no_exception_is_refused_by_name(raised: BaseException) -> None:
+    class Halts:
+        def predict(self, rows: Any) -> Any:
+            raise raised
+
+    with pytest.raises(NotServable) as refused:
+        watched(Halts(), pd.DataFrame({"a": [1.0, 2]}))
+    assert f"Halts.predict does not answer the sample's rows: {type(raised).__name__}: {raised}" in str(refused.value)
+
+
+def test_f33_ctrl_c_while_a_model_is_tried_is_the_users() -> None:
+    class Long:
+        def predict(self, rows: Any) -> Any:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        watched(Long(), pd.DataFrame({"a": [1.0, 2]}))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_call_is_timed_once_the_model_is_warm() -> None:
+    class Warms(Plain):
+        calls = 0
+
+        def predict(self, rows: Any) -> Any:
+            self.calls += 1
+            time.sleep(0.2 if self.calls == 2 else 0)  # the first with all golden rows
+            return super().predict(rows)
+
+    assert watched(Warms(), pd.DataFrame({"a": [1.0, 2, 3]})).methods[0].milliseconds < 100
 
 
 def test_what_is_no_model_is_refused() -> None:

@@ -450,3 +450,12 @@ def test_a_service_whose_token_was_deleted_says_so_and_serve_gives_it_another(wo
     again = workspace.serve("penguins", launcher="memory")
     assert (again.version, again.already_live) == (service.version, False)
     np.testing.assert_array_equal(again.predict(fitted.X), fitted.model.predict(fitted.X))
+
+
+def test_a_sample_with_rows_the_model_refuses_is_bundled_with_a_word_on_it(workspace: Workspace) -> None:
+    fitted = plain()
+    sample = fitted.X.copy()
+    sample.iloc[3, 0] = np.nan
+    bundled = workspace.bundle(fitted.model, name="penguins", sample=sample, target=fitted.y)
+    assert any("predict does not answer every row of the sample (ValueError" in told for told in bundled.warnings)
+    assert not bundled.manifest.schema.columns[0].nullable

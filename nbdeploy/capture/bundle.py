@@ -152,7 +152,8 @@ def stage(model: Model, home: Path, shell: Any = None) -> Bundle:
     observed = observe(model.object, model.sample, schema, real_rows=model.real_rows)
     modules = captured.modules | ({"polars"} if schema.library == "polars" else set())
     locked = lock(modules, frames=schema.container in {"frame", "series"})
-    files = _files(captured, locked, observed, model)
+    observed, predictions = _predictions(model, observed)
+    files = _files(captured, locked, observed, model, predictions)
     facts = _facts(model, captured, locked, observed, shell)
     with failing(f"bundling {model.name}", home):
         return _write(home, model.name, files, facts, locked)
@@ -189,11 +190,12 @@ def _fitting(sample: Any, target: Any) -> None:
         )
 
 
-def _files(captured: CapturedModel, locked: Lock, observed: Observed, model: Model) -> dict[str, bytes]:
+def _files(
+    captured: CapturedModel, locked: Lock, observed: Observed, model: Model, predictions: Any
+) -> dict[str, bytes]:
     """The content of src/, but for the manifest."""
     from nbdeploy.capture.profile import profile
 
-    predictions = _predictions(model, observed)
     files = {"model.pkl": captured.pickle}
     files |= {f"captured/{name}": content for name, content in captured.files.items()}
     files |= {f"captured/{name}": path.read_bytes() for name, path in locked.copied}
@@ -204,18 +206,27 @@ def _files(captured: CapturedModel, locked: Lock, observed: Observed, model: Mod
     return files
 
 
-def _predictions(model: Model, observed: Observed) -> Any:
-    """What the model answers to rows spread over the sample, for the profile; to the golden rows if it is slow."""
+def _predictions(model: Model, observed: Observed) -> tuple[Observed, Any]:
+    """What the model answers to rows spread over the sample, for the profile; to the golden rows if it is slow or fails."""
     from nbdeploy.capture.columns import length
+    from nbdeploy.capture.methods import first_line
+    from nbdeploy.capture.quiet import ask, undisturbed
     from nbdeploy.capture.rows import take
 
     method = next((item for item in observed.methods if item.name == "predict"), None)
     if method is None:
-        return None
+        return observed, None
+    golden = observed.golden["answers"]["predict"]
     if method.milliseconds > SLOW:
-        return observed.golden["answers"]["predict"]
+        return observed, golden
     count = length(model.sample)
-    return model.object.predict(take(model.sample, range(0, count, -(-count // PROFILED))))
+    rows = take(model.sample, range(0, count, -(-count // PROFILED)))
+    try:
+        with undisturbed():
+            return observed, ask(model.object, "predict", rows)
+    except Exception as exc:  # noqa: BLE001 - a model may raise anything; which rows a service refuses is known by now
+        told = f"predict does not answer every row of the sample ({first_line(exc)}); the profile counts golden rows alone."
+        return replace(observed, warnings=(*observed.warnings, told)), golden
 
 
 def _json(value: Any) -> bytes:

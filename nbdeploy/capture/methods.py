@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.capture.quiet import Escaped, ask
 from nbdeploy.capture.rows import has_null
 from nbdeploy.errors import NotAModel, NotServable
 from nbdeploy.runtime import answers, tables
 from nbdeploy.runtime.answers import ModelFault
 from nbdeploy.runtime.comparison import same, tolerance_of
 from nbdeploy.runtime.manifest import Method, Output, Schema
-from nbdeploy.runtime.model import bound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,12 +49,11 @@ class Watcher:
 
     def watch(self, name: str) -> tuple[Method, list[Any]]:
         """Raises whatever the model raises, and ModelFault."""
-        call = bound(self.model, name)
         count = len(self.rows.rows)
         table = self.rows.native(range(count))
         index = getattr(table, "index", None)
         begun = time.perf_counter()
-        value = call(table)
+        value = ask(self.model, name, table)
         seconds = time.perf_counter() - begun
         labels = classes_of(self.model) if name in PROBABILITIES else None
         output = _with_index(answers.observe(value, count, labels, keyed=name != "transform"), value, index)
@@ -74,7 +73,10 @@ class Watcher:
             return replace(method, rowwise=False)
         count = len(expected)
         alone = self._answers(method, [0])
+        begun = time.perf_counter()
         others = self._answers(method, range(count - 1, 0, -1)) if count > 1 else []
+        if others:  # the first call paid for imports and caches as well
+            method = replace(method, milliseconds=round((time.perf_counter() - begun) * 1000, 3))
         if alone is None:
             self.warnings.append(f"{method.name} does not answer a single row.")
         if (
@@ -90,7 +92,7 @@ class Watcher:
         built = self._answers(method, range(count))
         if built is not None and _alike(expected, built, method):
             return replace(method, rowwise=False)
-        again = answers.encode(method.output, bound(self.model, method.name)(self.rows.native(range(count))), count)
+        again = answers.encode(method.output, ask(self.model, method.name, self.rows.native(range(count))), count)
         if _alike(expected, again, method):
             raise NotServable(
                 type(self.model).__name__,
@@ -105,9 +107,9 @@ class Watcher:
     def _answers(self, method: Method, places: Sequence[int]) -> list[Any] | None:
         rows = [self.rows.rows[place] for place in places]
         try:
-            value = bound(self.model, method.name)(tables.build(self.schema, rows))
+            value = ask(self.model, method.name, tables.build(self.schema, rows))
             return answers.encode(method.output, value, len(rows))
-        except (Exception, SystemExit):  # noqa: BLE001  # a model may raise anything; that it does not answer is the finding
+        except Exception:  # noqa: BLE001  # a model may raise anything; that it does not answer is the finding
             return None
 
 
@@ -125,7 +127,7 @@ def watch(model: Any, schema: Schema, rows: Rows, budget: Budget) -> Seen:
             methods, given, failed = _watched(watcher, names)
     if not methods:
         fact, advice = failed[names[0]]
-        raise NotServable(type(model).__name__, f"does not answer the sample's rows: {fact}", advice)
+        raise NotServable(f"{type(model).__name__}.{names[0]}", f"does not answer the sample's rows: {fact}", advice)
     told = [f"{name} is not served: {fact}" for name, (fact, _) in failed.items()]
     if names == ("fit_predict",):
         told.append(f"{type(model).__name__} has no predict: fit_predict groups the rows of each request anew.")
@@ -169,7 +171,9 @@ def _watched(
             raise
         except ModelFault as exc:
             failed[name] = str(exc), _advice(watcher.model)
-        except (Exception, SystemExit) as exc:  # noqa: BLE001  # a model may raise anything; that it does not answer is the finding
+        except Escaped as exc:
+            failed[name] = str(exc), "let it raise an Exception, or return an answer"
+        except Exception as exc:  # noqa: BLE001  # a model may raise anything; that it does not answer is the finding
             failed[name] = first_line(exc), "give rows like those it was fitted on"
         else:
             methods.append(method)
@@ -190,8 +194,8 @@ def _advice(model: Any) -> str:
 def _paced(model: Any, name: str, rows: Rows) -> Rows:
     begun = time.perf_counter()
     try:
-        bound(model, name)(rows.native([0]))
-    except (Exception, SystemExit):  # noqa: BLE001  # the call with all rows tells
+        ask(model, name, rows.native([0]))
+    except Exception:  # noqa: BLE001  # the call with all rows tells
         return rows
     slow = time.perf_counter() - begun > SLOW
     return rows.only(range(min(FEW, len(rows.rows)))) if slow else rows

@@ -5,12 +5,59 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+import signal
+import threading
 import time
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.runtime.model import bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
+
+
+class Escaped(Exception):
+    """The model raised what `except Exception` lets through: SystemExit, KeyboardInterrupt, or a class of its own."""
+
+
+def ask(model: Any, method: str, table: Any) -> Any:
+    """What the method returns; whatever it raises is an Exception, but for the user's own Ctrl-C.
+
+    Raises:
+        Escaped: in the place of what is none, which is its cause.
+    """
+    call = bound(model, method)
+    with _interrupts() as pressed:
+        try:
+            return call(table)
+        except Exception:
+            raise
+        except BaseException as exc:
+            if pressed:
+                raise
+            raise Escaped(f"{type(exc).__name__}: {exc}".removesuffix(": ")) from exc
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Notes each Ctrl-C, which then does what it did before. Python delivers signals to the main thread alone."""
+    pressed: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield pressed
+        return
+
+    def note(number: int, frame: FrameType | None) -> Any:
+        pressed.append(number)
+        return before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Budget:

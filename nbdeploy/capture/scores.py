@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.capture.quiet import ask
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -48,7 +50,7 @@ def _short(text: str) -> str:
 def quietly(model: Any, method: str, rows: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return getattr(model, method)(rows)
+        return ask(model, method, rows)
 
 
 def _classification(found: Scores, model: Any, rows: Any, truth: Any, answers: Any) -> None:

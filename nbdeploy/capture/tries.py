@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.known import trained_categories
+from nbdeploy.capture.quiet import ask
 from nbdeploy.capture.rows import cell, has_null
 from nbdeploy.runtime import answers, tables
 from nbdeploy.runtime.checks import integer_range
-from nbdeploy.runtime.model import bound
 from nbdeploy.runtime.schema import group_of
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ class Trial:
 
     def call(self, method: Method, rows: Sequence[Any]) -> list[Any] | None:
         try:
-            value = bound(self.model, method.name)(tables.build(self.schema, rows))
+            value = ask(self.model, method.name, tables.build(self.schema, rows))
             return answers.encode(method.output, value, len(rows))
-        except (Exception, SystemExit):  # noqa: BLE001  # a model refuses rows by raising anything
+        except Exception:  # noqa: BLE001  # a model refuses rows by raising anything
             return None
 
     def _halved(self, method: Method, tries: Sequence[Try]) -> list[Try]:
