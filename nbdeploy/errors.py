@@ -5,6 +5,7 @@ NbdeployError                     exit code 1
 │   ├── BadName
 │   ├── SampleMissing
 │   ├── UnknownOption
+│   ├── BadCondition
 │   └── NotAModel
 ├── NotFound                      a name or version nobody knows
 ├── CannotTravel                  an object, class or function that works only in this kernel
@@ -124,6 +125,24 @@ class UnknownOption(WrongUse):
     def message(self) -> str:
         hint = did_you_mean(self.text, self.known)
         return f'There is no {self.kind} "{self.text}".{hint or " Known: " + ", ".join(self.known[:30]) + "."}'
+
+
+@dataclass(eq=False)
+class BadCondition(WrongUse):
+    """A condition of a gate that cannot be read; `position` is where, counted from 0."""
+
+    text: str
+    position: int
+    fact: str
+    hint: str = ""
+
+    def message(self) -> str:
+        shown = "".join(char if char.isprintable() else " " for char in self.text)
+        return (
+            f'The condition "{shown}" cannot be read: {self.fact}.{self.hint}\n'
+            f"    {shown}\n    {' ' * self.position}^\n"
+            "Write metric>=0.9, metric@column=value>=0.8, metric.low>=0.8, metric>=live or metric<=live*1.02."
+        )
 
 
 @dataclass(eq=False)
