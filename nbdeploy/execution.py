@@ -26,11 +26,12 @@ def run(
     environment: Mapping[str, str] | None = None,
     keep: Path,
     stderr: TextIO | None = None,
+    kernel: str = KERNEL,
 ) -> None:
     """Run `notebook` in its own folder, then `cells` (fixed code, never made from anybody's text).
 
-    The kernel inherits `environment`. What the notebook prints goes to `stderr`. The executed notebook lands in the
-    folder `keep` when a cell fails, and nowhere otherwise.
+    The kernel inherits `environment`; `kernel` names another kernelspec. What the notebook prints goes to `stderr`. The
+    executed notebook lands in the folder `keep` when a cell fails, and nowhere otherwise.
 
     Raises:
         NotebookFailed: with the cell, its error, and where the executed notebook lies.
@@ -38,7 +39,8 @@ def run(
     node = _read(notebook)
     with tempfile.TemporaryDirectory(prefix="nbdeploy-") as folder, _environment(environment or {}):
         executed = Path(folder) / "executed.ipynb"
-        failure = _execute(_with_cells(node, cells), executed, notebook.absolute().parent, stderr or sys.stderr)
+        own = notebook.absolute().parent
+        failure = _execute(_with_cells(node, cells), executed, own, stderr or sys.stderr, kernel)
         if failure is not None:
             cell, fact = failure
             raise NotebookFailed(str(notebook), cell, fact, str(_kept(executed, keep, notebook.stem)))
@@ -63,7 +65,7 @@ def _with_cells(node: Any, cells: Sequence[str]) -> Any:
     return node
 
 
-def _execute(node: Any, executed: Path, folder: Path, stderr: TextIO) -> tuple[str, str] | None:
+def _execute(node: Any, executed: Path, folder: Path, stderr: TextIO, kernel: str = KERNEL) -> tuple[str, str] | None:
     """The cell and the error it stopped with, or None."""
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -74,7 +76,7 @@ def _execute(node: Any, executed: Path, folder: Path, stderr: TextIO) -> tuple[s
         finished = papermill.execute_notebook(
             node,
             str(executed),
-            kernel_name=KERNEL,
+            kernel_name=kernel,
             cwd=str(folder),
             progress_bar=False,
             stderr_file=stderr,
@@ -82,7 +84,8 @@ def _execute(node: Any, executed: Path, folder: Path, stderr: TextIO) -> tuple[s
                 {
                     "KernelManager": {"transport_encryption": "auto"},
                     # At its end a kernel is interrupted, and would say so; what the notebook prints is not its log.
-                    "NotebookClient": {"extra_arguments": ["--log-level=50"]},
+                    # Nor is such a run part of anybody's history.
+                    "NotebookClient": {"extra_arguments": ["--log-level=50", "--HistoryManager.hist_file=:memory:"]},
                 }
             ),
         )

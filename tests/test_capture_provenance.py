@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import nbformat
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -19,8 +20,9 @@ from sklearn.linear_model import LinearRegression
 from nbdeploy.capture import repository as git
 from nbdeploy.capture.fingerprint import fingerprint
 from nbdeploy.capture.lineage import Executed, cells_behind, seeds_in
-from nbdeploy.capture.provenance import host_kind, provenance, redacted
+from nbdeploy.capture.provenance import code_of, host_kind, provenance, redacted
 from nbdeploy.capture.repository import NoRepository, repository, without_secrets
+from nbdeploy.wording import worded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,7 +177,11 @@ def test_provenance_tells_all_it_can(project: Path, monkeypatch: pytest.MonkeyPa
     )
     captured: Any = SimpleNamespace(definitions=[SimpleNamespace(cell="In[1]"), SimpleNamespace(cell="")])
     rows = pd.DataFrame({"a": [1, 2], "y": [0, 1]})
-    found = provenance(shell, captured, rows, "y", model)
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("X = 1")]), project / "n.ipynb")
+    with worded({"model": "clf", "sample": "load(token='s3cret')", "target": "y", "keys": ("id",), "name": "n"}):
+        found = provenance(shell, captured, rows, "y", model)
+    assert found["call"] == {"model": "clf", "sample": 'load(token="...")', "target": "y", "keys": ("id",)}
+    assert found["notebook_code"] == code_of(project / "n.ipynb")
     assert "s3cret" not in json.dumps(found, allow_nan=False)
     assert found["reasons"] == {}
     assert found["notebook"] == str(project / "n.ipynb")

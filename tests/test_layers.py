@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "nbdeploy"
 
-LEAVES = {"errors", "homes", "settings", "names", "reference", "templates", "turns", "execution", "render"}
+LEAVES = {"errors", "homes", "settings", "names", "reference", "templates", "turns", "execution", "render", "wording"}
 FRONT = {"front", "default"}
 API = {"workspace", "deployment", "takeover", "trial", "hindsight"}  # workspace is the door, the others are its parts
 STAGES = ["capture", "keep", "run", "judge", "watch"]  # a stage may use those before it
@@ -28,11 +28,12 @@ ALLOWED: dict[str, set[str]] = {
     "reference": {"errors"},
     "templates": {"errors"},
     "turns": {"homes"},
+    "wording": set(),
     **{part: {*LEAVES, *STAGES, *API, "runtime"} for part in API},
     "execution": {"errors", "homes"},
     **{stage: {*LEAVES, *STAGES[:place], "runtime"} for place, stage in enumerate(STAGES)},
     "default": {"workspace"},
-    "front": {"errors", "names", "reference", "render", "execution", "workspace", "default"},
+    "front": {"errors", "names", "reference", "render", "execution", "wording", "workspace", "default"},
     "magics": {"errors", "render", "workspace", "runtime", *FRONT},
     "cli": {"errors", "names", "render", "workspace", *FRONT},
     "__main__": {"cli"},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
+import json
 import os
 import platform
 import re
@@ -16,6 +18,7 @@ from nbdeploy.capture.lineage import Executed, cells_behind, seeds_in
 from nbdeploy.capture.metrics import parameters_of
 from nbdeploy.capture.repository import NoRepository, repository, without_secrets
 from nbdeploy.runtime.clock import now
+from nbdeploy.wording import wording
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,6 +62,8 @@ def provenance(
     cells = told("cells", lambda: _executed(shell)) or []
     return {
         "notebook": None if path is None else str(path),
+        "notebook_code": told("notebook_code", lambda: None if path is None else code_of(path)),
+        "call": told("call", _call),
         "cells": told("cells", lambda: _told_cells(shell, captured, model, cells)),
         "git": told("git", lambda: repository(path.parent if path else Path.cwd())),
         "data": told("data", lambda: fingerprint(sample)),
@@ -79,6 +84,24 @@ def _notebook(shell: Any) -> Path:
     if path is None:
         raise _Untold("the front end does not tell the notebook's path")
     return path
+
+
+def code_of(notebook: Path) -> str:
+    """A digest of what a notebook file would run: its cells of code, without outputs and texts."""
+    cells = json.loads(notebook.read_bytes())["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    return "sha256:" + hashlib.sha256("\0".join(sources).encode()).hexdigest()
+
+
+def _call() -> dict[str, Any] | None:
+    """What the line or command named, enough to bundle the same variables again; None where it was given objects."""
+    words = wording()
+    if not words:
+        return None
+    given = {name: words.get(name) for name in ("model", "sample", "target", "keys", "real_rows")}
+    return {
+        name: redacted(value) if isinstance(value, str) else value for name, value in given.items() if value is not None
+    }
 
 
 def _executed(shell: Any) -> list[Executed]:

@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 TIMEOUT = 3.0  # seconds; a network file system may hang
@@ -41,6 +42,21 @@ def repository(folder: Path) -> dict[str, Any]:
     except NoRepository:
         found["remote"] = None
     return found
+
+
+def commits_since(commit: str, paths: Sequence[Path]) -> list[str]:
+    """Of each commit since that touched one of the paths, "abc1234 2026-03-01 subject", newest first; what is not
+    committed yet comes before. The paths lie in the first one's folder, or below it.
+
+    Raises:
+        NoRepository: with the reason; also where the commit is not known there.
+    """
+    if not re.fullmatch(r"[0-9a-f]{7,64}", commit):
+        raise NoRepository("there is no such commit")
+    folder, named = paths[0].parent, [str(path) for path in paths]
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", *named).splitlines()
+    log = _git(folder, "log", "--format=%h %cs %s", "--max-count=20", f"{commit}..HEAD", "--", *named).splitlines()
+    return [*(f"not committed: {line[3:]}" for line in changed), *log]
 
 
 def without_secrets(text: str) -> str:

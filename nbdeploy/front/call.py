@@ -13,3 +13,4 @@ class Call:
     verb: str
     values: dict[str, Any] = field(default_factory=dict)
     json: bool = False
+    words: dict[str, Any] = field(default_factory=dict)  # as they were typed, where `values` hold objects by now

@@ -30,7 +30,7 @@ def resolve(call: Call, namespace: MutableMapping[str, Any]) -> Call:
     for item in verb.of_kind("bundle"):
         if values[item.name] in namespace:
             values[item.name] = namespace[values[item.name]]
-    return Call(call.verb, values, call.json)
+    return Call(call.verb, values, call.json, words=dict(call.values))
 
 
 def evaluate(text: str, namespace: Mapping[str, Any]) -> Any:

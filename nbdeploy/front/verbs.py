@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import WrongUse
 from nbdeploy.render import Card, Shown
+from nbdeploy.wording import worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,8 @@ class Lines:
 
 
 def perform(call: Call, workspace: Workspace, progress: Progress) -> Any:
-    return _DO[call.verb](workspace, dict(call.values), progress)
+    with worded(call.words):
+        return _DO[call.verb](workspace, dict(call.values), progress)
 
 
 def dumps(result: Any) -> str:
