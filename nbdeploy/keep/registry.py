@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,7 +212,11 @@ class View:
 
     def present(self) -> list[str]:
         """Names with a version that was not removed."""
-        return [name for name in self.names() if self.live_number(name) or self.versions(name)]
+        return [name for name in self.names() if self.live_number(name) or self._any(name)]
+
+    def _any(self, name: str) -> bool:
+        states = self._states(name)
+        return any(states.get(number) != "removed" for number in self.issued(name))
 
     def issued(self, name: str) -> list[str]:
         """Every number ever issued, removed ones too."""
@@ -219,12 +224,13 @@ class View:
 
     def versions(self, name: str, *, removed: bool = False) -> list[Version]:
         """In the order they were published."""
-        rows = self._connection.execute("SELECT * FROM versions WHERE name = ? ORDER BY seq", (name,))
+        rows = self._rows("SELECT * FROM versions WHERE name = ?", name).fetchall()
+        rows.sort(key=itemgetter(0))  # by seq; SQLite would carry whole rows through its sorter
         return self._filled(name, rows, removed=removed)
 
     def get(self, name: str, version: str | None = None) -> Version:
         wanted = version or self.live_number(name)
-        rows = self._connection.execute("SELECT * FROM versions WHERE name = ? AND version = ?", (name, wanted))
+        rows = self._rows("SELECT * FROM versions WHERE name = ? AND version = ?", name, wanted)
         for item in self._filled(name, rows, removed=False):
             return item
         known = self.versions(name)
@@ -244,14 +250,13 @@ class View:
 
     def find(self, name: str, digest: str) -> Version | None:
         """The newest with this digest."""
-        sql = "SELECT * FROM versions WHERE digest = ? AND name = ? ORDER BY seq"
-        rows = self._connection.execute(sql, (digest, name))
+        rows = self._rows("SELECT * FROM versions WHERE digest = ? AND name = ? ORDER BY seq", digest, name)
         return next(reversed(self._filled(name, rows, removed=False)), None)
 
     def by_digest(self, digest: str) -> list[Version]:
         """Versions of any name; whether they are live, or removed since, is not filled in."""
-        rows = self._connection.execute("SELECT * FROM versions WHERE digest = ? ORDER BY seq", (digest,))
-        return [_version(row) for row in rows.fetchall()]
+        rows = self._rows("SELECT * FROM versions WHERE digest = ? ORDER BY seq", digest).fetchall()
+        return [_version(row) for row in rows]
 
     def events(self, name: str | None = None, version: str | None = None) -> list[Event]:
         chosen = [(column, value) for column, value in (("name", name), ("version", version)) if value is not None]
@@ -270,15 +275,22 @@ class View:
         except (ValueError, TypeError) as exc:
             raise AlteredRow(f"what is kept for {name} was altered") from exc
 
-    def _filled(self, name: str, rows: Iterable[sqlite3.Row], *, removed: bool) -> list[Version]:
+    def _rows(self, sql: str, *values: str | None) -> sqlite3.Cursor:
+        """Of table versions, as tuples."""
+        cursor = self._connection.cursor()
+        cursor.row_factory = None
+        return cursor.execute(sql, values)
+
+    def _filled(self, name: str, rows: Iterable[tuple[Any, ...]], *, removed: bool) -> list[Version]:
         """Rows as versions, with what the events say of each."""
         states = self._states(name)
         live = self.live_number(name)
         found = []
         for row in rows:
-            state = states.get(row["version"], "ok")
+            number = row[2]
+            state = states.get(number, "ok")
             if removed or state != "removed":
-                found.append(_version(row, live=row["version"] == live, state=state))
+                found.append(_version(row, live=number == live, state=state))
         return found
 
     def _states(self, name: str) -> dict[str, str]:
@@ -337,7 +349,7 @@ class Books(View):
         return merged
 
 
-def _version(row: sqlite3.Row, *, live: bool = False, state: str = "ok") -> Version:
+def _version(row: tuple[Any, ...], *, live: bool = False, state: str = "ok") -> Version:
     try:
         return Version.from_row(row, live=live, state=state)
     except ValueError as exc:

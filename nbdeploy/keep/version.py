@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -11,8 +11,6 @@ from nbdeploy.keep.event import Event, seal
 from nbdeploy.render import Card, Shown, Table
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from nbdeploy.render import Tone
     from nbdeploy.runtime.manifest import Manifest
 
@@ -109,13 +107,28 @@ class Version(Shown):
         return (*cells, seal(*cells))
 
     @classmethod
-    def from_row(cls, row: sqlite3.Row, *, live: bool = False, state: str = "ok") -> Version:
+    def from_row(cls, row: Iterable[Any], *, live: bool = False, state: str = "ok") -> Version:
         """Raises ValueError where the row is not what was written."""
-        *cells, sealed = tuple(row)
-        if seal(*cells) != sealed:
-            raise ValueError(f"version {row['name']}:{row['version']} was altered")
+        *cells, sealed = row
         _, name, version, digest, location, created, bump, reason, gate, by = cells
-        return cls(name, version, live, False, created, digest, bump, reason, gate, by, location, state)
+        if seal(*cells) != sealed:
+            raise ValueError(f"version {name}:{version} was altered")
+        made = cls.__new__(cls)  # __init__ of a frozen class sets field by field, half the cost of a long list
+        made.__dict__.update(
+            name=name,
+            version=version,
+            live=live,
+            serving=False,
+            created=created,
+            digest=digest,
+            bump=bump,
+            reason=reason,
+            gate=gate,
+            by=by,
+            location=location,
+            state=state,
+        )
+        return made
 
 
 class Versions(Sequence[Version], Shown):
@@ -140,7 +153,10 @@ class Versions(Sequence[Version], Shown):
 
     def marked(self, serving: str | None) -> Versions:
         """The same, with the one that answers now marked."""
-        return Versions(self.name, [replace(item, serving=item.version == serving) for item in self._items])
+        marks = [(item, item.version == serving) for item in self._items]
+        return Versions(
+            self.name, [item if item.serving == mark else replace(item, serving=mark) for item, mark in marks]
+        )
 
     def to_dict(self) -> list[dict[str, Any]]:
         return [item.to_dict() for item in self._items]
