@@ -87,12 +87,21 @@ def record(name: str, value: Any) -> None:
     Raises:
         WrongUse: for another name or value.
     """
+    show(_said(name, value))
+
+
+def note(name: str, value: Any) -> None:
+    """`record` for a number that a table or plot beside it shows: only who reads the text alone sees it twice."""
+    show({**_said(name, value), "text/html": "<span hidden></span>"})
+
+
+def _said(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise WrongUse(
             f"{name!r} cannot name a record: write a metric (letters, digits, _), metric@column=value, or live.metric."
         )
     said = Record(name, *_typed(name, value))
-    show({MEDIA_TYPE: said.to_dict(), "text/plain": f"{name} = {_told(said)}"})
+    return {MEDIA_TYPE: said.to_dict(), "text/plain": f"{name} = {_told(said)}"}
 
 
 def expect(name: str, condition: Any, detail: str = "") -> bool:
