@@ -57,7 +57,7 @@ class ServedModel:
 """
 
 APP = """
-import asyncio, ctypes, json, os, time
+import asyncio, ctypes, gc, json, os, time
 from dataclasses import dataclass
 @dataclass
 class Identity:
@@ -73,8 +73,12 @@ class App:
         self.model, self.identity, self.ready, self.log = model, identity, False, log
         self.n = 0
         self.slow = 0
+        self.stuck = None
     def close(self):
         pass
+    @property
+    def busy_for(self):
+        return time.monotonic() - self.stuck if self.stuck else 0.0
     async def __call__(self, scope, receive, send):
         path = scope["path"]
         body = b""
@@ -92,6 +96,8 @@ class App:
         if path == "/slower":
             self.slow += 1
             await asyncio.sleep(20)
+        if path == "/stick":
+            self.stuck = time.monotonic()
         if path == "/block":
             time.sleep(float(body))
         if path == "/crash":
@@ -100,7 +106,7 @@ class App:
             os._exit(7)
         self.n += 1
         told = {"name": self.identity.name, "version": self.identity.version, "digest": self.identity.digest,
-                "nonce": self.identity.nonce, "state": "ready", "slow": self.slow, "n": self.n, "pid": os.getpid(), "path": path,
+                "nonce": self.identity.nonce, "state": "ready", "slow": self.slow, "n": self.n, "pid": os.getpid(), "path": path, "frozen": gc.get_freeze_count(),
                 "environ": dict(os.environ) if path == "/environ" else None, "cwd": os.getcwd()}
         data = json.dumps(told).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json"),

@@ -187,7 +187,7 @@ def test_f05_a_stop_of_a_dead_service_clears_it_away(settings: Settings, launche
     assert launcher.state(launch.folder).state == "stopped"
 
 
-@pytest.mark.parametrize("how", ["stopped", "dead loop"])
+@pytest.mark.parametrize("how", ["stopped", "dead loop", "stuck model"])
 def test_f07_a_stuck_worker_is_killed_and_replaced_while_others_serve(
     settings: Settings, launcher: LocalLauncher, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,8 +196,12 @@ def test_f07_a_stuck_worker_is_killed_and_replaced_while_others_serve(
     launch = standin.launch(settings, 1, workers=2, limits=Limits(predict_timeout=-8.0))  # 2 s of silence are enough
     url = standin.deploy(launcher, launch, "1.0.0")
     victim = state(settings).pids[0]
+    fact = "did not react for 2 s"
     if how == "stopped":
         os.kill(victim, signal.SIGSTOP)
+    elif how == "stuck model":
+        assert ask(url, "/stick")["pid"] in state(settings).pids
+        fact = "was stuck in one call of its model for 2 s"
     else:
         with suppress(TimeoutError, EOFError, ConnectionError):
             victim = ask(url)["pid"]
@@ -205,7 +209,7 @@ def test_f07_a_stuck_worker_is_killed_and_replaced_while_others_serve(
                 pass
     until(lambda: len(standin.processes(settings)) == 3 and state(settings).state == "degraded", 10.0)
     until(lambda: state(settings).state == "ready", 10.0)
-    assert "did not react for 2 s" in "\n".join(launcher.logs(launch.folder))
+    assert fact in "\n".join(launcher.logs(launch.folder))
 
 
 def test_f08_term_answers_what_was_asked_and_refuses_the_rest(settings: Settings, launcher: LocalLauncher) -> None:

@@ -86,6 +86,7 @@ def test_the_service_sees_an_allow_list_and_its_own_folder(
     launch = standin.launch(settings, 1, environment={"GIVEN": "y"})
     told = ask(standin.deploy(launcher, launch, "1.0.0"), "/environ")
     assert told["cwd"] == str(launch.bundle / "src")
+    assert told["frozen"] > 1_000, "what was loaded is out of the collector's way"
     assert told["environ"]["GIVEN"] == "y"
     assert told["environ"]["NBD_MINE"] == "x"
     assert told["environ"]["BENTOML_DO_NOT_TRACK"] == "True"

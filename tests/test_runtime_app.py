@@ -382,8 +382,10 @@ def test_the_loop_is_free_while_a_slow_model_works() -> None:
         predicting = asyncio.ensure_future(ask(app, body=rows(1.0)))
         await asyncio.to_thread(begun.wait, 60)
         assert (await ask(app, "GET", "/livez")).status == 200
+        assert app.busy_for > 0, "a free loop does not hide that the model is at work"
         answered.set()
         assert (await predicting).status == 200
+        assert app.busy_for == 0
 
     asyncio.run(both())
 

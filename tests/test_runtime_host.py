@@ -6,17 +6,23 @@ import asyncio
 import json
 import socket
 import sys
+import time
 import types
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from load import answer
+from toy import Toy, app_of, idle, manifest, rows
 
+from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime import host, protocol
 from nbdeploy.runtime.connections import Connections
 from nbdeploy.runtime.listener import Listener
+from nbdeploy.runtime.manifest import Method, Output
+from nbdeploy.runtime.predlog import PredictionLog
 from nbdeploy.runtime.spec import Spec
 
 if TYPE_CHECKING:
@@ -54,8 +60,8 @@ class Echo:
 
 
 class World:
-    def __init__(self) -> None:
-        self.app = Echo()
+    def __init__(self, app: Any = None) -> None:
+        self.app = app or Echo()
         self.connections = Connections(self.app)
         self.listener = Listener.bind(None)
         self.listener.open()
@@ -74,8 +80,8 @@ class World:
 
 
 @asynccontextmanager
-async def world() -> AsyncIterator[World]:
-    made = World()
+async def world(app: Any = None) -> AsyncIterator[World]:
+    made = World(app)
     try:
         yield made
     finally:
@@ -85,9 +91,9 @@ async def world() -> AsyncIterator[World]:
         made.listener.close()
 
 
-def run(test: Callable[[World], Awaitable[None]], factory: Any = None) -> None:
+def run(test: Callable[[World], Awaitable[None]], factory: Any = None, app: Any = None) -> None:
     async def within() -> None:
-        async with world() as made:
+        async with world(app) as made:
             await test(made)
 
     with asyncio.Runner(loop_factory=factory or host.loop_factory("uvloop")) as runner:
@@ -133,6 +139,40 @@ def test_f19_what_is_not_http_is_refused_in_the_envelope_and_reaches_nobody(data
         assert (await world.ask(GET))[0] == 200
 
     run(test)
+
+
+@pytest.mark.slow
+def test_f20_a_thousand_clients_that_go_away_leave_no_slot_and_no_descriptor(tmp_path: Path) -> None:
+    """In their headers, in their body, and while the model works on what they asked."""
+    slow = Toy(manifest(Method("predict", Output("array"), milliseconds=300)), lambda _: time.sleep(0.001))
+    app = app_of(slow, log=PredictionLog(tmp_path))
+    body = rows(1.0)
+    whole = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+    whole += b"%d\r\n\r\n" % len(body) + body
+
+    async def leave(world: World, number: int) -> None:
+        _, writer = await world.client()
+        writer.write(whole[: 1 + number * 7 % len(whole)] if number % 3 else whole)
+        await writer.drain()
+        writer.transport.abort() if number % 2 else writer.close()
+
+    async def test(world: World) -> None:
+        assert (await world.ask(whole))[0] == 200
+        before = psutil.Process().num_fds()
+        for first in range(0, 1_000, 50):
+            await asyncio.gather(*(leave(world, number) for number in range(first, first + 50)))
+        await idle(app)
+        for _ in range(500):
+            if not world.connections._busy():
+                break
+            await asyncio.sleep(0.01)
+        assert not world.connections._busy()
+        assert psutil.Process().num_fds() <= before
+        assert (await world.ask(whole))[0] == 200
+
+    run(test, app=app)
+    app.close()
+    assert len(list(Predictions(tmp_path))) > 2, "some were answered, and are in the log"
 
 
 def test_large_bodies_are_no_large_headers() -> None:

@@ -88,6 +88,12 @@ class App:
         """Requests being read, queued or with the model; one that timed out counts until the model returns."""
         return self._reading + self.batcher.jobs
 
+    @property
+    def busy_for(self) -> float:
+        """Seconds since the model was asked what it has not answered yet; the loop may be free meanwhile."""
+        since = self.batcher.busy_since
+        return 0.0 if since is None else time.monotonic() - since
+
     def note_state(self) -> None:
         """Where other workers' scrapes find it."""
         self.metrics.state(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -66,6 +67,8 @@ def serve(spec: Spec, channel: Channel) -> None:
         supervisor.tell({"event": "failed", "fact": failure.fact, "findings": failure.findings})
         leave(1)
     else:
+        gc.collect()
+        gc.freeze()  # what was loaded stays: no later collection looks through all of it while requests wait
         with asyncio.Runner(loop_factory=loop_factory(spec.loop)) as runner:
             runner.run(Host(spec, app, supervisor).run(mailbox))
         app.close()
@@ -239,7 +242,7 @@ class Host:
 
         return {
             "activate": activate,
-            "ping": lambda _: self._supervisor.tell({"event": "pong"}),
+            "ping": lambda _: self._supervisor.tell({"event": "pong", "busy": self._app.busy_for}),
             "drain": drain,
         }
 

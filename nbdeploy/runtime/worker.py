@@ -172,6 +172,8 @@ class Worker:
         event = message.get("event")
         if event == "pong":
             self._asked = None
+            if float(message.get("busy", 0.0)) > self._command.silence:
+                self.kill(f"was stuck in one call of its model for {self._command.silence:g} s")
         elif event == "phase":
             self._owner.worker_phase(self, str(message.get("text")))
         elif event == "failed":
