@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ROWS = 20  # a case is tried on so many
 MOST_COLUMNS = 50
 UNSEEN = "a value nobody has seen"
+SAME = "the same answer"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class _Tried:
         tolerance = tolerance_of(output)
         changed = sum(not same(one, other, tolerance) for one, other in zip(self.before, values, strict=True))
         told = f"{changed} of {len(self.rows)} rows got another answer" if changed else ""
-        return Case(name, "the same answer", len(self.rows), changed, told)
+        return Case(name, SAME, len(self.rows), changed, told)
 
     def _changed(self, found: Answers) -> int:
         return sum(self.before[place] != found.values[place] for place in found.places)

@@ -25,7 +25,8 @@ RANKED = (
 class Scored(Protocol):
     """Truth and answers of the same rows."""
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]: ...
 
     def __len__(self) -> int: ...
 
