@@ -72,6 +72,7 @@ class About:
                 "schema": asdict(manifest.schema),
                 "input": self._app.model.contract.json_schema(),
                 "limits": asdict(self._app.limits),
+                "metrics": manifest.metrics,
             },
             inf_nan_mode="null",
             fallback=str,
