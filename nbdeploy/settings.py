@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +25,10 @@ class Settings:
     home: Path
     bentoml_home: Path
     require_gate: bool = False
+    gate: tuple[str, ...] = ()  # conditions of every gate
+    thresholds: dict[str, Any] = field(
+        default_factory=dict, hash=False
+    )  # of every gate, by metric (judge/thresholds.py)
     allowed_hosts: tuple[str, ...] = ()  # beside loopback
     ready_timeout: float = 120.0  # seconds a candidate may take until its golden rows are answered
     predict_timeout: float = 30.0  # seconds
@@ -60,7 +64,7 @@ class Settings:
         known = {item.name: str(item.type) for item in fields(cls)}
         for key in values:
             if key not in known:
-                raise UnknownOption(f"{key} (in {source})", "setting", sorted(known))
+                raise UnknownOption(key, f"setting (in {source})", sorted(known))
         given = {key: _typed(key, value, known[key], str(source)) for key, value in values.items()}
         for key, kind in known.items():
             variable = f"NBDEPLOY_{key.upper()}"
@@ -80,12 +84,12 @@ def _from_file(start: Path) -> tuple[Path | None, dict[str, Any]]:
         own = folder / "nbdeploy.toml"
         if own.is_file():
             table = _read(own)
-            return own, {key: value for key, value in table.items() if not isinstance(value, dict)}
+            return own, table
         project = folder / "pyproject.toml"
         if project.is_file():
             table = _read(project).get("tool", {}).get("nbdeploy")
             if table is not None:
-                return project, {key: value for key, value in table.items() if not isinstance(value, dict)}
+                return project, table
     return None, {}
 
 
@@ -107,10 +111,20 @@ def _typed(key: str, value: Any, kind: str, source: str) -> Any:
             return _positive(float(value))
         if kind == "int":
             return _positive(int(value))
+        if kind.startswith("dict"):
+            return _table(value)
+        if key == "gate":  # a slice's value may hold a comma, so that the environment has one condition on a line
+            return tuple(value.splitlines() if isinstance(value, str) else value)
         hosts = value.split(",") if isinstance(value, str) else value
         return tuple(str(host).strip() for host in hosts if str(host).strip())
     except (ValueError, TypeError) as exc:
         raise WrongUse(f"{key} = {value!r} in {source} is not a {kind}: {exc}.") from exc
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("write it as tables in nbdeploy.toml or pyproject.toml")
+    return value
 
 
 def _spelled(key: str, path: Path) -> Path:
