@@ -1,4 +1,4 @@
-"""A notebook run in a fresh kernel: the one door to papermill."""
+"""A notebook run to its end where it lies, and cells of ours after it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(
     Raises:
         NotebookFailed: with the cell, its error, and where the executed notebook lies.
     """
-    node = _read(notebook)
+    node = read(notebook)
     with tempfile.TemporaryDirectory(prefix="nbdeploy-") as folder, _environment(environment or {}):
         executed = Path(folder) / "executed.ipynb"
         own = notebook.absolute().parent
@@ -46,7 +46,7 @@ def run(
             raise NotebookFailed(str(notebook), cell, fact, str(_kept(executed, keep, notebook.stem)))
 
 
-def _read(notebook: Path) -> Any:
+def read(notebook: Path) -> Any:
     import nbformat
 
     if not notebook.is_file():
