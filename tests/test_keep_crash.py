@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from keep_world import World, stage
+from killing import killed_at_each_step
 
 from nbdeploy.keep.archive import export
 from nbdeploy.keep.arrival import import_bundle
 from nbdeploy.keep.recover import recover
-from nbdeploy.keep.store import intact, manifest_of, publish
+from nbdeploy.keep.store import intact, manifest_of, publish, remove
 from nbdeploy.settings import Settings
 
 if TYPE_CHECKING:
@@ -124,3 +125,63 @@ def test_an_import_killed_at_any_time_leaves_nothing_or_all(world: World, tmp_pa
         assert other.folders() == (["1.0.0"] if names else [])
         seen.add(bool(names))
     assert False in seen
+
+
+Everything = tuple[list[tuple[str, bool, str]], list[str], list[str]]
+
+
+def everything(world: World) -> Everything:
+    """What is there: versions, which is live, and the folders with all they hold."""
+    versions = [(item.version, item.live, item.state) for item in world.registry.versions("penguins")]
+    bentos = world.settings.bentoml_home / "bentos"
+    files = sorted(path.relative_to(bentos).as_posix() for path in bentos.rglob("*") if path.is_file())
+    return versions, files, [event.kind for event in world.registry.events("penguins")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["publish", "import", "remove", "rollback"])
+def test_f27_whatever_is_killed_at_any_step_leaves_the_old_set_or_the_new(
+    world: World, tmp_path: Path, verb: str
+) -> None:
+    """Every fsync, rename, link, removal, registry write and commit, one after the other; each is followed by `recover`."""
+    for _ in range(2):
+        world.publish()
+    home = world.settings.bentoml_home
+    other = World(Settings(home=tmp_path / "o" / "nb", bentoml_home=tmp_path / "o" / "b"), tmp_path / "o")
+    for _ in range(3):
+        other.publish(model=b"from elsewhere")
+    file = export(other.registry, "penguins", "1.0.2", tmp_path / "x.bento")
+    folder = tmp_path / "next"
+    made = stage(folder, model=b"next")
+    works: dict[str, Callable[[], object]] = {
+        "publish": partial(publish, folder, made, world.registry, home),
+        "import": partial(
+            import_bundle, file, world.registry, home, trust=manifest_of(other.registry.get("penguins")).digest
+        ),
+        "remove": partial(remove, world.registry, home, "penguins", "1.0.0"),
+        "rollback": partial(world.registry.make_live, "penguins", "1.0.0", kind="rolled back"),
+    }
+    old = everything(world)
+    left: list[Everything] = []
+    for step in killed_at_each_step(works[verb]):
+        recover(world.registry, home)
+        assert world.staged() == [], f"killed at step {step}"
+        check(world)
+        left.append(everything(world))
+        if left[-1] != old:
+            break
+    else:
+        left.append(everything(world))
+    new = left[-1]
+    assert new != old
+    assert all(found == old for found in left[:-1])
+    assert len(left) > 3
+    assert (
+        new[0][0]
+        == {
+            "publish": ("1.0.2", True, "ok"),
+            "import": ("1.0.2", False, "ok"),
+            "remove": ("1.0.1", True, "ok"),
+            "rollback": ("1.0.1", False, "ok"),
+        }[verb]
+    )
