@@ -8,10 +8,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SECTIONS = {
     "### Front ends and API": ("", "front"),
-    "### Leaves": ("", "render"),
+    "### Leaves": ("", "render", "execution"),
     "### `capture`": ("capture",),
     "### `keep`": ("keep",),
     "### `run`": ("run", "judge"),
+    "### `watch`": ("watch",),
     "### `runtime`": ("runtime",),
 }
 
