@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import enum
+from inspect import getmro
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.capture.decorated import layers_of, makes_layers
+from nbdeploy.capture import names
+from nbdeploy.capture.decorated import layers_of, makes_layers, runs_of_decorators
 from nbdeploy.capture.freeze import MISSING, evaluated, literal, same, segment, unparsed
 from nbdeploy.capture.functions import edited_defaults, made_by
 from nbdeploy.capture.module import Node
@@ -69,8 +71,19 @@ class _Statement:
         self.definitions.add(node, self.found)
         self.definitions.warn_redefined(self.cls, name, self.found)
         for method in self._methods():
-            self.definitions.add_needs(method)
+            node.uses |= self.definitions.add_uses(method)
+        node.runs |= self._runs()
         return name
+
+    def _runs(self) -> set[str]:
+        """What hooks of the notebook look up while the statement is executed."""
+        hooks = [vars(kind).get("__init_subclass__") for kind in self.cls.__mro__[1:]]
+        hooks += [
+            vars(kind).get(name) for kind in getmro(type(self.cls)) for name in ("__prepare__", "__new__", "__init__")
+        ]
+        hooks += [vars(kind).get("__set_name__") for value in vars(self.cls).values() for kind in type(value).__mro__]
+        found = runs_of_decorators(self.definitions, self.node)
+        return found.union(*(names.used(each.__code__) for hook in hooks for each in self._own(hook)))
 
     def _methods(self) -> list[FunctionType]:
         return [function for value in _with_inner_classes(self.cls) for function in self._own(value)]
@@ -176,12 +189,22 @@ class _Statement:
                     continue
                 if not self._own(value):
                     continue  # made by a decorator or metaclass of a library
-            elif key in written or isinstance(value, type) or hasattr(type(value), "__get__"):
+            elif isinstance(value, type) or self._is_as_written(value, given=key in written):
                 continue
             expression, needs = self.definitions.frozen(value, f"{self.cls.__name__}_{key.strip('_')}")
             self.needs |= needs
             lines.append(f"{name}.{key} = {expression}")
         return ["", *lines] if lines else []
+
+    def _is_as_written(self, value: Any, *, given: bool) -> bool:
+        """Whether executing the statement gives this value: by an expression that was checked, or as descriptors come.
+
+        A descriptor whose own `__set_name__` looks up variables may keep what they held then.
+        """
+        if not given:
+            return hasattr(type(value), "__get__")
+        hook = getattr(type(value), "__set_name__", None)
+        return not any(name in self.scope for each in self._own(hook) for name in names.used(each.__code__))
 
     def _is_written(self, key: str, function: FunctionType, texts: set[Any]) -> bool:
         """Whether executing the statement gives this function: by its own text, or by decorators that are as they were."""

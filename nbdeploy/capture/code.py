@@ -107,7 +107,7 @@ class _Capture:
         try:
             text = render(self.definitions.nodes, future_annotations=self.definitions.future_annotations)
         except Cycle as exc:
-            advice = "define them in an order in which each is ready when the next needs it"
+            advice = "define them in a .py module beside the notebook and import them"
             raise CannotTravel(str(exc), "need each other while they are defined", advice) from exc
         compile(text, f"{NAME}.py", "exec", dont_inherit=True)
         return {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.capture.freeze import MISSING, evaluated, same, segment
 from nbdeploy.capture.functions import edited_defaults
 from nbdeploy.capture.module import Node
-from nbdeploy.capture.names import nested
+from nbdeploy.capture.names import nested, used
 from nbdeploy.capture.source import contents, normal
 
 if TYPE_CHECKING:
@@ -45,8 +45,29 @@ def _node(definitions: Definitions, name: str, innermost: FunctionType, found: F
     edits, needs = edited_defaults(definitions, innermost, node, innermost.__globals__)
     text = segment(found.text, node, edits)
     needs |= definitions.bind_at_once(text, innermost.__globals__, innermost.__code__.co_flags, {name})
-    definitions.add_needs(innermost)
-    return Node(name, "function", text, found.place.label, found.place.number, needs)
+    uses = definitions.add_uses(innermost)
+    return Node(
+        name,
+        "function",
+        text,
+        found.place.label,
+        found.place.number,
+        needs,
+        uses,
+        runs=runs_of_decorators(definitions, node),
+    )
+
+
+def runs_of_decorators(definitions: Definitions, node: Any) -> set[str]:
+    """What the notebook's functions among the decorators look up."""
+    scope = definitions.notebook.namespace
+    called = [evaluated(getattr(each, "func", each), scope) for each in node.decorator_list]
+    return {
+        name
+        for each in called
+        if isinstance(each, FunctionType) and definitions.is_own(each)
+        for name in used(each.__code__)
+    }
 
 
 def layers_of(wrapper: FunctionType) -> list[FunctionType]:

@@ -15,7 +15,16 @@ from nbdeploy.capture import names
 from nbdeploy.capture.freeze import literal, same
 from nbdeploy.capture.imports import Imports
 from nbdeploy.capture.module import Node
-from nbdeploy.capture.source import Found, NoSource, compiled, find_assignment, find_function, is_closure, underlying
+from nbdeploy.capture.source import (
+    Found,
+    NoSource,
+    compiled,
+    find_assignment,
+    find_function,
+    is_closure,
+    is_dispatch,
+    underlying,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -172,12 +181,15 @@ class Definitions:
     # -- defining -------------------------------------------------------------------------------------------------
 
     def _define(self, value: Any) -> str:
+        from nbdeploy.capture.dispatch import define_dispatch
         from nbdeploy.capture.functions import define_cached, define_function
 
         if isinstance(value, type):
             from nbdeploy.capture.classes import define_class
 
             return define_class(self, value)
+        if is_dispatch(value):
+            return define_dispatch(self, value)
         if isinstance(value, FunctionType):
             return define_function(self, value)
         return define_cached(self, value)
@@ -229,19 +241,22 @@ class Definitions:
                     needs.add(name)
         return needs
 
-    def add_needs(self, function: FunctionType) -> None:
-        """Bind what a function looks up when it runs."""
+    def add_uses(self, function: FunctionType) -> set[str]:
+        """Bind what a function looks up when it runs; gives those names."""
+        found: set[str] = set()
         code, scope = function.__code__, function.__globals__
         self.future_annotations |= bool(code.co_flags & _FUTURE_ANNOTATIONS)
         self.modules |= names.imported(code)
         for name in names.used(code):
             if name in scope and not _is_machinery(name) and not self.notebook.is_notebooks_only(name, scope[name]):
                 self.bind(name, scope[name], by=function.__qualname__)
+                found.add(name)
                 if isinstance(scope[name], types.ModuleType):
                     self._add_submodules(name, scope[name], names.attributes(code))
             elif self.notebook.exists_only_here(name):
                 self.warn(f"{function.__qualname__} uses {name}, which exists only in a notebook")
         self.note_evaluated_text(function)
+        return found
 
     def note_evaluated_text(self, function: FunctionType) -> None:
         code, scope = function.__code__, function.__globals__
@@ -268,7 +283,7 @@ class Definitions:
             return plain
         if not plain and (alias := self.alias_of(value)):
             return alias
-        return self.free_name(f"{plain}_held" if plain else "a_lambda")
+        return self.free_name(f"{plain.strip('_') or 'unnamed'}_held" if plain else "a_lambda")
 
     def alias_of(self, value: Any) -> str | None:
         scope = self.notebook.namespace
@@ -287,6 +302,7 @@ class Definitions:
         current = self.notebook.namespace.get(plain)
         if (
             name == plain
+            or plain == "_"
             or not plain.isidentifier()
             or not (isinstance(current, type | FunctionType) and self.is_own(current))
         ):

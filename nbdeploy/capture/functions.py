@@ -36,7 +36,7 @@ def define_function(definitions: Definitions, function: FunctionType) -> str:
         node.text = f"{node.text}\n{line}"
         node.needs |= more
     definitions.add(node, found)
-    definitions.add_needs(function)
+    node.uses |= definitions.add_uses(function)
     definitions.warn_redefined(function, name, found)
     return name
 
@@ -60,8 +60,9 @@ def define_factory(definitions: Definitions, function: FunctionType) -> str:
     text = made_by(name, code.co_freevars, inner, f"{inner} = {text}" if isinstance(found.node, ast.Lambda) else text)
     if not compiles_to(text, found.code or code, code.co_flags):
         raise NoSource("its text compiles to something else on its own")
-    definitions.add(Node(name, "closure", text, needs=needs), found)
-    definitions.add_needs(function)
+    node = Node(name, "closure", text, needs=needs)
+    definitions.add(node, found)
+    node.uses |= definitions.add_uses(function)
     return name
 
 
@@ -88,7 +89,8 @@ def define_cached(definitions: Definitions, value: Any) -> str:
     else:
         found = definitions.find(inner)
         if found.is_top_level and name == inner.__name__:
-            return _decorated_by_cache(definitions, value, found, kept)
+            definitions.nodes[name] = kept_decorator(definitions, inner, kept)
+            return name
         expression = definitions.reference(inner)
         needs = {expression}
     found = definitions.find(inner)
@@ -96,12 +98,14 @@ def define_cached(definitions: Definitions, value: Any) -> str:
     return name
 
 
-def _decorated_by_cache(definitions: Definitions, value: Any, found: Found, kept: str) -> str:
-    inner = value.__wrapped__
-    text, edits = _text_of(definitions, inner, found)
-    definitions.add(Node(inner.__name__, "function", f"@{kept}\n{text}", needs=edits | {"functools"}), found)
-    definitions.add_needs(inner)
-    return str(inner.__name__)
+def kept_decorator(definitions: Definitions, inner: FunctionType, decorator: str) -> Node:
+    """The definition of `inner` under one decorator of functools."""
+    found = definitions.find(inner)
+    text, needs = _text_of(definitions, inner, found)
+    node = Node(inner.__name__, "function", f"@{decorator}\n{text}", needs=needs | {"functools"})
+    definitions.add(node, found)
+    node.uses |= definitions.add_uses(inner)
+    return node
 
 
 def bind_closure(definitions: Definitions, name: str, function: FunctionType) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 NAME = "notebook_code"
 DATA_FOLDER = "notebook_data"
@@ -29,7 +29,11 @@ def _notebook_data(name):
 
 @dataclass
 class Node:
-    """One definition: its `text` gives the module `name`; `needs` are names it uses while it is executed."""
+    """One definition: its `text` gives the module `name`.
+
+    `needs` are names it uses while it is executed, `uses` those it looks up when it is called; `runs` are looked up by
+    the notebook's code that is called while it is executed: hooks of its base classes and metaclass, decorators.
+    """
 
     name: str
     kind: str  # function | class | lambda | closure | value | data | import
@@ -37,6 +41,8 @@ class Node:
     label: str = ""  # "In[3]"
     number: int | None = None
     needs: set[str] = field(default_factory=set)
+    uses: set[str] = field(default_factory=set)
+    runs: set[str] = field(default_factory=set)
     by: str = "source"
 
 
@@ -66,22 +72,50 @@ def render(nodes: Mapping[str, Node], *, future_annotations: bool) -> str:
 
 
 def ordered(nodes: Mapping[str, Node]) -> list[Node]:
-    """By cell, but each after what it needs; data as late as possible, as loading it may need any definition."""
+    """By cell, but each after what it needs; data as late as possible, as loading it may need any definition.
+
+    What a definition needs may be called while it is executed, so all that this looks up comes before it where it can;
+    what is certainly called must. Raises Cycle.
+    """
     waiting = sorted(nodes.values(), key=lambda node: (node.kind == "data", node.number or 0))
+    may = {node.name: _reached(node.needs | node.runs, nodes) - {node.name} for node in waiting}
+    must = {node.name: (node.needs | _reached(node.runs, nodes)) - {node.name} for node in waiting}
     placed: dict[str, Node] = {}
     while waiting:
-        ready = next(
-            (node for node in waiting if all(_is_there(name, node, nodes, placed) for name in node.needs)), None
-        )
+        ready = _first(waiting, may, nodes, placed) or _first(waiting, must, nodes, placed)
         if ready is None:
-            raise Cycle(node.name for node in waiting)
+            raise Cycle(_circle(waiting, must))
         waiting.remove(ready)
         placed[ready.name] = ready
     return list(placed.values())
 
 
-def _is_there(name: str, node: Node, nodes: Mapping[str, Node], placed: Mapping[str, Node]) -> bool:
-    return name in placed or name == node.name or name not in nodes or nodes[name].kind == "import"
+def _first(
+    waiting: Iterable[Node], before: Mapping[str, set[str]], nodes: Mapping[str, Node], placed: Mapping[str, Node]
+) -> Node | None:
+    def is_there(name: str) -> bool:
+        return name in placed or name not in nodes or nodes[name].kind == "import"
+
+    return next((node for node in waiting if all(map(is_there, before[node.name]))), None)
+
+
+def _reached(names: Iterable[str], nodes: Mapping[str, Node]) -> set[str]:
+    """These, what they need, what they look up when they are called, and so on."""
+    found = set(names)
+    queue = list(found)
+    for name in queue:
+        more = nodes[name].needs | nodes[name].uses if name in nodes else set()
+        queue.extend(more - found)
+        found |= more
+    return found
+
+
+def _circle(waiting: Sequence[Node], before: Mapping[str, set[str]]) -> list[str]:
+    """The names of `waiting` that wait for each other, without those that wait for them."""
+    left = {node.name for node in waiting}
+    while idle := {name for name in left if not any(name in before[other] for other in left - {name})}:
+        left -= idle
+    return sorted(left)
 
 
 def _sections(nodes: Iterable[Node]) -> Iterator[str]:

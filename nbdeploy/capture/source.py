@@ -188,7 +188,17 @@ def _inside(value: Any) -> Iterator[Any]:
 
 
 def is_closure(value: Any) -> bool:
-    return isinstance(value, FunctionType) and value.__closure__ is not None
+    return isinstance(value, FunctionType) and value.__closure__ is not None and value.__code__ is not _DISPATCH
+
+
+def is_dispatch(value: Any) -> bool:
+    """Whether `functools.singledispatch` made it."""
+    return isinstance(value, FunctionType) and value.__code__ is _DISPATCH
+
+
+_DISPATCH = functools.singledispatch(
+    len
+).__code__  # such a function is made of what is registered, not of its variables
 
 
 def contents(function: FunctionType) -> list[Any]:
