@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nbdeploy.capture.bundle import Bundle
     from nbdeploy.judge.away import Check
     from nbdeploy.judge.replayed import Replay
+    from nbdeploy.judge.reproduction import Reproduction
     from nbdeploy.keep.diff import Diff
     from nbdeploy.keep.history import Moment
     from nbdeploy.keep.recover import Recovery
@@ -317,6 +318,12 @@ class Workspace:
 
         versions = (names.checked(name), against)
         return hindsight.replay(self.settings, self.registry, versions, progress, last=last, limit=limit)
+
+    def reproduce(self, name: str, version: str | None = None, *, progress: Progress = silent) -> Reproduction:
+        """Run the notebook the version came from again, and say whether the same model comes out; the live one by default."""
+        from nbdeploy import hindsight
+
+        return hindsight.reproduce(self.settings, self.registry, self.registry.get(name, version), progress)
 
     def export(self, name: str, version: str | None, file: str | os.PathLike[str]) -> Path:
         """One file with the version in it; `bentoml import` reads it as well."""

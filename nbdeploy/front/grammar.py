@@ -196,6 +196,7 @@ _ALL = (
             _option("limit", "number", "N", "Requests at most, spread evenly; 10000 by default."),
         ),
     ),
+    Verb("reproduce", "Run a version's notebook again and say whether the same model comes out.", (_WHAT,)),
 )
 
 VERBS = {verb.name: Verb(verb.name, verb.help, (*verb.parameters, JSON)) for verb in _ALL}

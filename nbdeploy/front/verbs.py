@@ -175,6 +175,10 @@ def _replay(workspace: Workspace, values: Values, progress: Progress) -> Any:
     return workspace.replay(values.pop("name"), values.pop("against"), **values, progress=progress)
 
 
+def _reproduce(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    return workspace.reproduce(values["what"].name, values["what"].version, progress=progress)
+
+
 def _token(workspace: Workspace, values: Values, progress: Progress) -> Any:
     """The file's path; the token itself is printed by the command only."""
     del progress
@@ -208,5 +212,6 @@ _DO: dict[str, Callable[[Workspace, Values, Progress], Any]] = {
     "import": _import,
     "recover": _recover,
     "replay": _replay,
+    "reproduce": _reproduce,
     "token": _token,
 }

@@ -13,6 +13,7 @@ import os
 import shutil
 import site
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from nbdeploy.runtime import environment as runtime_environment
 from nbdeploy.runtime.environment import installed_distributions, minor, problems
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nbdeploy.settings import Settings
 
@@ -55,6 +56,40 @@ def interpreter_for(
             if not _whole(folder):
                 _build(folder, lines, python, installers.Runner(progress, held))
     return installers.python_of(folder)
+
+
+def kernel_for(
+    environment: Mapping[str, Any],
+    requirements: Path,
+    more: Sequence[str],
+    settings: Settings,
+    progress: Callable[[str], None] = lambda _text: None,
+) -> Path:
+    """An interpreter for a notebook: as `interpreter_for`, and where one is built also with ipykernel, nbdeploy itself and
+    the distributions `more`, in versions the lock allows.
+
+    Raises:
+        EnvironmentFailed, Refused: as `interpreter_for`.
+    """
+    if not problems(environment):
+        return Path(sys.executable)
+    lines = read_lock(requirements)
+    python = minor(str(environment["python"]))
+    added = [*sorted({"ipykernel", *more} - {"nbdeploy"}), _ourselves()]
+    folder = settings.environments / _key([*lines, *(f"+ {name}" for name in added)], python)
+    if not _whole(folder):
+        progress(f"this interpreter does not fit: building an environment of {len(lines)} packages for the notebook")
+        with _locked(folder, progress) as held:
+            if not _whole(folder):
+                _build(folder, lines, python, installers.Runner(progress, held), added)
+    return installers.python_of(folder)
+
+
+def _ourselves() -> str:
+    """How another environment gets this nbdeploy: from the folder it is installed from, else as that version."""
+    origin = json.loads(metadata.distribution("nbdeploy").read_text("direct_url.json") or "{}")
+    url = str(origin.get("url", ""))
+    return f"nbdeploy @ {url}" if url.startswith("file://") else f"nbdeploy=={metadata.version('nbdeploy')}"
 
 
 def _problems_of_a_fresh_one(environment: Mapping[str, Any]) -> list[str]:
@@ -128,10 +163,10 @@ def _locked(folder: Path, progress: Callable[[str], None]) -> Iterator[int]:
         yield file.fileno()
 
 
-def _build(folder: Path, lines: list[str], python: str, run: installers.Runner) -> None:
+def _build(folder: Path, lines: list[str], python: str, run: installers.Runner, added: Sequence[str] = ()) -> None:
     base = installers.find_python(python, run)
     try:
-        tool = _install(folder, lines, base, run)
+        tool = _install(folder, lines, base, run, added)
         _verify(folder, lines, python, run)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -140,7 +175,7 @@ def _build(folder: Path, lines: list[str], python: str, run: installers.Runner) 
     run.say("the environment is built")
 
 
-def _install(folder: Path, lines: list[str], base: Path, run: installers.Runner) -> str:
+def _install(folder: Path, lines: list[str], base: Path, run: installers.Runner, added: Sequence[str] = ()) -> str:
     """With uv, and where uv cannot (a private index may be known to pip alone), with pip; the tool that did it."""
     for tool in installers.available():
         shutil.rmtree(folder, ignore_errors=True)
@@ -150,6 +185,8 @@ def _install(folder: Path, lines: list[str], base: Path, run: installers.Runner)
             lock = folder / "requirements.txt"
             lock.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
             tool.install(folder, lock, run)
+            if added:
+                tool.add(folder, lock, added, run)
         except OSError as exc:
             raise installers.explained(str(exc), folder) from exc
         except EnvironmentFailed as exc:

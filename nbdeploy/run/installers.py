@@ -77,13 +77,14 @@ class Tool:
     name: str
     create: Callable[[Path, Path, Runner], None]
     install: Callable[[Path, Path, Runner], None]
+    add: Callable[[Path, Path, Sequence[str], Runner], None]  # more, in versions the lock allows
     last: bool = False
 
 
 def available() -> tuple[Tool, ...]:
-    """In the order to be tried. The lock is complete, so no tool resolves anything."""
+    """In the order to be tried. The lock is complete, so `install` resolves nothing."""
     uv = find_uv()
-    pip = Tool("pip", _pip_create, _pip_install, last=True)
+    pip = Tool("pip", _pip_create, _pip_install, _pip_add, last=True)
     return (pip,) if uv is None else (_uv(uv), pip)
 
 
@@ -108,7 +109,11 @@ def _uv(uv: str) -> Tool:
         options = ["--no-deps", "--python", str(python_of(folder)), "--requirement", str(lock)]
         run.output([uv, "pip", "install", "--quiet", *options], folder)
 
-    return Tool("uv", create, install)
+    def add(folder: Path, lock: Path, names: Sequence[str], run: Runner) -> None:
+        options = ["--python", str(python_of(folder)), "--constraint", str(lock)]
+        run.output([uv, "pip", "install", "--quiet", *options, "--", *names], folder)
+
+    return Tool("uv", create, install, add)
 
 
 def _pip_create(base: Path, folder: Path, run: Runner) -> None:
@@ -118,6 +123,11 @@ def _pip_create(base: Path, folder: Path, run: Runner) -> None:
 def _pip_install(folder: Path, lock: Path, run: Runner) -> None:
     options = ["--no-deps", "--no-input", "--disable-pip-version-check", "--requirement", str(lock)]
     run.output([str(python_of(folder)), "-m", "pip", "install", *options], folder)
+
+
+def _pip_add(folder: Path, lock: Path, names: Sequence[str], run: Runner) -> None:
+    options = ["--no-input", "--disable-pip-version-check", "--constraint", str(lock)]
+    run.output([str(python_of(folder)), "-m", "pip", "install", *options, "--", *names], folder)
 
 
 def python_of(folder: Path) -> Path:
