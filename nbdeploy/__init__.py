@@ -3,7 +3,8 @@
     %load_ext nbdeploy
     %deploy clf --name penguins --sample X_train --target y_train
 
-The functions here are the verbs of a default `Workspace`, made when first used.
+The functions here are the verbs of a default `Workspace`, made when first used, and what a gate notebook says:
+`record` and `expect`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nbdeploy.judge.records import expect, record
     from nbdeploy.workspace import Workspace
 
     _default = Workspace()
@@ -37,9 +39,11 @@ __all__ = [
     "check",
     "deploy",
     "diff",
+    "expect",
     "export",
     "import_bundle",
     "publish",
+    "record",
     "rollback",
     "serve",
     "services",
@@ -53,6 +57,10 @@ def __getattr__(name: str) -> Any:
         from nbdeploy.workspace import Workspace as Class
 
         return Class
+    if name in {"expect", "record"}:
+        from nbdeploy.judge import records
+
+        return getattr(records, name)
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from nbdeploy import default

@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "magics": {"errors", "render", "workspace", "runtime", *FRONT},
     "cli": {"errors", "names", "render", "workspace", *FRONT},
     "__main__": {"cli"},
-    "__init__": {"default", "workspace", "magics", "capture"},  # capture watches executions from %load_ext on
+    "__init__": {"default", "workspace", "magics", "judge", "capture"},  # capture watches executions from %load_ext on
 }
 
 # One door a heavy dependency: the only modules of the notebook side that may import it.

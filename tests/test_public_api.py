@@ -12,6 +12,7 @@ import pytest
 
 import nbdeploy
 from nbdeploy import default
+from nbdeploy.judge import records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,7 @@ VERBS = "at attach bundle check deploy diff export import_bundle publish rollbac
 
 def test_the_public_names_are_sorted_and_those_of_the_contract() -> None:
     assert nbdeploy.__all__ == sorted(nbdeploy.__all__)
-    assert nbdeploy.__all__ == ["Workspace", *VERBS.split()]
+    assert nbdeploy.__all__ == sorted(["Workspace", *VERBS.split(), "expect", "record"])
     assert set(nbdeploy.__all__) <= set(dir(nbdeploy))
 
 
@@ -33,6 +34,13 @@ def test_each_verb_is_that_of_the_default_workspace(name: str, settings: object)
     assert verb.__self__ is default.workspace()
     assert verb.__func__ is getattr(nbdeploy.Workspace, name)
     default.workspace.cache_clear()
+
+
+def test_a_gate_notebook_says_what_it_has_to_say_without_a_workspace() -> None:
+    default.workspace.cache_clear()
+    assert nbdeploy.record is records.record
+    assert nbdeploy.expect is records.expect
+    assert default.workspace.cache_info().currsize == 0
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
