@@ -242,6 +242,19 @@ def test_f46_a_model_that_calls_exit_ends_no_kernel() -> None:
     assert served(model, observed).verify() == []
 
 
+def test_a_model_that_answers_with_a_masked_array_is_told_what_to_return() -> None:
+    class Masks:
+        def predict(self, rows: Any) -> Any:
+            return np.ma.masked_less(rows["a"].to_numpy(), 2)
+
+    with pytest.raises(NotServable) as refused:
+        watched(Masks(), pd.DataFrame({"a": [1.0, 2]}))
+    assert str(refused.value) == (
+        "Masks.predict does not answer the sample's rows: a masked array has no JSON form; "
+        "return filled(numpy.nan), whose NaN is sent as null."
+    )
+
+
 class Halt(BaseException):
     """A model's own, which `except Exception` lets through."""
 

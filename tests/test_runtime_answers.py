@@ -47,6 +47,7 @@ def travelled(value: Any, n: int, labels: Any = None, *, keyed: bool = True, **o
         np.arange(12).reshape(2, 3, 2),
         np.array([["a", 1], ["b", 2]], dtype=object),
         np.array([[], []]),
+        np.array([[1.5, 2.0], [3.0, 4.0]]).view(np.matrix),
         [1, 2],
         ["a", None],
         [1.5, math.nan],
@@ -146,6 +147,7 @@ def test_replies_are_strict_json() -> None:
         pd.Series(pd.period_range("2024", periods=2)),
         scipy.sparse.csr_matrix(np.eye(3)),
         np.zeros((2, 70_000)),
+        np.ma.array([1.0, 2.0], mask=[False, True]),
         {"a": [1, 2]},
     ],
     ids=lambda value: type(value).__name__,
@@ -156,7 +158,8 @@ def test_what_cannot_answer_two_rows_is_the_models_fault(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, np.array([1.0]), np.array([[1.0, 2.0]] * 2), [1.0, 2.0], pd.Series([1.0, 2.0])]
+    "value",
+    [None, np.array([1.0]), np.array([[1.0, 2.0]] * 2), [1.0, 2.0], pd.Series([1.0, 2.0]), np.ma.array([1.0, 2.0])],
 )
 def test_an_answer_unlike_the_kernels_is_the_models_fault(value: Any) -> None:
     with pytest.raises(ModelFault):

@@ -170,7 +170,8 @@ def _watched(
         except NotServable:
             raise
         except ModelFault as exc:
-            failed[name] = str(exc), _advice(watcher.model)
+            fact, _, advice = str(exc).partition("; ")
+            failed[name] = fact, advice or _advice(watcher.model)
         except Escaped as exc:
             failed[name] = str(exc), "let it raise an Exception, or return an answer"
         except Exception as exc:  # noqa: BLE001  # a model may raise anything; that it does not answer is the finding

@@ -95,12 +95,21 @@ def _observed_array(value: Any, n: int, labels: Any, keyed: bool) -> Output:  # 
     text = dtype_text(value.dtype) if value.dtype.kind != "T" else "StringDType"
     if text is None:
         raise ModelFault(f"an array of {value.dtype} has no JSON form")
+    _refuse_mask(value)
     flat = _flat_labels(labels)
     classes = flat if shape == (len(flat or ()),) and len(flat or ()) > 0 else None
     extra: dict[str, Any] = {"null": _null_in(value)} if text == "object" else {}
     if classes is not None and [str(label) for label in classes] != (names := [str(label) for label in labels]):
         extra["names"] = names
+    if isinstance(value, np.matrix):
+        extra["matrix"] = True
     return Output("array", dtype=text, shape=shape, labels=classes, extra=extra)
+
+
+def _refuse_mask(value: Any) -> None:
+    """JSON has one null, which is NaN already: masked values could not be told from it. Raises ModelFault."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise ModelFault("a masked array has no JSON form; return filled(numpy.nan), whose NaN is sent as null")
 
 
 def _row_shape(value: Any, n: int) -> tuple[int, ...]:
@@ -214,6 +223,7 @@ def as_dict(output: Output) -> dict[str, Any]:
 def _encoded_array(output: Output, value: Any, n: int) -> list[Any]:
     if not isinstance(value, np.ndarray) or value.shape[:1] != (n,):
         raise ValueError(f"an array of {n} rows was expected")
+    _refuse_mask(value)
     if value.shape[1:] != output.shape:
         raise ValueError(f"rows of shape {output.shape} were expected, not {value.shape[1:]}")
     rows = _objects(value) if value.dtype.kind == "O" else numpy_values(value)

@@ -57,7 +57,8 @@ def _array(output: Output, predictions: Sequence[Any]) -> Any:
     flat = predictions
     for _ in output.shape:
         flat = [value for row in flat for value in row]
-    return _flat(dtype, flat).reshape(shape)
+    array = _flat(dtype, flat).reshape(shape)
+    return array.view(np.matrix) if output.extra.get("matrix") else array
 
 
 def _flat(dtype: str, values: Sequence[Any]) -> Any:
