@@ -1,0 +1,90 @@
+"""F06: what was answered is kept, whatever is killed and whenever."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from load import Load, Tally
+from models import plain
+
+from nbdeploy.run.predictions import Predictions
+from nbdeploy.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nbdeploy.settings import Settings
+
+pytestmark = pytest.mark.slow
+RESTART = 10.0  # seconds
+
+
+class Acknowledged(Tally):
+    """The request ids of all that was answered with 200."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+
+    def count(self, status: int, body: bytes, seen: list[str]) -> None:
+        super().count(status, body, seen)
+        if status == 200:
+            self.ids.add(json.loads(body)["request_id"])
+
+
+@pytest.fixture
+def workspace(settings: Settings) -> Iterator[Workspace]:
+    made = Workspace(settings)
+    yield made
+    for state in made.services():
+        made.stop(state.name)
+
+
+def kill_everything(workspace: Workspace) -> None:
+    """The supervisor and its workers, in any order, as a machine that loses its power would not."""
+    (state,) = workspace.services()
+    assert state.pid is not None
+    supervisor = psutil.Process(state.pid)
+    everyone = [supervisor, *supervisor.children(recursive=True)]
+    random.shuffle(everyone)
+    for process in everyone:
+        os.kill(process.pid, signal.SIGKILL)
+    assert psutil.wait_procs(everyone, 10)[1] == []
+
+
+def rounds(workspace: Workspace, count: int, chance: random.Random) -> int:
+    """So many rounds of load, kill and restart; how many answers were acknowledged in all."""
+    fitted = plain()
+    service = workspace.deploy(fitted.model, name="penguins", sample=fitted.X, target=fitted.y, workers=2)
+    body = json.dumps({"rows": json.loads(fitted.X.head(2).to_json(orient="records"))}).encode()
+    token, acknowledged = workspace.token("penguins"), set()
+    for _ in range(count):
+        load = Load(service.url, clients=8, keep_alive=True, body=body, token=token, limit=60)
+        load.tally = tally = Acknowledged()
+        with load:
+            while len(tally.ids) < 50:
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 0.5))
+            kill_everything(workspace)
+        assert not tally.refused
+        acknowledged |= tally.ids
+        begun = time.monotonic()
+        again = workspace.serve("penguins")
+        assert time.monotonic() - begun < RESTART
+        assert (again.url, again.state, again.version) == (service.url, "ready", "1.0.0")
+        kept = [record.request_id for record in Predictions(again.folder / "predictions")]
+        assert len(kept) == len(set(kept)), "an id twice"
+        assert acknowledged <= set(kept), f"{len(acknowledged - set(kept))} acknowledged answers are lost"
+    return len(acknowledged)
+
+
+def test_f06_what_was_acknowledged_is_in_the_log_after_everything_was_killed(workspace: Workspace) -> None:
+    assert rounds(workspace, 3, random.Random(6)) > 150
+    assert workspace.recover().clean
