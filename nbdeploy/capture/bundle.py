@@ -41,6 +41,7 @@ class Model:
     target: Any = None
     keys: Sequence[str] = ()
     real_rows: bool = True
+    cross_validated: bool = False  # whether its scores by folds are wanted, as by a gate
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,7 @@ def _json(value: Any) -> bytes:
 
 def _facts(model: Model, captured: CapturedModel, locked: Lock, observed: Observed, shell: Any) -> dict[str, Any]:
     """Every field of the manifest but files and digest."""
-    from nbdeploy.capture.metrics import parameters_of, task_of, training_metrics
+    from nbdeploy.capture.metrics import parameters_of, task_of
     from nbdeploy.capture.provenance import provenance
 
     kind = type(model.object)
@@ -270,9 +271,21 @@ def _facts(model: Model, captured: CapturedModel, locked: Lock, observed: Observ
         },
         "created": now(),
         "provenance": provenance(shell, captured, model.sample, model.target, model.object),
-        "metrics": {"training": training_metrics(model.object, model.sample, model.target, task)},
+        "metrics": _metrics(model, task),
         "warnings": (*captured.warnings, *_stale(model, captured, shell), *locked.warnings, *observed.warnings),
     }
+
+
+def _metrics(model: Model, task: str) -> dict[str, Any]:
+    """Of the rows at hand; fitting anew costs time, so folds are scored only where they are wanted."""
+    from nbdeploy.capture.metrics import training_metrics
+
+    found = {"training": training_metrics(model.object, model.sample, model.target, task)}
+    if model.cross_validated:
+        from nbdeploy.capture.folds import cross_validation
+
+        found["cross_validation"] = cross_validation(model.object, model.sample, model.target, task)
+    return found
 
 
 def _stale(model: Model, captured: CapturedModel, shell: Any) -> tuple[str, ...]:

@@ -92,7 +92,11 @@ class Classification(Evaluation):
         table = Table(("truth", "taken for", "rows"), wrong[:10], "Every answer was right.")
         plot = plots.confusion(counts, scored.labels)
         return Section(
-            "Confusions", status=f"{sum(row[2] for row in wrong)} rows", tables=(table,), plots=(plot,), rows=cells
+            "Confusions",
+            status=f"{sum(row[2] for row in wrong)} of {len(scored)} answers wrong",
+            tables=(table,),
+            plots=(plot,),
+            rows=cells,
         )
 
     def curves(self) -> Section:

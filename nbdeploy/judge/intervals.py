@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 CELLS = 2_000_000  # weights held at a time
-FEWEST = 2  # rows an interval needs
+FEWEST = 5  # rows an interval needs
 
 
 @dataclass(frozen=True)
