@@ -15,7 +15,14 @@ PACKAGE = Path(__file__).parents[1] / "nbdeploy"
 
 LEAVES = {"errors", "homes", "settings", "names", "reference", "templates", "turns", "execution", "render", "wording"}
 FRONT = {"front", "default"}
-API = {"workspace", "deployment", "takeover", "trial", "hindsight"}  # workspace is the door, the others are its parts
+API = {
+    "workspace",
+    "deployment",
+    "takeover",
+    "trial",
+    "hindsight",
+    "gating",
+}  # workspace is the door, the others are its parts
 STAGES = ["capture", "keep", "run", "judge", "watch"]  # a stage may use those before it
 
 ALLOWED: dict[str, set[str]] = {
