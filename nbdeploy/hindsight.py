@@ -12,6 +12,7 @@ from nbdeploy.capture.distributions import distributions
 from nbdeploy.errors import NotebookFailed, NotFound, Refused
 from nbdeploy.judge import replay as judge
 from nbdeploy.judge import rerun
+from nbdeploy.judge.conditions import Condition
 from nbdeploy.judge.logged import LIMIT, Selection, span
 from nbdeploy.judge.origin import Origin
 from nbdeploy.judge.replayed import Replay
@@ -23,7 +24,7 @@ from nbdeploy.run.predictions import Predictions
 from nbdeploy.trial import trial
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from nbdeploy.keep.registry import Registry
@@ -41,12 +42,14 @@ def replay(
     *,
     last: str | None = None,
     limit: int | None = None,
+    gate: Sequence[str] = (),
 ) -> Replay:
     """`versions` are the name and the candidate's number.
 
     Raises:
-        Refused: nothing is logged; NotFound, Untrusted, Corrupt.
+        Refused: nothing is logged; NotFound, Untrusted, Corrupt; BadCondition.
     """
+    conditions = [Condition.parse(text) for text in gate]
     name, against = versions
     candidate, live = registry.get(name, against), registry.live(name)
     if live is None:
@@ -59,7 +62,7 @@ def replay(
         trial(settings, registry, _ready(registry, candidate), progress) as client,
     ):
         seen = judge.compare(selection, live_client, client, store.manifest_of(candidate), progress)
-    return Replay(name, live.version, candidate.version, selection, seen)
+    return Replay(name, live.version, candidate.version, selection, seen).judged(conditions)
 
 
 def reproduce(settings: Settings, registry: Registry, version: Version, progress: Progress) -> Reproduction:

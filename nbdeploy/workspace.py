@@ -115,8 +115,12 @@ class Workspace:
         bump: str | None = None,
         force: bool = False,
         skip_gate: str | None = None,
+        again: bool = False,
     ) -> Version:
-        """Give the bundle its version; what is live stays live."""
+        """Give the bundle its version; what is live stays live. The newest version's own bundle gets no other unless `again`."""
+        newest = next(iter(self.registry.newest(bundle.name)), None)
+        if newest is not None and newest.digest == bundle.digest and not again:
+            return replace(newest, already_published=True)
         return self._publish(bundle, bump=bump, force=force, skip_gate=skip_gate, report=report, live=False)
 
     def deploy(
@@ -311,13 +315,14 @@ class Workspace:
         *,
         last: str | None = None,
         limit: int | None = None,
+        gate: Sequence[str] = (),
         progress: Progress = silent,
     ) -> Replay:
         """Ask the version `against` what the service was asked ("1h", "7d": the last of it), and compare with the answers then."""
         from nbdeploy import hindsight
 
         versions = (names.checked(name), against)
-        return hindsight.replay(self.settings, self.registry, versions, progress, last=last, limit=limit)
+        return hindsight.replay(self.settings, self.registry, versions, progress, last=last, limit=limit, gate=gate)
 
     def reproduce(self, name: str, version: str | None = None, *, progress: Progress = silent) -> Reproduction:
         """Run the notebook the version came from again, and say whether the same model comes out; the live one by default."""

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from models import classifier
 
+from nbdeploy import cli
 from nbdeploy.errors import Refused, WrongUse
 from nbdeploy.judge import replay
+from nbdeploy.judge.conditions import Condition
 from nbdeploy.judge.logged import Selection, span
 from nbdeploy.judge.replayed import Replay
 from nbdeploy.judge.tally import KEPT, LARGEST, Tally, moved
@@ -97,6 +99,26 @@ def test_labels_that_change_are_flips_counted_by_segment(tmp_path: Path) -> None
     assert list(found.frame()["input.island"]) == ["Dream", "Dream"]
     assert "Dream" not in json.dumps(found.to_dict()["flipped"])
     assert "island=Dream" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("condition", "passed"),
+    [
+        ("flip_rate<=0.5", True),
+        ("flip_rate@island=Dream<=0.5", False),
+        ("flip_rate@island<=0.5", False),
+        ("new_errors<=0", True),
+        ("latency_p95_ms<=live*1000", True),
+        ("flip_rat<=1", False),
+    ],
+)
+def test_conditions_are_judged_by_the_metrics_of_a_replay(tmp_path: Path, condition: str, *, passed: bool) -> None:
+    log = log_of(tmp_path, rows("a", "a", "b", island="Dream"), rows("a", "b", island="Biscoe"))
+    found = replayed(log, lambda row: "b" if row["island"] == "Dream" else row["x"])
+    found = found.judged([Condition.parse(condition)])
+    assert found.passed == passed
+    assert found.exit_code == (not passed)
+    assert ("✓ passed" if passed else "✗ refused") in str(found)
 
 
 def test_numbers_that_change_are_moves_the_largest_kept(tmp_path: Path) -> None:
@@ -228,7 +250,8 @@ def test_a_version_is_asked_what_the_live_one_was(world: tuple[Workspace, Servic
     workspace, service = world
     logged = len(list(service.predictions()))
     fitted, worse = classifier(), classifier(0.0003)
-    found = workspace.replay("penguins", "1.0.1", last="1h")
+    found = workspace.replay("penguins", "1.0.1", last="1h", gate=["new_errors<=0", "p95_ratio<=1000"])
+    assert found.passed
     expected = int(np.sum(fitted.model.predict(fitted.X) != worse.model.predict(fitted.X)))
     expected += int(np.sum(fitted.model.predict(fitted.X[:40]) != worse.model.predict(fitted.X[:40])))
     assert expected > 0
@@ -241,3 +264,16 @@ def test_a_version_is_asked_what_the_live_one_was(world: tuple[Workspace, Servic
     assert len(list(service.predictions())) == logged, "a replay is no traffic"
     assert [state.name for state in workspace.services()] == ["penguins"]
     assert [path.name for path in workspace.settings.services.iterdir()] == ["penguins"]
+
+
+@pytest.mark.slow
+def test_the_command_ends_with_the_verdict(
+    world: tuple[Workspace, Service], capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace, _ = world
+    words = ["replay", "penguins", "--against", "1.0.1", "--limit", "4", "--gate"]
+    assert cli.main([*words, "flip_rate@island=Dream<=0.0001", "--json"], lambda: workspace) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["verdict"] == "refused"
+    assert [check["passed"] for check in told["checks"]] == [False]
+    assert told["coverage"]["left out by --limit"] == 7

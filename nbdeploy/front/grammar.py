@@ -99,6 +99,7 @@ _BUMP = Parameter(
 )
 _FORCE = _flag("force", "Insist; what was overridden is recorded.")
 _CALL_IT = _option("name", "own name", "NAME", "The service's name; by default the variable's.")
+_AGAIN = _flag("again", "A new version even if nothing changed.")
 _SKIP_GATE = _option(
     "skip_gate", "text", "REASON", "Publish unjudged where the settings ask for a gate; the reason is kept."
 )
@@ -139,11 +140,11 @@ _ALL = (
     Verb(
         "up",
         "Bundle, check, publish and serve a fitted model.",
-        (_MODEL, *_STAGING, *_GATE, _BUMP, *_RUNNING, _flag("again", "A new version even if nothing changed.")),
+        (_MODEL, *_STAGING, *_GATE, _BUMP, *_RUNNING, _AGAIN),
     ),
     Verb("bundle", "Make a bundle of a fitted model, without publishing it.", (_MODEL, *_STAGING)),
     Verb("check", "Ask an unpublished bundle, away from home, and compare its answers.", (_BUNDLE,)),
-    Verb("publish", "Give an unpublished bundle its version.", (_BUNDLE, _BUMP, _FORCE, _SKIP_GATE)),
+    Verb("publish", "Give an unpublished bundle its version.", (_BUNDLE, _BUMP, _FORCE, _SKIP_GATE, _AGAIN)),
     Verb("serve", "Make a published version live and serve it.", (_WHAT, *_RUNNING)),
     Verb("ps", "List the services.", (_flag("all", "Stopped ones too."),)),
     Verb(
@@ -194,6 +195,9 @@ _ALL = (
             _option("against", "version", "VERSION", "The version that is asked."),
             _option("last", "text", "SPAN", "Only requests of the last 30m, 1h, 7d."),
             _option("limit", "number", "N", "Requests at most, spread evenly; 10000 by default."),
+            _option(
+                "gate", "text", "EXPR", "A condition, such as flip_rate<=0.02; exit code 1 if it fails.", multiple=True
+            ),
         ),
     ),
     Verb("reproduce", "Run a version's notebook again and say whether the same model comes out.", (_WHAT,)),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.judge.conditions import judged
+from nbdeploy.judge.outcome import failing_first, verdict
+from nbdeploy.judge.records import Record, Records
 from nbdeploy.render import Card, Shown, Table
 
 if TYPE_CHECKING:
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from nbdeploy.judge.conditions import Condition
     from nbdeploy.judge.logged import Selection
     from nbdeploy.judge.outcome import Outcome
     from nbdeploy.judge.replay import Comparison
@@ -34,9 +38,14 @@ class Replay(Shown):
     seen: Comparison = field(repr=False)
     checks: tuple[Outcome, ...] = ()
 
+    def judged(self, conditions: Sequence[Condition]) -> Replay:
+        """The same with its checks, failing first."""
+        named = {name: Record(name, "number", value) for name, value in self.metrics.items()}
+        return replace(self, checks=failing_first(judged(conditions, Records(named, ()), live=True)))
+
     @property
     def passed(self) -> bool:
-        return all(check.passed is not False for check in self.checks)
+        return not self.checks or verdict(self.checks) == "passed"
 
     @property
     def exit_code(self) -> int:
@@ -140,13 +149,13 @@ class Replay(Shown):
 
     def _tables(self) -> list[Table]:
         tally = self.seen.tally
-        checks = [(_WORD[check.passed], check.name, check.value, check.detail) for check in self.checks]
+        checks = [(check.word, check.name, check.detail) for check in self.checks]
         flips = [(then, now, n) for (then, now), n in tally.pairs.most_common(LISTED)]
         errors = [("new", problem, n) for problem, n in self.seen.new_errors.most_common(LISTED)]
         errors += [("gone", problem, n) for problem, n in self.seen.gone_errors.most_common(LISTED)]
         coverage = list(self.coverage.items())
         tables = [
-            Table(("", "condition", "value", ""), checks),
+            Table(("", "condition", ""), checks),
             Table(("label then", "label now", "rows"), flips),
             Table(("segment", "rows", "flips", "flip rate", "mean move"), _worst(tally.segments)),
             Table(("errors", "problem", "rows"), errors),
@@ -167,9 +176,6 @@ class Replay(Shown):
         if len(self.seen.tally.flipped) > LISTED:
             notes.append(("neutral", "all rows that flip: .frame()"))
         return tuple(notes)
-
-
-_WORD = {True: "passed", False: "failed", None: "not applicable"}
 
 
 def latency(live: Sequence[float], candidate: Sequence[float]) -> dict[str, float]:
