@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +47,9 @@ def notebook(shown: list[dict[str, Any]]) -> dict[str, Any]:
         (Estimate(0.9), "estimate", Estimate(0.9)),
         ([{"a": 1, "b": None}], "table", [{"a": 1, "b": None}]),
         (pd.DataFrame({"a": [1.5], 2: ["x"]}), "table", [{"a": 1.5, "2": "x"}]),
+        (pd.DataFrame({"a": [1]}, index=pd.Index(["cat"], name="true")), "table", [{"true": "cat", "a": 1}]),
+        (pd.DataFrame({"a": [1, pd.NA, pd.NaT]}), "table", [{"a": 1}, {"a": None}, {"a": None}]),
+        (pl.DataFrame({"a": [1, None]}), "table", [{"a": 1}, {"a": None}]),
     ],
 )
 def test_a_value_is_read_back_as_it_was_recorded(shown: Any, value: Any, kind: str, read: Any) -> None:
@@ -87,7 +91,7 @@ def test_names_of_metrics_slices_and_the_live_version(shown: Any, name: str) -> 
     assert list(records.read(notebook(shown)).named) == [name]
 
 
-@pytest.mark.parametrize("name", ["", "two words", "1st", "a.b", "accuracy@", "live.", None, 3])
+@pytest.mark.parametrize("name", ["", "two words", "1st", "a.b", "accuracy@", "accuracy@island", "live.", None, 3])
 def test_other_names_are_refused(shown: Any, name: Any) -> None:
     with pytest.raises(WrongUse, match="cannot name a record"):
         records.record(name, 1.0)
@@ -117,12 +121,23 @@ def test_what_is_neither_true_nor_false_is_no_expectation(shown: Any, condition:
         {"kind": "record", "name": "x", "type": "number", "value": True},
         {"kind": "record", "name": "x", "type": "other", "value": 1},
         {"kind": "expect", "name": "x", "passed": 1},
+        {"kind": "record", "name": "x", "type": "boolean", "value": "yes"},
+        {"kind": "record", "name": "x", "type": "table", "value": {"a": 1}},
         {"kind": "expect", "name": "x"},
+        {"kind": "expect", "passed": True},
+        "accuracy",
+        ["kind"],
+        None,
     ],
 )
-def test_an_output_of_our_type_that_says_something_else_is_an_error(said: dict[str, Any]) -> None:
+def test_an_output_of_our_type_that_says_something_else_is_an_error(said: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         records.read({"cells": [{"outputs": [{"data": {records.MEDIA_TYPE: said}}]}]})
+
+
+def test_two_columns_of_one_name_are_refused(shown: Any) -> None:
+    with pytest.raises(WrongUse, match="two columns of one name: a, a"):
+        records.record("x", pd.DataFrame([[1, 2]], columns=["a", "a"]))
 
 
 def test_outside_a_notebook_it_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

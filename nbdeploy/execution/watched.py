@@ -87,9 +87,9 @@ def execute(
             "output": limits.output,
         }
         reason = _driven(order, folder, Path(name), progress)
+    _settle(node, folder / FILE)
     if reason == DONE:
         reason = _left_over(folder / FILE)
-    _settle(folder / FILE)
     return Ended(reason, round(time.monotonic() - began, 3))
 
 
@@ -177,8 +177,12 @@ def _write(node: Any, path: Path) -> None:
     nbformat.write(node, path)
 
 
-def _settle(path: Path) -> None:
-    """On the disk, and ours alone."""
+def _settle(node: Any, path: Path) -> None:
+    """Whole, on the disk, and ours alone."""
+    try:
+        json.loads(path.read_bytes())
+    except (OSError, ValueError):  # the driver was killed while it wrote, or a cell took its file away
+        _write(node, path)
     path.chmod(0o600)
     with path.open("rb") as file:
         os.fsync(file.fileno())

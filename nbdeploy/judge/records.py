@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MEDIA_TYPE = "application/vnd.nbdeploy+json"
-NAME = re.compile(r"(live\.)?[A-Za-z_][A-Za-z0-9_]*(@.+)?", re.DOTALL)
+NAME = re.compile(r"(live\.)?[A-Za-z_][A-Za-z0-9_]*(@[^=]+=.*)?", re.DOTALL)
 MOST_ROWS = 1_000  # of a table
+_READ_AS = {"boolean": bool, "text": str, "table": list}
 TYPES = ("number", "estimate", "boolean", "text", "table")
 
 
@@ -134,7 +135,7 @@ def read(notebook: Any) -> Records:
         if said.get("kind") == "record":
             found = _record(said)
             values[found.name] = found
-        elif said.get("kind") == "expect" and isinstance(said.get("passed"), bool):
+        elif said.get("kind") == "expect" and isinstance(said.get("passed"), bool) and "name" in said:
             expectations.append(Expectation(str(said["name"]), said["passed"], str(said.get("detail", ""))))
         else:
             raise ValueError(f"a cell wrote {MEDIA_TYPE} that is neither a record nor an expectation")
@@ -144,9 +145,9 @@ def read(notebook: Any) -> Records:
 def _outputs(notebook: Any) -> Iterable[dict[str, Any]]:
     for cell in notebook.get("cells", ()):
         for output in cell.get("outputs", ()):
-            said = output.get("data", {}).get(MEDIA_TYPE)
-            if isinstance(said, dict):
-                yield said
+            data = output.get("data", {})
+            if MEDIA_TYPE in data:
+                yield data[MEDIA_TYPE] if isinstance(data[MEDIA_TYPE], dict) else {}
 
 
 def _record(said: Mapping[str, Any]) -> Record:
@@ -154,6 +155,8 @@ def _record(said: Mapping[str, Any]) -> Record:
     if kind not in TYPES or not isinstance(name, str) or "value" not in said:
         raise ValueError(f"a record lacks its name, type or value: {sorted(said)}")
     value = said["value"]
+    if kind in _READ_AS and not isinstance(value, _READ_AS[kind]):
+        raise ValueError(f"the {kind} {name} is recorded as {_brief(value)}")
     if kind == "number":
         value = _float(value)
     elif kind == "estimate":
@@ -177,8 +180,8 @@ def _typed(name: str, value: Any) -> tuple[str, Any]:
         return "boolean", passed
     if isinstance(value, str):
         return "text", str(value)
-    if hasattr(value, "to_dict") and hasattr(value, "columns"):
-        value = value.to_dict(orient="records")
+    if hasattr(value, "columns"):
+        value = _rows(name, value)
     if isinstance(value, list) and all(isinstance(row, dict) for row in value):
         if len(value) > MOST_ROWS:
             raise WrongUse(f"record({name!r}, ...) was given {len(value):,} rows: keep {MOST_ROWS:,} or fewer of them.")
@@ -190,6 +193,20 @@ def _typed(name: str, value: Any) -> tuple[str, Any]:
             "or a table (a DataFrame or a list of dicts)."
         )
     return "number", number
+
+
+def _rows(name: str, frame: Any) -> Any:
+    """The rows of a frame; an index that is more than a count becomes columns, as a table of a page shows it."""
+    if hasattr(frame, "to_dicts"):  # polars
+        return frame.to_dicts()
+    if not hasattr(frame, "reset_index"):
+        return frame
+    if type(frame.index).__name__ != "RangeIndex":
+        frame = frame.reset_index()
+    columns = [str(column) for column in frame.columns]
+    if len(set(columns)) < len(columns):
+        raise WrongUse(f"record({name!r}, ...) was given a table with two columns of one name: {', '.join(columns)}.")
+    return [dict(zip(columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
 
 
 def _yes_or_no(value: Any) -> bool | None:
@@ -210,7 +227,9 @@ def _plain_number(value: Any) -> float | None:
 def _cell(value: Any) -> Any:
     passed = _yes_or_no(value)
     number = _plain_number(value) if passed is None else passed
-    return str(value) if number is None and value is not None else number
+    if number is not None:
+        return number
+    return None if value is None or type(value).__name__ in {"NAType", "NaTType"} else str(value)
 
 
 def _strict(value: Any) -> Any:

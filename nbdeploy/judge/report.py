@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from nbdeploy.judge.gatebook import DONE
+from nbdeploy.execution import DONE
 from nbdeploy.render import Card, Shown
 
 if TYPE_CHECKING:
