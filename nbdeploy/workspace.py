@@ -115,12 +115,8 @@ class Workspace:
         bump: str | None = None,
         force: bool = False,
         skip_gate: str | None = None,
-        again: bool = False,
     ) -> Version:
-        """Give the bundle its version; what is live stays live. The newest version's own bundle gets no other unless `again`."""
-        newest = next(iter(self.registry.newest(bundle.name)), None)
-        if newest is not None and newest.digest == bundle.digest and not again:
-            return replace(newest, already_published=True)
+        """Give the bundle its version; what is live stays live."""
         return self._publish(bundle, bump=bump, force=force, skip_gate=skip_gate, report=report, live=False)
 
     def deploy(
