@@ -392,3 +392,27 @@ def test_two_versions_are_compared_part_by_part(world: World) -> None:
     assert list(raw["schema"]["removed"]) == ["predict_proba()"]
     assert "numpy" in str(diff)
     assert Diff.between("penguins", ("a", manifest()), ("b", manifest())).same
+
+
+@pytest.mark.parametrize(
+    ("published", "judged", "shown"),
+    [
+        ("none", [], "none"),
+        ("none", ["passed"], "passed"),
+        ("none", ["passed", "refused"], "refused"),
+        ("passed", ["refused"], "refused"),
+        ("passed", ["refused", "passed"], "passed"),
+        ("skipped", ["passed"], "skipped"),
+        ("skipped", ["refused"], "refused"),
+        ("skipped", ["refused", "passed"], "skipped"),
+    ],
+)
+def test_a_later_judgement_is_shown_on_the_version(world: World, published: str, judged: list[str], shown: str) -> None:
+    world.publish(gate=published, report="too slow today")
+    for verdict in judged:
+        world.registry.record("penguins", "validated", "1.0.0", report={"verdict": verdict, "html": "r.html"})
+    assert world.registry.get("penguins").gate == shown
+    assert [version.gate for version in world.registry.versions("penguins")] == [shown]
+    found = details(world.registry, "penguins")
+    assert found.report == ({"verdict": judged[-1], "html": "r.html"} if judged else "too slow today")
+    assert ("too slow today" in str(found)) is (published == "skipped")

@@ -20,7 +20,7 @@ class Event:
     """One entry; `seq` is the order, `time` (UTC) only what the clock said.
 
     kind: published | live | rolled back | stopped | removed | taken down | imported | recovered | trusted | corrupt |
-    gate skipped | bump forced, and whatever else a stage has to say about a name.
+    gate skipped | validated | bump forced, and whatever else a stage has to say about a name.
     """
 
     seq: int

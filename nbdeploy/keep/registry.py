@@ -284,14 +284,22 @@ class View:
     def _filled(self, name: str, rows: Iterable[tuple[Any, ...]], *, removed: bool) -> list[Version]:
         """Rows as versions, with what the events say of each."""
         states = self._states(name)
+        verdicts = self._verdicts(name)
         live = self.live_number(name)
         found = []
         for row in rows:
             number = row[2]
             state = states.get(number, "ok")
             if removed or state != "removed":
-                found.append(_version(row, live=number == live, state=state))
+                version = _version(row, live=number == live, state=state)
+                found.append(version.judged(verdicts[number]) if number in verdicts else version)
         return found
+
+    def _verdicts(self, name: str) -> dict[str, str]:
+        """Version -> what the last `validate` said of it; none where there was no other judgement than before publishing."""
+        sql = "SELECT * FROM events WHERE name = ? AND kind = 'validated' ORDER BY seq"
+        events = map(_event, self._connection.execute(sql, (name,)))
+        return {event.version: event.detail["report"]["verdict"] for event in events if event.version is not None}
 
     def _states(self, name: str) -> dict[str, str]:
         """Version -> removed, corrupt, untrusted; none where all is well."""

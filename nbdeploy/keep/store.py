@@ -212,7 +212,8 @@ def details(registry: Registry, name: str, version: str | None = None) -> Versio
     """
     found = registry.get(name, version)
     events = registry.events(name, found.version)
-    report = next((event.detail["report"] for event in events if event.detail.get("report") is not None), None)
+    reports = [event.detail["report"] for event in events if event.detail.get("report") is not None]
+    report = reports[-1] if reports else None
     return VersionDetails(found, manifest_of(found), tuple(events), report)
 
 
