@@ -115,8 +115,12 @@ class Workspace:
         bump: str | None = None,
         force: bool = False,
         skip_gate: str | None = None,
+        again: bool = False,
     ) -> Version:
-        """Give the bundle its version; what is live stays live."""
+        """Give the bundle its version; what is live stays live. A bundle that has one gets no other unless `again`."""
+        known = self.registry.find(bundle.name, bundle.digest)
+        if known is not None and known.state == "ok" and not again:
+            return replace(known, already_published=True)
         return self._publish(bundle, bump=bump, force=force, skip_gate=skip_gate, report=report, live=False)
 
     def deploy(

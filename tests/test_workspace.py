@@ -452,6 +452,17 @@ def test_a_service_whose_token_was_deleted_says_so_and_serve_gives_it_another(wo
     np.testing.assert_array_equal(again.predict(fitted.X), fitted.model.predict(fitted.X))
 
 
+def test_a_bundle_is_published_once(workspace: Workspace) -> None:
+    fitted = plain()
+    bundled = workspace.bundle(fitted.model, name="penguins", sample=fitted.X, target=fitted.y)
+    first = workspace.publish(bundled)
+    second = workspace.publish(bundled)
+    assert (second.version, second.already_published, first.already_published) == (first.version, True, False)
+    assert "Already published as 1.0.0" in str(second)
+    assert workspace.publish(bundled, again=True).version == "1.0.1"
+    assert [item.version for item in workspace.versions("penguins")] == ["1.0.1", "1.0.0"]
+
+
 def test_a_sample_with_rows_the_model_refuses_is_bundled_with_a_word_on_it(workspace: Workspace) -> None:
     fitted = plain()
     sample = fitted.X.copy()

@@ -35,11 +35,16 @@ class Version(Shown):
     by: str
     location: str
     state: str = "ok"
+    already_published: bool = False  # of `publish`: the bundle had this version before
 
     @property
     def bundle(self) -> Path:
         """The folder that holds src/."""
         return Path(self.location)
+
+    def judged(self, verdict: str) -> Version:
+        """The same after a later judgement; a gate that was skipped is shown as that, unless it is refused now."""
+        return self if verdict == "passed" and self.gate == "skipped" else replace(self, gate=verdict)
 
     @property
     def judged(self, verdict: str) -> Version:
@@ -92,7 +97,9 @@ class Version(Shown):
 
     def card(self) -> Card:
         tone: Tone = {"untrusted": "warning", "corrupt": "bad"}.get(self.state, "good" if self.live else "neutral")  # type: ignore[assignment]
-        return Card(title=self.tag, tone=tone, status=self.status, facts=self.facts())
+        card = Card(title=self.tag, tone=tone, status=self.status, facts=self.facts())
+        told = f"Already published as {self.version}; --again gives it another version."
+        return replace(card, notes=(("neutral", told),)) if self.already_published else card
 
     def row(self, seq: int) -> tuple[Any, ...]:
         """The columns of table versions, sealed."""
@@ -208,6 +215,7 @@ class VersionDetails(Shown):
             ("model", manifest.model.get("class")),
             ("methods", ", ".join(method.name for method in manifest.methods)),
             ("requirements", f"{len(manifest.environment.get('requirements', ()))} pinned packages"),
+            *self._judged(),
         )
         columns = [(c.name, c.kind, c.dtype, "yes" if c.nullable else "no") for c in manifest.schema.columns]
         events = [(event.time[:19].replace("T", " "), event.kind, event.user) for event in self.events]
@@ -219,6 +227,14 @@ class VersionDetails(Shown):
         )
         notes: list[tuple[Tone, str]] = [("warning", text) for text in manifest.warnings]
         return replace(card, facts=facts, tables=tables, notes=notes)
+
+    def _judged(self) -> Iterator[tuple[str, str]]:
+        """Why the gate was skipped, and where the report lies."""
+        for event in self.events:
+            if event.kind == "gate skipped":
+                yield "gate skipped", f"{event.detail.get('reason')} ({event.user})"
+        if isinstance(self.report, dict):
+            yield "report", f"{self.report.get('verdict')}: {self.report.get('html')}"
 
 
 def _measured(training: Any) -> tuple[Table, ...]:
