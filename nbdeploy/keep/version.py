@@ -47,10 +47,6 @@ class Version(Shown):
         return self if verdict == "passed" and self.gate == "skipped" else replace(self, gate=verdict)
 
     @property
-    def judged(self, verdict: str) -> Version:
-        """The same after a later judgement; a gate that was skipped is shown as that, unless it is refused now."""
-        return self if verdict == "passed" and self.gate == "skipped" else replace(self, gate=verdict)
-
     def tag(self) -> str:
         return f"{self.name}:{self.version}"
 
@@ -219,7 +215,6 @@ class VersionDetails(Shown):
         )
         columns = [(c.name, c.kind, c.dtype, "yes" if c.nullable else "no") for c in manifest.schema.columns]
         events = [(event.time[:19].replace("T", " "), event.kind, event.user) for event in self.events]
-            *self._judged(),
         tables = (
             Table(("column", "kind", "dtype", "null"), columns, empty="the input has no columns"),
             *_measured(manifest.metrics.get("training")),
@@ -239,14 +234,6 @@ class VersionDetails(Shown):
 
 def _measured(training: Any) -> tuple[Table, ...]:
     """The training metrics, and why there are none."""
-    def _judged(self) -> Iterator[tuple[str, str]]:
-        """Why the gate was skipped, and where the report lies."""
-        for event in self.events:
-            if event.kind == "gate skipped":
-                yield "gate skipped", f"{event.detail.get('reason')} ({event.user})"
-        if isinstance(self.report, dict):
-            yield "report", f"{self.report.get('verdict')}: {self.report.get('html')}"
-
     if not training:
         return ()
     rows = [(name, f"{value:.4g}") for name, value in training.get("values", {}).items()]
