@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -197,10 +198,10 @@ def _latency(metrics: Mapping[str, float], at: str) -> str:
 
 
 def _worst(segments: Mapping[tuple[str, Any], Count]) -> list[tuple[Any, ...]]:
-    """Where something changed, the most changed first."""
+    """Where something changed, the most certainly changed first."""
 
     def rank(item: tuple[tuple[str, Any], Count]) -> tuple[float, float, int]:
-        return (-(item[1].flip_rate or 0.0), -(item[1].mean_move or 0.0), -item[1].rows)
+        return (-_at_least(item[1].flips, item[1].labelled), -(item[1].mean_move or 0.0), -item[1].rows)
 
     changed = [item for item in segments.items() if item[1].changed]
     return [
@@ -215,6 +216,15 @@ def _worst(segments: Mapping[tuple[str, Any], Count]) -> list[tuple[Any, ...]]:
     ]
 
 
+def _at_least(flips: int, rows: int) -> float:
+    """The lower end of Wilson's interval at 95 %: one flip of one row says less than ninety of a hundred."""
+    if not rows:
+        return 0.0
+    z, share = 1.96, flips / rows
+    middle, width = share + z * z / (2 * rows), z * math.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
+    return (middle - width) / (1 + z * z / rows)
+
+
 def _line(row: Row) -> tuple[Any, ...]:
     given = row.input
     shown = ", ".join(f"{key}={value}" for key, value in given.items()) if isinstance(given, dict) else given
@@ -222,6 +232,10 @@ def _line(row: Row) -> tuple[Any, ...]:
 
 
 def _short(answer: Any) -> Any:
+    """Of probabilities the largest."""
+    if isinstance(answer, dict) and answer and all(isinstance(value, float) for value in answer.values()):
+        label = max(answer, key=lambda key: answer[key])
+        return f"{answer[label]:.3f} {label}"
     return f"{answer:.6g}" if isinstance(answer, float) else answer
 
 
