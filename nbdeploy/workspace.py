@@ -8,12 +8,13 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from nbdeploy import names
 from nbdeploy.deployment import Deployment
 from nbdeploy.deployment import launcher as launcher_of
 from nbdeploy.errors import BreaksCallers, GateRequired, NotFound, SampleMissing, Unsupported, WrongUse
+from nbdeploy.reference import Reference
 from nbdeploy.run import tokens
 from nbdeploy.run.options import Running
 from nbdeploy.run.scratch import scratch, sweep
@@ -192,8 +193,8 @@ class Workspace:
         if not isinstance(what, str):
             return self._try(what)
         wanted = Running(launcher, workers, port, None if env is None else tuple(env), no_auth, strict_log)
-        chosen = self._chosen(what, version)
-        with self._place(what).turn(progress):
+        chosen = self._chosen(*_named(what, version))
+        with self._place(chosen.name).turn(progress):
             if require_compatible and not force:
                 self._refuse_breaking(_published(chosen))
             return self._serve(chosen, wanted, progress)
@@ -330,11 +331,24 @@ class Workspace:
 
         return hindsight.reproduce(self.settings, self.registry, self.registry.get(name, version), progress)
 
-    def export(self, name: str, version: str | None, file: str | os.PathLike[str]) -> Path:
-        """One file with the version in it; `bentoml import` reads it as well."""
+    @overload
+    def export(self, what: str, file: str | os.PathLike[str], /) -> Path: ...
+    @overload
+    def export(self, name: str, version: str | None, file: str | os.PathLike[str]) -> Path: ...
+    def export(
+        self, name: str, version: str | os.PathLike[str] | None = None, file: str | os.PathLike[str] | None = None
+    ) -> Path:
+        """One file with the version in it, which `bentoml import` reads as well.
+
+        `export("penguins", "penguins.bento")` takes the live version, `export("penguins:1.2.0", "penguins.bento")` and
+        `export("penguins", "1.2.0", "penguins.bento")` that one.
+        """
         from nbdeploy.keep import archive
 
-        return archive.export(self.registry, name, version, Path(file))
+        place, asked = (version, None) if file is None else (file, version)
+        if place is None:
+            raise WrongUse(f'export needs a file to write: export("{name}", "{name.partition(":")[0]}.bento").')
+        return archive.export(self.registry, *_named(name, None if asked is None else str(asked)), Path(place))
 
     def import_bundle(self, file: str | os.PathLike[str], trust: str | None = None) -> Version:
         """Take in an exported version. Without `trust`, its digest, it is stored and not served."""
@@ -439,6 +453,14 @@ class Workspace:
             warnings=bundle.warnings,
             stopped=held.close,
         )
+
+
+def _named(what: str, version: str | None) -> tuple[str, str | None]:
+    """NAME:VERSION is read as well, but says the version only once."""
+    reference = Reference.parse(what)
+    if reference.version and version not in {None, reference.version}:
+        raise WrongUse(f'"{what}" and version {version} name two versions; give one of them.')
+    return reference.name, version or reference.version
 
 
 def _published(version: Version) -> Bundle:

@@ -452,6 +452,20 @@ def test_a_service_whose_token_was_deleted_says_so_and_serve_gives_it_another(wo
     np.testing.assert_array_equal(again.predict(fitted.X), fitted.model.predict(fitted.X))
 
 
+def test_a_version_is_named_in_one_word_or_two(workspace: Workspace, tmp_path: Path) -> None:
+    deploy(workspace)
+    file = tmp_path / "penguins.bento"
+    written = [workspace.export("penguins", file), workspace.export("penguins:1.0.0", str(file))]
+    written += [workspace.export("penguins", "1.0.0", file), workspace.export("penguins", None, file)]
+    assert written == [file] * 4
+    assert workspace.serve("penguins:1.0.0").version == "1.0.0"
+    for wrong in (lambda: workspace.export("penguins:1.0.0", "2.0.0", file), lambda: workspace.export("penguins")):  # type: ignore[call-overload]
+        with pytest.raises(WrongUse):
+            wrong()
+    with pytest.raises(WrongUse, match="two versions"):
+        workspace.serve("penguins:1.0.0", version="1.0.1")
+
+
 def test_a_bundle_is_published_once(workspace: Workspace) -> None:
     fitted = plain()
     bundled = workspace.bundle(fitted.model, name="penguins", sample=fitted.X, target=fitted.y)
