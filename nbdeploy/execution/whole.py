@@ -52,9 +52,11 @@ def read(notebook: Path) -> Any:
     if not notebook.is_file():
         raise NotFound("notebook", str(notebook), [str(path) for path in sorted(notebook.parent.glob("*.ipynb"))])
     try:
-        return nbformat.read(notebook, as_version=4)
-    except (ValueError, OSError) as exc:  # nbformat's NotJSONError is a ValueError
-        raise WrongUse(f"{notebook} cannot be read as a notebook: {exc}") from exc
+        node = nbformat.read(notebook, as_version=4)
+        nbformat.validate(node)
+    except (ValueError, OSError, AttributeError, nbformat.ValidationError) as exc:  # a list has no attributes of a dict
+        raise WrongUse(f"{notebook} cannot be read as a notebook: {str(exc).partition(chr(10))[0]}") from exc
+    return node
 
 
 def _with_cells(node: Any, cells: Sequence[str]) -> Any:
