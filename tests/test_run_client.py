@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,13 @@ import pandas as pd
 import pytest
 from toy import manifest
 
-from nbdeploy.errors import CallRefused, NotFound, NotRunning, Unreachable, UnsupportedData, WrongUse
+from nbdeploy.errors import CallRefused, NotFound, NotRunning, Unreachable, Unsupported, UnsupportedData, WrongUse
 from nbdeploy.run import tokens
 from nbdeploy.run.client import Client
 from nbdeploy.run.local import LocalLauncher
 from nbdeploy.run.service import Service
 from nbdeploy.run.transport import Answer, Http
-from nbdeploy.runtime.manifest import Column, Schema
+from nbdeploy.runtime.manifest import Column, Method, Output, Schema
 from nbdeploy.runtime.process import Process
 from nbdeploy.runtime.state import State
 
@@ -78,6 +79,14 @@ def test_one_row_where_several_are_wanted_is_a_sentence(rows: Any, said: str) ->
     with pytest.raises(UnsupportedData, match=said):
         client_of(transport, manifest=manifest()).call("predict", rows)
     assert transport.asked == []
+
+
+def test_an_answer_of_a_library_that_is_not_here_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = Output("series", dtype="Float64", extra={"library": "polars", "name": "s"})
+    monkeypatch.setitem(sys.modules, "polars", None)
+    client = client_of(Recorded(body={"predictions": [1.0]}), manifest=manifest(Method("predict", output)))
+    with pytest.raises(Unsupported, match="python -m pip install polars"):
+        client.call("predict", [{"x": 1.0}])
 
 
 def test_a_text_is_not_taken_for_its_characters() -> None:

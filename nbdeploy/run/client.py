@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import CallRefused, NotFound, Unreachable, UnsupportedData
+from nbdeploy.errors import CallRefused, NotFound, Unreachable, Unsupported, UnsupportedData
 from nbdeploy.run.transport import Http
 
 if TYPE_CHECKING:
@@ -54,7 +54,15 @@ class Client:
         return f"<Client of {self.url}>"
 
     def call(self, method: str, rows: Any) -> Any:
-        """Raises CallRefused with the service's own words, Unreachable, NotFound for a method it has not, UnsupportedData."""
+        """What the method itself would return.
+
+        Raises:
+            CallRefused: with the service's own words.
+            NotFound: a method it has not.
+            UnsupportedData: the rows cannot be sent.
+            Unsupported: the answer is of a library that is not installed here.
+            Unreachable.
+        """
         from nbdeploy.runtime import answers, tables
 
         interface = self.interface()
@@ -69,7 +77,14 @@ class Client:
             raise UnsupportedData("the rows", f"cannot be sent: {exc}", "give a table like the model's sample") from exc
         predictions = self.predictions(method, given)
         index = rows.index if hasattr(rows, "iloc") else None
-        return answers.decode(known.output, predictions, index=index)
+        try:
+            return answers.decode(known.output, predictions, index=index)
+        except ModuleNotFoundError as exc:
+            library = (exc.name or "").partition(".")[0]
+            raise Unsupported(
+                f"Giving back what {method} returns, something of {library},",
+                f"install it where you ask from: python -m pip install {library}",
+            ) from exc
 
     def predictions(self, method: str, rows: list[Any]) -> list[Any]:
         """JSON rows to JSON predictions."""
