@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nbdeploy.capture.bundle import Bundle
     from nbdeploy.keep.registry import Also, Books, Registry
     from nbdeploy.keep.version import Version
-    from nbdeploy.run.launcher import Launch, Launcher
+    from nbdeploy.run.launcher import Candidate, Launch, Launcher
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import ServiceState
     from nbdeploy.runtime.manifest import Manifest
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str], None]
     Commit = Callable[[Also], Version]
+    Judge = Callable[[Candidate, str], object]
 
 UNREADABLE = (RegistryDamaged, RegistryTooNew, RegistryUnavailable)
 
@@ -167,10 +168,13 @@ class Deployment:
         known = bool(self.kept.get("no_auth")) or (self.folder / tokens.FILE).exists()  # else nobody gets in any more
         return same and known and wanted.over(self.kept) == Running().over(self.kept)
 
-    def take_over(self, bundle: Bundle, wanted: Running, commit: Commit, progress: Progress) -> Service:
+    def take_over(
+        self, bundle: Bundle, wanted: Running, commit: Commit, progress: Progress, *, judge: Judge | None = None
+    ) -> Service:
         """Let the bundle answer under the name once `commit` has made it live.
 
-        `commit` is given what else belongs to its transaction: whoever dies has done all of it or nothing.
+        `commit` is given what else belongs to its transaction: whoever dies has done all of it or nothing. `judge` is
+        given the checked candidate and the file of its token, and raises what keeps it from taking over.
         """
         if self.serving() is not None:
             wanted.fits_running(self.name, self.kept)
@@ -191,8 +195,11 @@ class Deployment:
         def undo(version: Version) -> None:
             self._withdraw(version, before)
 
+        token_file = "" if token is None else str(self.folder / tokens.FILE)
+        judged = None if judge is None else lambda candidate: judge(candidate, token_file)
         try:
-            version = Takeover(launcher(running.launcher), token, progress).run(bundle, launch, committed, undo)
+            takeover = Takeover(launcher(running.launcher), token, progress)
+            version = takeover.run(bundle, launch, committed, undo, judge=judged)
         except PortTaken as taken:
             if wanted.port is None:
                 raise taken.kept() from None

@@ -19,13 +19,14 @@ from nbdeploy.templates import template
 from nbdeploy.trial import trial
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nbdeploy.judge.conditions import Condition
     from nbdeploy.judge.gatebook import Gatebook
     from nbdeploy.judge.heldout import HeldOut
     from nbdeploy.judge.report import Report
-    from nbdeploy.keep.registry import Registry
+    from nbdeploy.keep.registry import Also, Registry
     from nbdeploy.keep.version import Version
     from nbdeploy.run.launcher import Candidate
     from nbdeploy.settings import Settings
@@ -38,7 +39,7 @@ SUPERVISED = ("classification", "regression")
 
 @dataclass(frozen=True)
 class Gate:
-    """What is asked: read, and found to make sense, before anything is bundled or started."""
+    """What is asked of a version: read, and found to make sense, before anything is bundled or started."""
 
     settings: Settings
     registry: Registry
@@ -54,14 +55,20 @@ class Gate:
         settings: Settings,
         registry: Registry,
         *,
-        notebook: str | Path | None,
-        data: Any,
-        target: Any,
-        gate: Sequence[str | Path],
+        notebook: str | os.PathLike[str] | None,
+        data: Any = None,
+        target: Any = None,
+        gate: Sequence[str | Path] = (),
         parameters: Mapping[str, Any] | None = None,
     ) -> Gate:
         """Raises WrongUse, NotFound: for a condition, a notebook or a parameter that cannot be used."""
-        asked = conditions([gate] if isinstance(gate, str) else gate, settings)
+        given = [gate] if isinstance(gate, str | Path) else gate
+        if data is None and notebook is None:
+            raise WrongUse(
+                f"{'--gate' if given else 'A gate'} needs rows to judge on, or a notebook that has them: "
+                "give --data X_test,y_test, or --validate NOTEBOOK."
+            )
+        asked = conditions(given, settings)
         book = None if notebook is None else gatebook.read(Path(notebook))
         if book is not None:
             validation.check_parameters(book, parameters or {})
@@ -129,24 +136,77 @@ class Gate:
             yield client.url
 
 
-def refuse_contradictions(
-    settings: Settings, *, asked: bool, conditions: bool, skip: str | None, name: str | None = None
-) -> None:
-    """What is said of the gate must make sense before anything is done.
+def asked(
+    settings: Settings,
+    registry: Registry,
+    *,
+    notebook: str | os.PathLike[str] | None,
+    data: Any,
+    target: Any,
+    gate: Sequence[str | Path],
+    skip: str | None,
+    name: str | None,
+) -> Gate | None:
+    """The gate of a deploy, None where there is none.
 
     Raises:
-        WrongUse; GateRequired where the settings ask for a judgement, and there will be none.
+        WrongUse: what is said of the gate contradicts itself.
+        GateRequired: the settings ask for a judgement, and there would be none.
     """
-    if skip is not None and not skip.strip():
-        raise WrongUse("--skip-gate needs a reason: it is shown on the version for ever.")
-    if skip is not None and (asked or conditions):
-        raise WrongUse(
-            "--skip-gate leaves the gate out, so --data, --validate and --gate have nothing to do; choose one."
-        )
-    if conditions and not asked:
-        raise WrongUse("--gate needs rows to judge on: give --data X_test,y_test.")
-    if settings.require_gate and not asked and skip is None:
+    wanted = data is not None or notebook is not None or bool(gate)
+    if skip is not None:
+        reason(skip)
+        if wanted:
+            raise WrongUse("--skip-gate leaves the gate out: give it, or --data, --validate and --gate, not both.")
+        return None
+    if wanted:
+        return Gate.asked(settings, registry, notebook=notebook, data=data, target=target, gate=gate)
+    if settings.require_gate:
         raise GateRequired(name or "The model")
+    return None
+
+
+def reason(skip: str) -> str:
+    """Raises WrongUse where a skipped gate is given none."""
+    if not skip.strip():
+        raise WrongUse("--skip-gate needs a reason: it is shown on the version for ever.")
+    return skip.strip()
+
+
+def publish(
+    settings: Settings,
+    registry: Registry,
+    bundle: Bundle,
+    *,
+    report: Any = None,
+    skip: str | None = None,
+    bump: str | None = None,
+    force: bool = False,
+    live: bool = False,
+    also: Also | None = None,
+) -> Version:
+    """Publish what passed its gate, or what may do without.
+
+    Raises:
+        GateRefused: the report does not let these bytes pass; GateRequired.
+    """
+    if report is not None and skip is not None:
+        raise WrongUse("--skip-gate leaves the gate out, and a report was given: choose one.")
+    stored = None if report is None else validation.require_valid(report, bundle)
+    if settings.require_gate and stored is None and skip is None:
+        raise GateRequired(bundle.name)
+    return store.publish(
+        bundle.folder,
+        bundle.manifest,
+        registry,
+        settings.bentoml_home,
+        bump=bump,
+        force=force,
+        gate="passed" if stored is not None else "none" if skip is None else "skipped",
+        report=stored.to_dict() if stored is not None else None if skip is None else reason(skip),
+        live=live,
+        also=also,
+    )
 
 
 def published(registry: Registry, version: Version) -> Bundle:
@@ -155,8 +215,38 @@ def published(registry: Registry, version: Version) -> Bundle:
     return Bundle(version.bundle, store.intact(version))
 
 
-def found(settings: Settings, registry: Registry, what: str | Bundle) -> tuple[Bundle, str | None]:
-    """The bundle that NAME[:VERSION] or NAME@DIGEST12 names, and its version where it has one."""
+def validate(gate: Gate, what: str | Bundle, progress: Progress) -> Report:
+    """The report on NAME[:VERSION], NAME@DIGEST12 or a bundle, whatever its verdict; it is noted on a version."""
+    bundle, version = _found(gate.settings, gate.registry, what)
+    report = gate.validate(bundle, version, progress)
+    if version is not None:
+        gate.registry.record(report.name, "validated", version, report=report.to_dict())
+    return report
+
+
+def new_validation(settings: Settings, registry: Registry, what: str | None, file: Path | None, *, force: bool) -> Path:
+    """A copy of the template of a task, or of a version's task, to be edited.
+
+    Raises:
+        WrongUse: the file is there already; NotFound.
+    """
+    task = what or TASKS[0]
+    if task not in TASKS:
+        bundle, _ = _found(settings, registry, task)
+        task = _of_task(str(bundle.manifest.model.get("task", "other")), None)
+    source = template(f"validate_{task}.ipynb")
+    target = Path(source.name) if file is None else file
+    if target.suffix != ".ipynb":
+        raise WrongUse(f"{target} would be no notebook: name a file ending in .ipynb.")
+    if target.exists() and not force:
+        raise WrongUse(f"{target} is there already: --force writes over it, another name keeps both.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(source.read_bytes())
+    return target
+
+
+def _found(settings: Settings, registry: Registry, what: str | Bundle) -> tuple[Bundle, str | None]:
+    """The bundle, and its version where it has one."""
     from nbdeploy.capture import bundle
 
     if not isinstance(what, str):
@@ -166,20 +256,6 @@ def found(settings: Settings, registry: Registry, what: str | Bundle) -> tuple[B
         return bundle.find(settings.bundles, str(reference)), None
     version = registry.get(reference.name, reference.version)
     return published(registry, version), version.version
-
-
-def note(registry: Registry, report: Report) -> None:
-    """Write the verdict on a published version into the registry."""
-    if report.version is not None:
-        registry.record(report.name, "validated", report.version, report=report.to_dict())
-
-
-def template_for(settings: Settings, registry: Registry, what: str | None) -> Path:
-    """The template of a task, or of the task of a version."""
-    if what is None or what in TASKS:
-        return template(f"validate_{what or TASKS[0]}.ipynb")
-    bundle, _ = found(settings, registry, what)
-    return template(f"validate_{_of_task(str(bundle.manifest.model.get('task', 'other')), None)}.ipynb")
 
 
 def _of_task(task: str, held: HeldOut | None) -> str:

@@ -1,4 +1,4 @@
-"""The straight line from a bundle to a service: prepare, check, commit, hand over.
+"""The straight line from a bundle to a service: prepare, check, judge, commit, hand over.
 
 The commit publishes or points; the hand-over follows at once. Whoever dies between the two leaves a candidate whose
 supervisor reads the registry, and finishes what was committed or drops what was not.
@@ -28,24 +28,33 @@ class Takeover:
     progress: Callable[[str], None]
 
     def run(
-        self, bundle: Bundle, launch: Launch, commit: Callable[[str], Version], undo: Callable[[Version], object]
+        self,
+        bundle: Bundle,
+        launch: Launch,
+        commit: Callable[[str], Version],
+        undo: Callable[[Version], object],
+        *,
+        judge: Callable[[Candidate], object] | None = None,
     ) -> Version:
         """Make the bundle what answers under its name; `undo` is called where the hand-over fails after all.
 
-        `commit` is told the url it will answer at.
+        `commit` is told the url it will answer at. `judge` raises what keeps the checked candidate from taking over.
 
         Raises:
             NotReady, CheckFailed, ServiceFailed: the candidate; what was live goes on.
         """
-        with self._checked(bundle, launch) as (candidate, _), uninterrupted():
-            version = commit(candidate.public)
-            self.progress("serve")
-            try:
-                candidate.activate(version.version, version.bundle)
-            except BaseException:  # whatever it was, what is live must be what was live, or what answers now
-                candidate.discard()
-                undo(version)
-                raise
+        with self._checked(bundle, launch) as (candidate, _):
+            if judge is not None:
+                judge(candidate)
+            with uninterrupted():
+                version = commit(candidate.public)
+                self.progress("serve")
+                try:
+                    candidate.activate(version.version, version.bundle)
+                except BaseException:  # whatever it was, what is live must be what was live, or what answers now
+                    candidate.discard()
+                    undo(version)
+                    raise
         return version
 
     def trial(self, bundle: Bundle, launch: Launch) -> Check:
