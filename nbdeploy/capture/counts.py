@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 QUANTILES = 20
-TAILS = (0.1, 1.0, 10.0, 100.0, 10_000.0)  # spans beyond the range seen, on both sides
+OUTER = (0.001, 0.005, 0.01, 0.025)  # more of them at both ends, whose bins would be wide
+TAILS = (
+    *(step * 10.0**power for power in range(-1, 3) for step in (1, 2, 5)),
+    1e3,
+    1e4,
+    1e6,
+)  # spans beyond the range seen
 MOST_VALUES = 50
 TEXT_EDGES = (0.5, 1.5, *(float(2**power) + 0.5 for power in range(1, 21)))  # lengths: 0, 1, 2, 3-4, 5-8, ...
 
@@ -171,14 +177,15 @@ def _plain(value: Any) -> Any:
 
 
 def _edges(numbers: NDArray[np.float64]) -> tuple[float, ...]:
-    """Twenty quantiles, and a few edges beyond the range, ever farther apart."""
+    """Quantiles, and a few edges beyond the range, ever farther apart."""
     import numpy as np
 
     finite = numbers[np.isfinite(numbers)]
     if not len(finite):
         return (0.0,)
     with np.errstate(over="ignore", invalid="ignore"):
-        inner = np.unique(np.quantile(finite, np.linspace(0, 1, QUANTILES + 1)))
+        levels = np.concatenate([np.linspace(0, 1, QUANTILES + 1), OUTER, 1 - np.asarray(OUTER)])
+        inner = np.unique(np.quantile(finite, levels))
         low, high = float(finite.min()), float(finite.max())
         span = (high / 2 - low / 2) * 2 or abs(low) or 1.0
         tails = span * np.asarray(TAILS)
@@ -201,9 +208,16 @@ def numbers_of(kind: str, values: Sequence[Any]) -> NDArray[np.float64]:
         return _seconds(series.to_numpy(dtype="timedelta64[us]"))
     try:
         numbers = pd.to_numeric(series, errors="coerce")
-    except TypeError:  # lists, dicts
-        numbers = pd.to_numeric(series.where(series.map(np.isscalar)), errors="coerce")
+    except (TypeError, OverflowError):  # lists, dicts, whole numbers beyond the largest float
+        numbers = series.map(_number)
     return np.asarray(numbers.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _odd(values: Sequence[Any], nameless: NDArray[np.bool_]) -> int:

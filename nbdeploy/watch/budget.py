@@ -1,0 +1,40 @@
+"""`Budget`: how many false alarms are accepted, over everything that is compared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nbdeploy.errors import WrongUse
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most `alarms` false ones while `windows` windows are compared, on average, whatever the number of columns.
+
+    The defaults are one a month with a window a day. An alarm needs `persistence` windows on end, which lets each of them
+    be judged much less strictly: with 2 at a budget of 1 %, one window in ten may pass its threshold.
+    """
+
+    windows: float = 30.0
+    alarms: float = 1.0
+    persistence: int = 2
+
+    def __post_init__(self) -> None:
+        if not (self.windows > 0 and self.alarms > 0 and self.persistence >= 1):
+            raise WrongUse(
+                f"A budget of {self.alarms:g} false alarms in {self.windows:g} windows, {self.persistence} on end, is none: "
+                "give numbers above 0, for example Budget(windows=30, alarms=1, persistence=2)."
+            )
+
+    def level(self, tests: int) -> float:
+        """The chance that one of `tests` tests begins an alarm at a window (Bonferroni: right under any dependence)."""
+        return min(self.alarms / self.windows, 0.5) / max(tests, 1)
+
+    def said(self) -> str:
+        end = "" if self.persistence == 1 else f", {self.persistence} on end"
+        return f"{_number(self.alarms)} false alarm{'' if self.alarms == 1 else 's'} in {_number(self.windows)} windows{end}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if math.isclose(value, round(value)) else f"{value:g}"

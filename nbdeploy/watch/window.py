@@ -1,0 +1,52 @@
+"""`Window`: the rows of some time as counts over the training sample's bins; a week is the sum of its days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from nbdeploy.capture.counts import Counts
+    from nbdeploy.capture.profile import Profile
+
+
+@dataclass(frozen=True)
+class Window:
+    """`schema` is the id the rows were logged with. `began` and `ended` bound their times."""
+
+    profile: Profile
+    schema: str | None = None
+    began: datetime | None = None
+    ended: datetime | None = None
+
+    def merged(self, other: Window) -> Window:
+        """Both together.
+
+        Raises:
+            ValueError: the bins or the schemas are not the same.
+        """
+        if self.schema != other.schema:
+            raise ValueError("windows of different schemas cannot be merged")
+        began = [item for item in (self.began, other.began) if item is not None]
+        ended = [item for item in (self.ended, other.ended) if item is not None]
+        return Window(
+            self.profile.merged(other.profile), self.schema, min(began, default=None), max(ended, default=None)
+        )
+
+
+def summed(reference: Profile, batches: Iterable[tuple[Any, Any]]) -> Profile:
+    """Batches of rows and their predictions (or None) over the reference's bins; one batch is held at a time."""
+    whole = reference.counted([], predictions=[])
+    for rows, predictions in batches:
+        whole = whole.merged(reference.counted(rows, predictions=predictions))
+    return whole
+
+
+def parts_of(profile: Profile) -> dict[str, Counts]:
+    """What is compared, under the names of `predictions().frame()`."""
+    inputs: dict[str, Counts] = {f"input.{name}": counts for name, counts in profile.columns.items()}
+    others = {"prediction": profile.predictions, "target": profile.target}
+    return inputs | {name: counts for name, counts in others.items() if counts is not None}
