@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nbdeploy.judge.away import Check
     from nbdeploy.judge.replayed import Replay
     from nbdeploy.judge.reproduction import Reproduction
+    from nbdeploy.judge.workflow import Workflow
     from nbdeploy.keep.diff import Diff
     from nbdeploy.keep.history import Moment
     from nbdeploy.keep.recover import Recovery
@@ -330,6 +331,24 @@ class Workspace:
         from nbdeploy import hindsight
 
         return hindsight.reproduce(self.settings, self.registry, self.registry.get(name, version), progress)
+
+    def ci(
+        self,
+        provider: str | None = None,
+        file: str | os.PathLike[str] | None = None,
+        *,
+        notebook: str | os.PathLike[str] | None = None,
+        force: bool = False,
+        gate: Sequence[str] = (),
+        **words: str | None,
+    ) -> Workflow:
+        """Write a workflow for "github" or "gitlab" that trains, judges and publishes; for the rest see `workflow`."""
+        from nbdeploy.judge.workflow import workflow
+
+        paths = {"file": file and Path(file), "notebook": notebook and Path(notebook)}
+        made = workflow(provider, Path.cwd(), gate=gate, **paths, **words)  # type: ignore[arg-type] # two of them are paths
+        made.write(force=force)
+        return made
 
     @overload
     def export(self, what: str, file: str | os.PathLike[str], /) -> Path: ...

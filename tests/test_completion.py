@@ -47,7 +47,7 @@ def completion(workspace: Recorder) -> Completion:
     ("text", "words"),
     [
         ("%deploy ", sorted([*VERBS, "clf", "scaler"])),
-        ("%deploy c", ["check", "clf"]),
+        ("%deploy c", ["check", "ci", "clf"]),
         ("x = %deploy s", ["scaler", "serve", "show", "stop"]),
         ("    %deploy ver", ["versions"]),
         ("%deploy up ", ["clf", "scaler"]),

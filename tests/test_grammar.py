@@ -21,7 +21,7 @@ from nbdeploy.front.line import read, unfinished
 from nbdeploy.reference import Reference
 
 PATH = "up bundle check publish serve ps logs stop attach versions show diff rollback at remove export import recover token"
-GATE = "replay reproduce"
+GATE = "replay reproduce ci"
 
 
 def test_a_verb_with_a_question_mark_asks_for_its_help() -> None:

@@ -105,10 +105,10 @@ def _parameter(item: Parameter, names: Names | None) -> click.Parameter:
         several = item.kind == "words"
         return click.Argument(
             [item.name],
-            required=True,
+            required=item.required,
             metavar=item.metavar,
             nargs=-1 if several else 1,
-            type=_Word(item, names),
+            type=click.Choice(item.choices) if item.choices else _Word(item, names),
             callback=_joined if several else None,
         )
     if not item.takes_value:

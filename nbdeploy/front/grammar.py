@@ -201,6 +201,23 @@ _ALL = (
         ),
     ),
     Verb("reproduce", "Run a version's notebook again and say whether the same model comes out.", (_WHAT,)),
+    Verb(
+        "ci",
+        "Write a workflow that trains, judges and publishes a notebook's model.",
+        (
+            Parameter("provider", "choice", "[github|gitlab]", choices=("github", "gitlab")),
+            _word("file", "file", "[FILE]", required=False),
+            _option("notebook", "file", "NOTEBOOK", "The notebook that trains it; by default the one that deploys."),
+            _option("model", "text", "VARIABLE", "The model; this and the rest by default as its %deploy line says."),
+            _CALL_IT,
+            _option("sample", "text", "ROWS", "As of `up`."),
+            _option("target", "text", "LABELS", "As of `up`."),
+            _option("data", "text", "DATA", "As of `up`: what the model is judged on."),
+            _option("validate", "text", "NOTEBOOK", "As of `up`: the notebook that judges it."),
+            _option("gate", "text", "EXPR", "As of `up`: a condition, such as accuracy>=0.9.", multiple=True),
+            _flag("force", "Write over a file that is there."),
+        ),
+    ),
 )
 
 VERBS = {verb.name: Verb(verb.name, verb.help, (*verb.parameters, JSON)) for verb in _ALL}

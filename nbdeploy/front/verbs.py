@@ -179,6 +179,11 @@ def _reproduce(workspace: Workspace, values: Values, progress: Progress) -> Any:
     return workspace.reproduce(values["what"].name, values["what"].version, progress=progress)
 
 
+def _ci(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    return workspace.ci(values.pop("provider", None), values.pop("file", None), **values)
+
+
 def _token(workspace: Workspace, values: Values, progress: Progress) -> Any:
     """The file's path; the token itself is printed by the command only."""
     del progress
@@ -213,5 +218,6 @@ _DO: dict[str, Callable[[Workspace, Values, Progress], Any]] = {
     "recover": _recover,
     "replay": _replay,
     "reproduce": _reproduce,
+    "ci": _ci,
     "token": _token,
 }

@@ -129,6 +129,15 @@ def sources(notebook: Path) -> list[str]:
     return [re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", cell.source) for cell in cells if cell.cell_type == "code"]
 
 
+def magics(notebook: Path, name: str) -> list[str]:
+    """What follows `%name` on each line of the code cells, also where its value is assigned."""
+    import nbformat
+
+    cells = nbformat.read(notebook, as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    return re.findall(rf"(?m)^\s*(?:[\w, ]+=\s*)?%{name}[ \t]+(.+?);?\s*$", code)
+
+
 def _tree(source: str) -> ast.Module:
     try:
         return ast.parse(source)
