@@ -174,6 +174,12 @@ class Unsupervised(Evaluation):
             return Section("Importance of the columns", status="the model answers with no groups")
         return super().importance(rows=rows)
 
+    def challenge(self) -> Section:
+        """The groups of this version and of the live one, each by their distances."""
+        if not self.clustered:
+            return Section("Beside the live version", status="the model answers with no groups")
+        return super().challenge()
+
     def outputs(self) -> Section:
         """Every method's answers: all there, of the promised shape, every number finite."""
         places = self.judged.places
