@@ -21,7 +21,8 @@ def private(folder: Path) -> Path:
 
 def path_of(error: OSError) -> str | None:
     """Where it failed: of two paths the second, which was to be written; a full disk is never that of the first."""
-    return error.filename2 or error.filename
+    path = error.filename2 or error.filename
+    return None if path is None else str(path)
 
 
 @contextmanager
@@ -30,4 +31,4 @@ def failing(doing: str, home: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise HomeUnavailable(doing, str(path_of(exc) or home), exc.strerror or str(exc)) from exc
+        raise HomeUnavailable(doing, path_of(exc) or str(home), exc.strerror or str(exc)) from exc

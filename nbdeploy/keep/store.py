@@ -149,7 +149,7 @@ def failing(doing: str, store: Store) -> Iterator[Progress]:
     try:
         yield progress
     except OSError as exc:
-        path, fact = str(path_of(exc) or store.home), exc.strerror or str(exc)
+        path, fact = path_of(exc) or str(store.home), exc.strerror or str(exc)
         raise StoreUnavailable(doing, path, fact, progress.holds, progress.again) from exc
 
 
