@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nbdeploy.keep.registry import Also, Registry
     from nbdeploy.keep.version import Version
     from nbdeploy.run.launcher import Candidate
+    from nbdeploy.run.service import Service
     from nbdeploy.settings import Settings
 
     Progress = Callable[[str], None]
@@ -136,6 +137,27 @@ class Gate:
             yield client.url
 
 
+@dataclass
+class Judging:
+    """The judgement of one deploy, called with its candidate; then `report` is there."""
+
+    gate: Gate
+    order: Order
+    progress: Progress
+    report: Report | None = None
+
+    def __call__(self, candidate: Candidate, token_file: str) -> None:
+        self.report = self.gate.judge(self.order, candidate, token_file, self.progress)
+
+
+def not_again(gate: Gate | None, service: Service) -> Service:
+    """What is live already is not judged by deploying it again; that is said."""
+    if gate is None:
+        return service
+    told = f"nothing was judged: {service.name}:{service.version} is live already; `validate {service.name}` judges it"
+    return replace(service, warnings=(*service.warnings, told))
+
+
 def asked(
     settings: Settings,
     registry: Registry,
@@ -215,6 +237,15 @@ def published(registry: Registry, version: Version) -> Bundle:
     return Bundle(version.bundle, store.intact(version))
 
 
+def noted(registry: Registry, version: Version, bundle: Bundle, report: Any) -> Version:
+    """A version that was published before, with the report it is given now. Raises GateRefused."""
+    if report is None:
+        return version
+    stored = validation.require_valid(report, bundle)
+    registry.record(version.name, "validated", version.version, report=stored.to_dict())
+    return version.judged(stored.verdict)
+
+
 def validate(gate: Gate, what: str | Bundle, progress: Progress) -> Report:
     """The report on NAME[:VERSION], NAME@DIGEST12 or a bundle, whatever its verdict; it is noted on a version."""
     bundle, version = _found(gate.settings, gate.registry, what)
@@ -224,7 +255,9 @@ def validate(gate: Gate, what: str | Bundle, progress: Progress) -> Report:
     return report
 
 
-def new_validation(settings: Settings, registry: Registry, what: str | None, file: Path | None, *, force: bool) -> Path:
+def new_validation(
+    settings: Settings, registry: Registry, what: str | None, file: str | os.PathLike[str] | None, *, force: bool
+) -> Path:
     """A copy of the template of a task, or of a version's task, to be edited.
 
     Raises:
@@ -235,7 +268,7 @@ def new_validation(settings: Settings, registry: Registry, what: str | None, fil
         bundle, _ = _found(settings, registry, task)
         task = _of_task(str(bundle.manifest.model.get("task", "other")), None)
     source = template(f"validate_{task}.ipynb")
-    target = Path(source.name) if file is None else file
+    target = Path(source.name if file is None else file)
     if target.suffix != ".ipynb":
         raise WrongUse(f"{target} would be no notebook: name a file ending in .ipynb.")
     if target.exists() and not force:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, overload
 from nbdeploy import names
 from nbdeploy.deployment import Deployment
 from nbdeploy.deployment import launcher as launcher_of
-from nbdeploy.errors import BreaksCallers, GateRequired, NotFound, SampleMissing, Unsupported, WrongUse
+from nbdeploy.errors import BreaksCallers, NotFound, SampleMissing, WrongUse
 from nbdeploy.reference import Reference
 from nbdeploy.run import tokens
 from nbdeploy.run.options import Running
@@ -23,11 +23,12 @@ from nbdeploy.takeover import Takeover
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nbdeploy.capture.bundle import Bundle
     from nbdeploy.judge.away import Check
     from nbdeploy.judge.replayed import Replay
+    from nbdeploy.judge.report import Report
     from nbdeploy.judge.reproduction import Reproduction
     from nbdeploy.judge.workflow import Workflow
     from nbdeploy.keep.diff import Diff
@@ -119,11 +120,19 @@ class Workspace:
         skip_gate: str | None = None,
         again: bool = False,
     ) -> Version:
-        """Give the bundle its version; what is live stays live. A bundle that has one gets no other unless `again`."""
+        """Give the bundle its version; what is live stays live. A bundle that has one gets no other unless `again`.
+
+        Raises:
+            GateRefused: `report`, of `validate`, is not that these very bytes passed.
+        """
+        from nbdeploy import gating
+
         known = self.registry.find(bundle.name, bundle.digest)
         if known is not None and known.state == "ok" and not again:
-            return replace(known, already_published=True)
-        return self._publish(bundle, bump=bump, force=force, skip_gate=skip_gate, report=report, live=False)
+            return replace(gating.noted(self.registry, known, bundle, report), already_published=True)
+        return gating.publish(
+            self.settings, self.registry, bundle, report=report, skip=skip_gate, bump=bump, force=force
+        )
 
     def deploy(
         self,
@@ -150,8 +159,23 @@ class Workspace:
         env: Sequence[str] | None = None,
         progress: Progress = silent,
     ) -> Service:
-        """Bundle, check, publish and serve; the same digest as live makes no new version unless `again`."""
-        _no_gates_yet(data, validate, gate)
+        """Bundle, check, judge, publish and serve; the same digest as live makes no new version unless `again`.
+
+        Raises:
+            GateRefused: with the failing checks and the report; nothing was published.
+        """
+        from nbdeploy import gating
+
+        asked = gating.asked(
+            self.settings,
+            self.registry,
+            notebook=validate,
+            data=data,
+            target=target,
+            gate=gate,
+            skip=skip_gate,
+            name=name,
+        )
         wanted = Running(launcher, workers, port, None if env is None else tuple(env), no_auth, strict_log)
         progress("bundle")
         bundle = self.bundle(model, name=name, sample=sample, target=target, keys=keys, real_rows=real_rows)
@@ -161,19 +185,29 @@ class Workspace:
         with place.turn(progress):
             live = self.registry.live(bundle.name)
             if live is not None and live.digest == bundle.digest and not again:
-                return replace(self._serve(live, wanted, progress), already_live=True)
+                return gating.not_again(asked, replace(self._serve(live, wanted, progress), already_live=True))
             if require_compatible:
                 self._refuse_breaking(bundle)
+            judging = None if asked is None else gating.Judging(asked, asked.of(bundle), progress)
 
             def commit(also: Also) -> Version:
                 progress("publish")
-                return self._publish(
-                    bundle, bump=bump, force=force, skip_gate=skip_gate, report=None, live=True, also=also
+                report = judging and judging.report
+                return gating.publish(
+                    self.settings,
+                    self.registry,
+                    bundle,
+                    report=report,
+                    skip=skip_gate,
+                    bump=bump,
+                    force=force,
+                    live=True,
+                    also=also,
                 )
 
-            service = place.take_over(bundle, wanted, commit, progress)
+            service = place.take_over(bundle, wanted, commit, progress, judge=judging)
             self._clear_published(bundle)
-        return service
+        return replace(service, report=judging and judging.report)
 
     def serve(
         self,
@@ -308,7 +342,43 @@ class Workspace:
             self._place(name).recall(told.get(name))
         return found
 
-    # judged by what was
+    # judged
+
+    def validate(
+        self,
+        what: str | Bundle,
+        notebook: str | os.PathLike[str] | None = None,
+        *,
+        data: Any = None,
+        target: Any = None,
+        gate: Sequence[str] = (),
+        parameters: Mapping[str, Any] | None = None,
+        progress: Progress = silent,
+    ) -> Report:
+        """Have a notebook judge NAME, NAME:VERSION, NAME@DIGEST12 or a bundle, by default the template of its task.
+
+        The report comes back whatever its verdict; what it says of a published version is noted on it.
+        """
+        from nbdeploy import gating
+
+        asked = gating.Gate.asked(
+            self.settings,
+            self.registry,
+            notebook=notebook,
+            data=data,
+            target=target,
+            gate=gate,
+            parameters=parameters,
+        )
+        return gating.validate(asked, what, progress)
+
+    def new_validation(
+        self, what: str | None = None, file: str | os.PathLike[str] | None = None, *, force: bool = False
+    ) -> Path:
+        """A copy of the validation notebook for a task, or for a version's task, to be edited."""
+        from nbdeploy import gating
+
+        return gating.new_validation(self.settings, self.registry, what, file, force=force)
 
     def replay(
         self,
@@ -395,34 +465,6 @@ class Workspace:
             return next(iter(self.registry.versions(name)), None) or self.registry.get(name)
         return self.registry.get(name, version)
 
-    def _publish(
-        self,
-        bundle: Bundle,
-        *,
-        bump: str | None,
-        force: bool,
-        skip_gate: str | None,
-        report: Any,
-        live: bool,
-        also: Also | None = None,
-    ) -> Version:
-        from nbdeploy.keep import store
-
-        if self.settings.require_gate and skip_gate is None:
-            raise GateRequired(bundle.name)
-        return store.publish(
-            bundle.folder,
-            bundle.manifest,
-            self.registry,
-            self.settings.bentoml_home,
-            bump=bump,
-            force=force,
-            gate="none" if skip_gate is None else "skipped",
-            report=skip_gate if report is None else report,
-            live=live,
-            also=also,
-        )
-
     def _serve(self, version: Version, wanted: Running, progress: Progress, kind: str = "live") -> Service:
         """Have a published version answer; nothing to do where it does already."""
         from nbdeploy.keep import store, trust
@@ -487,13 +529,3 @@ def _published(version: Version) -> Bundle:
     from nbdeploy.keep import store
 
     return Bundle(version.bundle, store.manifest_of(version))
-
-
-def _no_gates_yet(data: Any, validate: Any, gate: Sequence[str]) -> None:
-    """Raises WrongUse for a gate without data; Unsupported for a gate with it."""
-    if gate and data is None and validate is None:
-        raise WrongUse("--gate needs rows to judge on: give --data X_test,y_test.")
-    if gate or data is not None or validate is not None:
-        raise Unsupported(
-            "A validation gate", "deploy without --data, --validate and --gate; a later release brings them"
-        )

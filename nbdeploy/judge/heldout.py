@@ -63,6 +63,10 @@ def held_out(
     rows, labels = _pair(data)
     path = ", ".join(str(part) for part in _parts(data) if isinstance(part, str | Path))
     rows = _table(rows, schema)
+    if not hasattr(rows, "shape") and not isinstance(rows, list):
+        raise UnsupportedData(
+            _HERE, f"is a {type(rows).__name__}", "give a table like the model's sample, (X, y), or a file's path"
+        )
     if labels is not None:
         labels = _labels(_table(labels, None))
         _same_length(rows, labels)
@@ -212,7 +216,7 @@ def _target_column(rows: Any, target: Any, schema: Schema | None, recorded: str 
         return None
     found = next((label for label in there if str(label) == wanted), None)
     if found is None:
-        if target is None or not required:
+        if not required and not isinstance(target, str):
             return None
         raise NotFound(f"column for the target in {_HERE}", wanted, [str(label) for label in there])
     return found

@@ -50,6 +50,7 @@ class Service(Shown):
     warnings: tuple[str, ...] = ()
     bundle_version: Version | None = None
     gate: str = "none"
+    report: Any = None  # of the gate it has just passed
     stopped: Callable[[], object] | None = field(default=None, repr=False)  # told once it is stopped
 
     @property
@@ -151,7 +152,7 @@ class Service(Shown):
         if values := self.manifest.metrics.get("training", {}).get("values"):
             shown = ", ".join(f"{name} {value:.4g}" for name, value in list(values.items())[:SHOWN_METRICS])
             facts.append(("training", f"{shown} (on the sample itself: no verdict)"))
-        return (*facts, ("gate", self.gate))
+        return (*facts, ("gate", self.gate if self.report is None else f"{self.gate}: {self.report.html}"))
 
     def _code(self) -> tuple[tuple[str, str], ...]:
         method = self.methods[0] if self.methods else "predict"
