@@ -121,9 +121,10 @@ class UnknownOption(WrongUse):
     text: str
     kind: str
     known: Sequence[str]
+    meant: str = ""  # where another word for it is known
 
     def message(self) -> str:
-        hint = did_you_mean(self.text, self.known)
+        hint = f' Did you mean "{self.meant}"?' if self.meant else did_you_mean(self.text, self.known)
         return f'There is no {self.kind} "{self.text}".{hint or " Known: " + ", ".join(self.known[:30]) + "."}'
 
 
@@ -151,7 +152,7 @@ class NotAModel(WrongUse):
     served: Sequence[str]
 
     def message(self) -> str:
-        return f"A {self.text} has none of the methods that can be served ({', '.join(self.served)}); deploy a fitted model."
+        return f"A {self.text} is no fitted model, which has one of the methods {', '.join(self.served)}; deploy one that has."
 
 
 @dataclass(eq=False)

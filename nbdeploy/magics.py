@@ -151,7 +151,8 @@ def _with_verb(words: Sequence[str], namespace: Namespace) -> list[str]:
         return list(words)
     if first.isidentifier() and first not in namespace:
         known = [*grammar.VERBS, *expressions.variables(namespace)]
-        raise UnknownOption(first, "verb or variable", known if did_you_mean(first, known) else list(grammar.VERBS))
+        near = known if did_you_mean(first, known) else list(grammar.VERBS)
+        raise UnknownOption(first, "verb or variable", near, grammar.MEANT.get(first, ""))
     return ["up", *words]
 
 

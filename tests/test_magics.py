@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -135,6 +136,10 @@ def test_a_variable_named_like_a_verb_needs_up(shell: InteractiveShell, workspac
         ("%deploy clf --sample XX", 'There is no variable "XX". '),
         ("%deploy clf --sample X.(", '")" is missing'),
         ("%deploy clf --sample 1+", "`1+` is not a Python expression"),
+        ("%deploy delete penguins", 'Did you mean "remove"?'),
+        ("%deploy clf, --sample X", "`clf,` is no variable"),
+        ("%deploy clf --sample rows.csv", '"rows.csv" looks like a file: read it in a cell first'),
+        ("%deploy check clf", "A Model is no bundle; `b = %deploy bundle MODEL --sample ROWS` makes one"),
         ("%deploy clf", "%deploy clf --sample X_train --target y_train"),
         ("%deploy clf --smple X", 'There is no option "--smple". Did you mean "--sample"?'),
         ("%deploy f(1) --sample X", "Give one with --name"),
@@ -143,7 +148,7 @@ def test_a_variable_named_like_a_verb_needs_up(shell: InteractiveShell, workspac
         ("%%deploy --sample X\ndef predict(rows): ...", "%%deploy --name NAME"),
         ("%%deploy --name n\ndef predict(rows): ...", "%%deploy --name NAME --sample X_train"),
         ("%%deploy --name n --sample X\npredictions = 1", "defines predict(rows); this one does not"),
-        ("%%deploy clf --name n --sample X\ndef predict(rows): ...", "unexpected extra argument (clf)"),
+        ("%%deploy clf --name n --sample X\ndef predict(rows): ...", '"clf" is one word too many'),
     ],
 )
 def test_wrong_use_is_a_usage_error(
@@ -173,13 +178,21 @@ def test_an_expression_is_a_model_where_a_name_is_given(shell: InteractiveShell,
     _, (model,), arguments = workspace.last
     assert isinstance(model, Model)
     assert arguments["name"] == "fresh"
-    with pytest.raises(UsageError, match=r'"type\(clf\)\(\)" cannot name a service.*Give one with --name'):
+    with pytest.raises(UsageError, match=r"`type\(clf\)\(\)` is no variable.*Give one with --name"):
         run(shell, "%deploy type(clf)() --sample X")
+
+
+def test_a_target_may_be_a_column_of_the_sample(shell: InteractiveShell, workspace: Recorder) -> None:
+    shell.user_ns |= {"frame": SimpleNamespace(columns=["species", "kind"]), "kind": [1]}
+    run(shell, "%deploy clf --sample frame --target species")
+    assert workspace.calls[-1][2]["target"] == "species"
+    run(shell, "%deploy clf --sample frame --target kind")
+    assert workspace.calls[-1][2]["target"] == [1]
 
 
 @pytest.mark.parametrize("line", ["X", "up X", "bundle X", "X --target y"])
 def test_data_is_not_told_to_give_a_sample(line: str, shell: InteractiveShell, workspace: Recorder) -> None:
-    with pytest.raises(UsageError, match=r"A dict has none of the methods that can be served.*deploy a fitted model"):
+    with pytest.raises(UsageError, match=r"A dict is no fitted model.*deploy one"):
         run(shell, f"%deploy {line}")
     assert workspace.calls == []
 

@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from nbdeploy.errors import SampleMissing, UnknownOption, WrongUse
 from nbdeploy.front.call import Call
-from nbdeploy.front.grammar import VERBS
+from nbdeploy.front.grammar import MEANT, VERBS
 from nbdeploy.names import checked
 from nbdeploy.reference import Reference, check_version
 
@@ -70,15 +70,30 @@ class _Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
-            raise UnknownOption(args[0], "verb", list(self.commands))
+            raise UnknownOption(args[0], "verb", list(self.commands), MEANT.get(args[0], ""))
         return super().resolve_command(ctx, args)
+
+
+class _Command(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """One word too many: the message says where such words go."""
+        ctx.allow_extra_args = True
+        super().parse_args(ctx, args)
+        if ctx.args and not ctx.resilient_parsing:
+            word = ctx.args[0]
+            given = word.partition("=")
+            step = f" Options are written --{given[0]} {given[2]}." if given[0].isidentifier() and given[1] else ""
+            if not step and any(item.name == "sample" for item in self.params):
+                step = f" Rows are given with --sample {word}, labels with --target."
+            raise click.UsageError(f'"{word}" is one word too many.{step}', ctx)
+        return []
 
 
 def _command(verb: Verb, names: Names | None) -> click.Command:
     def call(**values: Any) -> Call:
         return _call(verb, values)
 
-    return click.Command(
+    return _Command(
         verb.name, callback=call, help=verb.help, params=[_parameter(item, names) for item in verb.parameters]
     )
 
@@ -121,7 +136,7 @@ def _parameter(item: Parameter, names: Names | None) -> click.Parameter:
         hidden=item.hidden,
         type=click.Choice(item.choices)
         if item.choices
-        else click.IntRange(min=1)
+        else _Number(min=1)
         if item.kind == "number"
         else _Word(item, names),
     )
@@ -130,6 +145,10 @@ def _parameter(item: Parameter, names: Names | None) -> click.Parameter:
 def _joined(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> str:
     del context, parameter
     return " ".join(value)
+
+
+class _Number(click.IntRange):
+    name = "whole number"
 
 
 class _Word(click.types.StringParamType):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import ChainMap
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import names
-from nbdeploy.errors import BadName, NotAModel, UnknownOption, WrongUse
+from nbdeploy.errors import NotAModel, UnknownOption, WrongUse
 from nbdeploy.front.call import Call
 from nbdeploy.front.grammar import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
+_FILE = re.compile(r"[^\s\[\](){}]+\.(csv|tsv|parquet|feather|json|xlsx?|pkl|joblib)")
 SERVED = ("predict", "transform", "predict_proba", "decision_function", "score_samples")
 
 
@@ -25,12 +27,18 @@ def resolve(call: Call, namespace: MutableMapping[str, Any]) -> Call:
         if "name" not in values:
             values["name"] = _name_for(values["model"])
     for item in verb.of_kind("model", "expression"):
-        if item.name in values:
+        if item.name in values and not _is_column(item.name, values, namespace):
             values[item.name] = evaluate(values[item.name], namespace)
     for item in verb.of_kind("bundle"):
         if values[item.name] in namespace:
             values[item.name] = namespace[values[item.name]]
     return Call(call.verb, values, call.json, words=dict(call.values))
+
+
+def _is_column(option: str, values: Mapping[str, Any], namespace: Mapping[str, Any]) -> bool:
+    """Whether --target names a column of the sample, and no variable."""
+    text = values[option]
+    return option == "target" and text not in namespace and text in list(getattr(values.get("sample"), "columns", ()))
 
 
 def evaluate(text: str, namespace: Mapping[str, Any]) -> Any:
@@ -48,6 +56,9 @@ def evaluate(text: str, namespace: Mapping[str, Any]) -> Any:
     except NameError as exc:
         if exc.name is None or exc.name in namespace:
             raise
+        if _FILE.fullmatch(text):
+            step = "read it in a cell first, as pandas.read_csv does, and give the variable"
+            raise WrongUse(f'"{text}" looks like a file: {step}.') from exc
         raise UnknownOption(exc.name, "variable", variables(namespace)) from exc
 
 
@@ -57,8 +68,14 @@ def variables(namespace: Mapping[str, Any]) -> list[str]:
     return sorted(
         name
         for name, value in namespace.items()
-        if not name.startswith("_") and name not in hidden and not hasattr(value, "__spec__")
+        if not name.startswith("_") and name not in hidden and not _is_imported(value)
     )
+
+
+def _is_imported(value: Any) -> bool:
+    """A module, or a class or function of one."""
+    home = getattr(value, "__module__", None) if callable(value) and hasattr(value, "__qualname__") else None
+    return hasattr(value, "__spec__") or (home is not None and home != "__main__")
 
 
 def models(namespace: Mapping[str, Any]) -> list[str]:
@@ -80,7 +97,7 @@ def _is_model(value: Any) -> bool:
 
 def _name_for(expression: str) -> str:
     if not expression.isidentifier():
-        raise BadName(expression, step=" Give one with --name.")
+        raise WrongUse(f"`{expression}` is no variable to take the service's name from. Give one with --name NAME.")
     return names.from_variable(expression)
 
 

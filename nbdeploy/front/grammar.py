@@ -220,6 +220,30 @@ _ALL = (
     ),
 )
 
+# Words of other tools, and what they are called here.
+MEANT = {
+    "deploy": "up",
+    "run": "up",
+    "start": "serve",
+    "restart": "serve",
+    "list": "ps",
+    "ls": "ps",
+    "status": "ps",
+    "services": "ps",
+    "kill": "stop",
+    "down": "stop",
+    "log": "logs",
+    "history": "versions",
+    "info": "show",
+    "describe": "show",
+    "compare": "diff",
+    "undo": "rollback",
+    "revert": "rollback",
+    "delete": "remove",
+    "rm": "remove",
+    "save": "export",
+    "load": "import",
+}
 VERBS = {verb.name: Verb(verb.name, verb.help, (*verb.parameters, JSON)) for verb in _ALL}
 
 

@@ -31,7 +31,7 @@ class _Reader:
         found: list[str] = []
         while self.skip_blanks():
             word = self.word()
-            if found and found[-1].endswith(",") and not found[-1].startswith("-"):
+            if found and found[-1].endswith(",") and not found[-1].startswith("-") and not word.startswith("--"):
                 found[-1] += word
             else:
                 found.append(word)
