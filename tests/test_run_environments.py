@@ -19,7 +19,7 @@ from nbdeploy.run.environments import interpreter_for, read_lock
 from nbdeploy.runtime.environment import minor, problems
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from nbdeploy.settings import Settings
 
@@ -264,3 +264,31 @@ def test_an_interrupt_ends_the_tool(tmp_path: Path) -> None:
     thread.join()
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
+
+
+def test_a_notebook_s_interpreter_has_more_than_the_lock(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock as it is, then what the notebook imports, a kernel and nbdeploy itself, in versions the lock allows."""
+    asked: list[tuple[str, ...]] = []
+
+    def create(_base: Path, folder: Path, _run: installers.Runner) -> None:
+        folder.mkdir()
+
+    def install(_folder: Path, lock: Path, _run: installers.Runner) -> None:
+        asked.append(tuple(lock.read_text(encoding="utf-8").split()))
+
+    def add(_folder: Path, lock: Path, names: Sequence[str], _run: installers.Runner) -> None:
+        asked.append((lock.name, *names))
+
+    monkeypatch.setattr(installers, "available", lambda: (installers.Tool("fake", create, install, add, last=True),))
+    monkeypatch.setattr(environments, "_verify", lambda *_: None)
+    environment, lock = wanted(tmp_path, "six==0.0.1")
+    python = environments.kernel_for(environment, lock, ["palmerpenguins", "nbdeploy"], settings)
+    assert python.is_relative_to(settings.environments)
+    assert asked[0] == ("six==0.0.1",)
+    assert asked[1][:3] == ("requirements.txt", "ipykernel", "palmerpenguins")
+    assert asked[1][3].startswith("nbdeploy")
+    assert len(asked[1]) == 4
+    here, lock = wanted(tmp_path)
+    assert environments.kernel_for(here, lock, ["palmerpenguins"], settings) == Path(sys.executable)
