@@ -233,9 +233,19 @@ def _name(node: ast.AST) -> str | None:
 def _node_of(code: CodeType, nodes: Sequence[ast.AST]) -> ast.AST | None:
     if code.co_name != "<lambda>":
         return next((node for node in nodes if _first_line(node) == code.co_firstlineno), None)
+    lambdas = [node for node in nodes if isinstance(node, ast.Lambda)]
     span = _span(code)
-    around = [node for node in nodes if isinstance(node, ast.Lambda) and span and _contains(node.body, span)]
-    return min(around, key=_width, default=None)
+    if span is None:
+        return next((node for node in lambdas if _compiles_alone(node, code)), None)
+    return min((node for node in lambdas if _contains(node.body, span)), key=_width, default=None)
+
+
+def _compiles_alone(node: ast.Lambda, code: CodeType) -> bool:
+    """Where there are no columns, as in Python 3.12 for a lambda that returns a constant: two that pass say the same."""
+    return node.lineno == code.co_firstlineno and any(
+        normal(made) == normal(code)
+        for made in nested(compiled([ast.copy_location(ast.Expr(node), node)], code.co_flags))
+    )
 
 
 def _first_line(node: ast.AST) -> int:
