@@ -225,10 +225,17 @@ def publish(
         bump=bump,
         force=force,
         gate="passed" if stored is not None else "none" if skip is None else "skipped",
-        report=stored.to_dict() if stored is not None else None if skip is None else reason(skip),
+        report=summary(stored) if stored is not None else None if skip is None else reason(skip),
         live=live,
         also=also,
     )
+
+
+def summary(report: Report) -> dict[str, Any]:
+    """What the registry keeps of a report: numbers and checks, no tables and texts; the rest lies in its folder."""
+    told = report.to_dict()
+    metrics = {name: record for name, record in told["metrics"].items() if record["type"] in {"number", "estimate"}}
+    return {**told, "metrics": metrics}
 
 
 def published(registry: Registry, version: Version) -> Bundle:
@@ -242,7 +249,7 @@ def noted(registry: Registry, version: Version, bundle: Bundle, report: Any) -> 
     if report is None:
         return version
     stored = validation.require_valid(report, bundle)
-    registry.record(version.name, "validated", version.version, report=stored.to_dict())
+    registry.record(version.name, "validated", version.version, report=summary(stored))
     return version.judged(stored.verdict)
 
 
@@ -251,7 +258,7 @@ def validate(gate: Gate, what: str | Bundle, progress: Progress) -> Report:
     bundle, version = _found(gate.settings, gate.registry, what)
     report = gate.validate(bundle, version, progress)
     if version is not None:
-        gate.registry.record(report.name, "validated", version, report=report.to_dict())
+        gate.registry.record(report.name, "validated", version, report=summary(report))
     return report
 
 
