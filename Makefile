@@ -6,6 +6,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export BENTOML_DO_NOT_TRACK := True
+unexport PYTHONDONTWRITEBYTECODE  # where it is set, every process that starts compiles its modules anew
+
+# A file stays in one process, its services and kernels with it; load under test is exactly counted, so a busy neighbour
+# slows it and loses nothing; what measures seconds is marked `alone`. ARGS=-n0 is one process, as pytest by hand is.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 DEMO := build/demo
 TEST := build/test
@@ -29,11 +34,11 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	@mkdir -p $(TEST)/home
-	$(call home,$(TEST)/home) $(BIN)/python -m pytest --junit-xml=$(TEST)/junit.xml $(ARGS)
+	$(call home,$(TEST)/home) $(PYTEST) --junit-xml=$(TEST)/junit.xml $(ARGS)
 
 test-fast: $(VENV)/.dev
 	@mkdir -p $(TEST)/home
-	$(call home,$(TEST)/home) $(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(call home,$(TEST)/home) $(PYTEST) -m "not slow" $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -1,8 +1,10 @@
-"""One fixture makes the world: homes of its own for every test."""
+"""One fixture makes the world: homes of its own for every test. The rest lets two processes share the machine."""
 
 from __future__ import annotations
 
+import fcntl
 import os
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,11 +12,12 @@ import pytest
 from nbdeploy.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
-def _homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _turn: None) -> None:
     """Under the test's own folder, also for the processes it starts; never the user's."""
     monkeypatch.setenv("NBDEPLOY_HOME", str(tmp_path / "nbdeploy"))
     monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
@@ -24,6 +27,34 @@ def _homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def settings(tmp_path: Path, _homes: None) -> Settings:
     return Settings.load(tmp_path)
+
+
+@pytest.fixture
+def _turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test marked `alone` has the machine to itself, whatever the other processes of pytest-xdist are at."""
+    if not hasattr(request.config, "workerinput"):
+        yield
+        return
+    shared = tmp_path_factory.getbasetemp().parent
+    alone = request.node.get_closest_marker("alone") is not None
+    with ExitStack() as room:
+        with _locked(shared / "door", fcntl.LOCK_EX):  # who waits for an empty room lets nobody else in
+            room.enter_context(_locked(shared / "room", fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
+        yield
+
+
+@contextmanager
+def _locked(path: Path, how: int) -> Iterator[None]:
+    with path.open("a") as file:  # closing it lets go
+        fcntl.flock(file, how)
+        yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several processes are done at the same time where the files with slow tests are given out first."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

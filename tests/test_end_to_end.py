@@ -193,7 +193,7 @@ def test_checks_of_one_bundle_at_once_pass_and_a_killed_one_leaves_nothing(
     workspace: Workspace, settings: Settings
 ) -> None:
     """The bundle is live, so that a supervisor whose checker died would find it in the registry."""
-    deploy(workspace)
+    deploy_rule(workspace)
     (staged,) = settings.bundles.iterdir()
     command = [sys.executable, "-m", "nbdeploy", "check", staged.name]
 
