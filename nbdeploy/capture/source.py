@@ -13,7 +13,7 @@ import functools
 import inspect
 from dataclasses import dataclass
 from types import CodeType, FunctionType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from nbdeploy.capture.names import nested
 
