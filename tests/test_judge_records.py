@@ -72,6 +72,12 @@ def test_an_interval_with_an_infinite_end_survives(shown: Any) -> None:
     assert math.isnan(found.high)
 
 
+def test_the_columns_of_a_table_keep_their_order(shown: Any) -> None:
+    records.record("x", pd.DataFrame({"b": [1], "a": [2]}))
+    sorted_by_nbformat = json.loads(json.dumps(notebook(shown), sort_keys=True))
+    assert list(records.read(sorted_by_nbformat).named["x"].value[0]) == ["b", "a"]
+
+
 def test_the_last_record_of_a_name_counts_and_every_expectation_does(shown: Any) -> None:
     records.record("accuracy", 0.5)
     records.record("accuracy", 0.75)
@@ -123,6 +129,7 @@ def test_what_is_neither_true_nor_false_is_no_expectation(shown: Any, condition:
         {"kind": "expect", "name": "x", "passed": 1},
         {"kind": "record", "name": "x", "type": "boolean", "value": "yes"},
         {"kind": "record", "name": "x", "type": "table", "value": {"a": 1}},
+        {"kind": "record", "name": "x", "type": "table", "value": ["a"]},
         {"kind": "expect", "name": "x"},
         {"kind": "expect", "passed": True},
         "accuracy",

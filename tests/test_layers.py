@@ -50,6 +50,8 @@ ALLOWED: dict[str, set[str]] = {
 # One door a heavy dependency: the only modules of the notebook side that may import it.
 DOORS = {
     "papermill": {"execution"},
+    "nbconvert": {"judge"},
+    "bleach": {"judge"},
     "click": {"cli", "front"},
     "IPython": {"magics", "front", "render", "capture"},
     "duckdb": {"front", "judge"},

@@ -6,7 +6,7 @@ Each is one output of type `application/vnd.nbdeploy+json` with a text beside it
      "level": 0.95, "n": 120}
     {"kind": "expect", "name": "no leakage", "passed": true, "detail": ""}
 
-A record's type is number, estimate, boolean, text or table (a list of objects). NaN and infinities are the texts "NaN",
+A record's type is number, estimate, boolean, text or table (a list of objects; "columns" is their order). NaN and infinities are the texts "NaN",
 "Infinity" and "-Infinity". The last record of a name counts; every expectation does.
 """
 
@@ -58,7 +58,27 @@ class Record:
                 "level": it.level,
                 "n": it.n,
             }
+        if self.type == "table":  # nbformat sorts the keys of an object
+            said["columns"] = list(dict.fromkeys(key for row in self.value for key in row))
         return {**said, "value": _strict(self.value)}
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> Record:
+        """Raises ValueError where it is not of the form above."""
+        kind, name = said.get("type"), said.get("name")
+        if kind not in TYPES or not isinstance(name, str) or "value" not in said:
+            raise ValueError(f"a record lacks its name, type or value: {sorted(said)}")
+        value = said["value"]
+        if kind in _READ_AS and not isinstance(value, _READ_AS[kind]):
+            raise ValueError(f"the {kind} {name} is recorded as {_brief(value)}")
+        if kind == "table":
+            value = _ordered(value, said.get("columns", ()))
+        if kind == "number":
+            value = _float(value)
+        elif kind == "estimate":
+            low, high = (None if said.get(end) is None else _float(said[end]) for end in ("low", "high"))
+            value = Estimate(_float(value), low, high, float(said.get("level", 0.95)), said.get("n"))
+        return cls(name, kind, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +153,7 @@ def read(notebook: Any) -> Records:
     expectations = []
     for said in _outputs(notebook):
         if said.get("kind") == "record":
-            found = _record(said)
+            found = Record.from_dict(said)
             values[found.name] = found
         elif said.get("kind") == "expect" and isinstance(said.get("passed"), bool) and "name" in said:
             expectations.append(Expectation(str(said["name"]), said["passed"], str(said.get("detail", ""))))
@@ -150,19 +170,11 @@ def _outputs(notebook: Any) -> Iterable[dict[str, Any]]:
                 yield data[MEDIA_TYPE] if isinstance(data[MEDIA_TYPE], dict) else {}
 
 
-def _record(said: Mapping[str, Any]) -> Record:
-    kind, name = said.get("type"), said.get("name")
-    if kind not in TYPES or not isinstance(name, str) or "value" not in said:
-        raise ValueError(f"a record lacks its name, type or value: {sorted(said)}")
-    value = said["value"]
-    if kind in _READ_AS and not isinstance(value, _READ_AS[kind]):
-        raise ValueError(f"the {kind} {name} is recorded as {_brief(value)}")
-    if kind == "number":
-        value = _float(value)
-    elif kind == "estimate":
-        low, high = (None if said.get(end) is None else _float(said[end]) for end in ("low", "high"))
-        value = Estimate(_float(value), low, high, float(said.get("level", 0.95)), said.get("n"))
-    return Record(name, kind, value)
+def _ordered(rows: list[Any], columns: Iterable[str]) -> list[dict[str, Any]]:
+    if not all(isinstance(row, dict) for row in rows):
+        raise ValueError("a table is recorded as something else than a list of objects")
+    order = {column: place for place, column in enumerate(columns)}
+    return [dict(sorted(row.items(), key=lambda item: order.get(item[0], len(order)))) for row in rows]
 
 
 def _float(value: Any) -> float:
