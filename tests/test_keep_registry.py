@@ -278,14 +278,25 @@ def test_many_processes_may_make_it_at_once(settings: Settings) -> None:
     for _ in range(8):
         pid = os.fork()
         if pid == 0:
+            code = 1
             try:
                 Registry(settings.registry).record("penguins", "note")
+                code = 0
             finally:
-                os._exit(0)
+                os._exit(code)
         children.append(pid)
-    for pid in children:
-        os.waitpid(pid, 0)
+    assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 8
     assert len(Registry(settings.registry).events()) == 8
+
+
+def test_who_comes_second_to_make_it_finds_the_first_at_work(settings: Settings) -> None:
+    first, second = Registry(settings.registry), Registry(settings.registry)
+    first.record("penguins", "note")
+    with first.writing() as books:
+        books.add("penguins", "note")
+        assert settings.registry.with_name("registry.db-wal").exists()
+        second._create()  # it had seen no file a moment ago
+    assert len(second.events()) == 2
 
 
 def test_a_listing_asks_as_often_for_many_versions_as_for_one(registry: Registry) -> None:

@@ -161,8 +161,9 @@ class Registry:
         lost = damage.damaged(self.path)
         if lost:
             raise RegistryDamaged(str(self.path), "it was moved aside and not recovered yet", str(lost[0]))
-        if self.path.with_name(self.path.name + "-wal").exists():
-            raise RegistryDamaged(str(self.path), "the file is gone, its write-ahead log is not", f"{self.path}-wal")
+        log = self.path.with_name(self.path.name + "-wal")
+        if log.exists() and not self.path.exists():  # both are there where another process has just made it
+            raise RegistryDamaged(str(self.path), "the file is gone, its write-ahead log is not", str(log))
         create(self.path)
 
 
