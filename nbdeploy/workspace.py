@@ -72,6 +72,7 @@ class Workspace:
         target: Any = None,
         keys: Sequence[str] = (),
         real_rows: bool = True,
+        cross_validated: bool = False,
     ) -> Bundle:
         """A bundle of the model, neither checked nor published yet."""
         from nbdeploy.capture import bundle, notebook
@@ -82,13 +83,16 @@ class Workspace:
             raise WrongUse("This model is held by no variable to take a name from: give it one with name=...")
         called = names.checked(name) if name is not None else names.from_variable(variable or "")
         if sample is None:
-            raise SampleMissing(variable or "MODEL")
+            shown = variable or "model"
+            raise SampleMissing(shown, f"deploy({shown}, sample=X_train, target=y_train)")
         if inspect.isfunction(model):
             from nbdeploy.runtime.function import Function
 
             model = Function(model)
         return bundle.stage(
-            bundle.Model(model, called, sample, target, tuple(keys), real_rows), self.settings.bundles, shell
+            bundle.Model(model, called, sample, target, tuple(keys), real_rows, cross_validated),
+            self.settings.bundles,
+            shell,
         )
 
     def bundle_of(self, reference: str) -> Bundle:
@@ -178,7 +182,15 @@ class Workspace:
         )
         wanted = Running(launcher, workers, port, None if env is None else tuple(env), no_auth, strict_log)
         progress("bundle")
-        bundle = self.bundle(model, name=name, sample=sample, target=target, keys=keys, real_rows=real_rows)
+        bundle = self.bundle(
+            model,
+            name=name,
+            sample=sample,
+            target=target,
+            keys=keys,
+            real_rows=real_rows,
+            cross_validated=asked is not None,
+        )
         for warning in bundle.warnings:
             progress(warning)
         place = self._place(bundle.name)
@@ -353,11 +365,13 @@ class Workspace:
         target: Any = None,
         gate: Sequence[str] = (),
         parameters: Mapping[str, Any] | None = None,
+        junit: str | os.PathLike[str] | None = None,
         progress: Progress = silent,
     ) -> Report:
         """Have a notebook judge NAME, NAME:VERSION, NAME@DIGEST12 or a bundle, by default the template of its task.
 
-        The report comes back whatever its verdict; what it says of a published version is noted on it.
+        The report comes back whatever its verdict; what it says of a published version is noted on it. `junit` is a file
+        for the checks as JUnit XML.
         """
         from nbdeploy import gating
 
@@ -370,7 +384,7 @@ class Workspace:
             gate=gate,
             parameters=parameters,
         )
-        return gating.validate(asked, what, progress)
+        return gating.validate(asked, what, progress, None if junit is None else Path(junit))
 
     def new_validation(
         self, what: str | None = None, file: str | os.PathLike[str] | None = None, *, force: bool = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from models import classifier, halved, plain
+from sklearn.base import clone
 
 from nbdeploy.capture import bundle
 from nbdeploy.errors import (
@@ -16,6 +17,7 @@ from nbdeploy.errors import (
     CallRefused,
     Corrupt,
     GateRequired,
+    NbdeployError,
     NotFound,
     NothingToRollBackTo,
     NotRunning,
@@ -382,7 +384,7 @@ def test_the_target_may_be_a_column_of_the_sample(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "told"),
     [
-        ({"sample": None}, SampleMissing, "--sample"),
+        ({"sample": None}, SampleMissing, r"sample=X_train"),
         ({"name": "Has Blanks"}, WrongUse, "Has Blanks"),
         ({"name": "latest"}, WrongUse, "latest"),
         ({"launcher": "locl"}, WrongUse, 'mean "local"'),
@@ -452,6 +454,32 @@ def test_a_service_whose_token_was_deleted_says_so_and_serve_gives_it_another(wo
     again = workspace.serve("penguins", launcher="memory")
     assert (again.version, again.already_live) == (service.version, False)
     np.testing.assert_array_equal(again.predict(fitted.X), fitted.model.predict(fitted.X))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda X, y: {"sample": X.assign(weight=y)}, 'still has the target, as its column "weight"; leave it out, or'),
+        (lambda X, y: {"sample": X.assign(other=y.to_numpy())}, 'still has the target, as its column "other"'),
+        (lambda X, y: {"sample": X.iloc[0]}, r"is one row; give a table: X.iloc\[\[0\]\]"),
+        (lambda X, y: {"sample": X.to_dict()}, "the sample is a dict"),
+        (lambda X, y: {"sample": X.drop(columns="mass").assign(size=1)}, 'the sample has "size" and lacks "mass"'),
+        (lambda X, y: {"model": X}, "A DataFrame is no fitted model"),
+        (lambda X, y: {"model": type(plain().model)}, "Pipeline is a class; deploy an object of it"),
+        (lambda X, y: {"model": clone(plain().model)}, "NotFittedError.*; fit it first"),
+    ],
+)
+def test_a_sample_unlike_what_the_model_was_fitted_on_is_told_so(workspace: Workspace, change: Any, said: str) -> None:
+    fitted = plain()
+    given = {"model": fitted.model, "sample": fitted.X, "target": fitted.y} | change(fitted.X, fitted.y)
+    with pytest.raises(NbdeployError, match=said):
+        workspace.bundle(given.pop("model"), name="penguins", **given)
+
+
+def test_columns_the_model_does_without_are_told(workspace: Workspace) -> None:
+    fitted = classifier()
+    bundled = workspace.bundle(fitted.model, name="penguins", sample=fitted.X.assign(note=1), target=fitted.y)
+    assert any('not fitted on "note", which every caller has to send' in told for told in bundled.warnings)
 
 
 def test_a_version_is_named_in_one_word_or_two(workspace: Workspace, tmp_path: Path) -> None:

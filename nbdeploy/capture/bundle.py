@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.capture import fitted
 from nbdeploy.errors import Corrupt, NotFound, UnsupportedData
 from nbdeploy.homes import failing, private
 from nbdeploy.render import Card, Shown, Table
@@ -139,21 +140,26 @@ def stage(model: Model, home: Path, shell: Any = None) -> Bundle:
 
     Raises:
         CannotTravel, UnsupportedData, NotServable: with the object or column, and what to do.
+        NotAModel, WrongUse: data, or a class.
     """
     from nbdeploy.capture.code import capture_model
     from nbdeploy.capture.environment import lock, warm
     from nbdeploy.capture.golden import observe
+    from nbdeploy.capture.methods import SERVED
     from nbdeploy.capture.schema import infer, without_keys
 
     warm()
+    fitted.refuse_no_model(model.object, SERVED)
     model = _features(model)
     captured = capture_model(model.object, shell=shell)
     schema = infer(model.sample, keys=tuple(model.keys))
     model = replace(model, sample=without_keys(model.sample, model.keys))
+    fitted.refuse_target(model.object, model.sample, model.target)
     observed = observe(model.object, model.sample, schema, real_rows=model.real_rows)
     modules = captured.modules | ({"polars"} if schema.library == "polars" else set())
     locked = lock(modules, frames=schema.container in {"frame", "series"})
     observed, predictions = _predictions(model, observed)
+    observed = replace(observed, warnings=(*fitted.warnings(model.object, model.sample), *observed.warnings))
     files = _files(captured, locked, observed, model, predictions)
     facts = _facts(model, captured, locked, observed, shell)
     with failing(f"bundling {model.name}", home):
@@ -171,6 +177,7 @@ def _features(model: Model) -> Model:
             )
         model = replace(model, target=model.sample[model.target], sample=without_keys(model.sample, (model.target,)))
     elif model.target is not None:
+        fitted.refuse_one_row(model.object, model.sample)
         _fitting(model.sample, model.target)
     return model
 
@@ -179,6 +186,8 @@ def _fitting(sample: Any, target: Any) -> None:
     """Raises UnsupportedData where the target is not that of these rows."""
     from nbdeploy.capture.columns import length
 
+    if isinstance(sample, dict | str):  # named where it is looked at
+        return
     try:
         labels, rows = length(target), length(sample)
     except TypeError:  # no table, array or list: named where it is looked at

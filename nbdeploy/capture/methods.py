@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.capture import fitted
 from nbdeploy.capture.quiet import Escaped, ask
 from nbdeploy.capture.rows import has_null
 from nbdeploy.errors import NotAModel, NotServable
@@ -175,7 +176,8 @@ def _watched(
         except Escaped as exc:
             failed[name] = str(exc), "let it raise an Exception, or return an answer"
         except Exception as exc:  # noqa: BLE001  # a model may raise anything; that it does not answer is the finding
-            failed[name] = first_line(exc), "give rows like those it was fitted on"
+            columns = [column.name for column in watcher.schema.columns if watcher.schema.container == "frame"]
+            failed[name] = first_line(exc), fitted.advice(watcher.model, exc, columns)
         else:
             methods.append(method)
     return methods, given, failed

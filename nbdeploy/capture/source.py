@@ -196,9 +196,8 @@ def is_dispatch(value: Any) -> bool:
     return isinstance(value, FunctionType) and value.__code__ is _DISPATCH
 
 
-_DISPATCH = functools.singledispatch(
-    len
-).__code__  # such a function is made of what is registered, not of its variables
+# Such a function is made of what is registered, not of its variables.
+_DISPATCH = cast("FunctionType", functools.singledispatch(len)).__code__
 
 
 def contents(function: FunctionType) -> list[Any]:
