@@ -314,6 +314,7 @@ def test_a_listing_asks_as_often_for_many_versions_as_for_one(registry: Registry
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_f31_a_hundred_thousand_versions_are_listed_within_a_second_each_with_its_checksum(settings: Settings) -> None:
     registry = Registry(settings.registry)
     made = (version(f"1.{number // 1000}.{number % 1000}") for number in range(100_000))
