@@ -478,7 +478,8 @@ def test_a_sample_unlike_what_the_model_was_fitted_on_is_told_so(workspace: Work
 
 def test_columns_the_model_does_without_are_told(workspace: Workspace) -> None:
     fitted = classifier()
-    bundled = workspace.bundle(fitted.model, name="penguins", sample=fitted.X.assign(note=1), target=fitted.y)
+    target = np.column_stack([fitted.y, fitted.y])
+    bundled = workspace.bundle(fitted.model, name="penguins", sample=fitted.X.assign(note=1), target=target)
     assert any('not fitted on "note", which every caller has to send' in told for told in bundled.warnings)
 
 

@@ -33,7 +33,7 @@ def refuse_target(model: Any, sample: Any, target: Any) -> None:
     """Raises UnsupportedData where the target is among the columns, and the model was not fitted on it."""
     for name in [] if target is None else unused(model, getattr(sample, "columns", ())):
         column = next(sample[label] for label in sample.columns if str(label) == name)
-        if str(getattr(target, "name", None)) == name or list(target) == list(column):
+        if getattr(target, "name", None) == name or _same(target, column):
             advice = f"leave it out, or write --target {name}, which takes it out"
             raise UnsupportedData(SAMPLE, f'still has the target, as its column "{name}"', advice)
 
@@ -69,6 +69,10 @@ def advice(model: Any, error: Exception, columns: Sequence[str]) -> str:
     more, fewer = unused(model, columns), sorted(columns_of(model) - set(columns))
     told = [f"{word} {_listed(names)}" for word, names in (("has", more), ("lacks", fewer)) if names and columns]
     return f"give rows like those it was fitted on{': the sample ' if told else ''}{' and '.join(told)}"
+
+
+def _same(target: Any, column: Any) -> bool:
+    return len(getattr(target, "shape", (0,))) == 1 and bool(list(target) == list(column))
 
 
 def _listed(names: Sequence[str]) -> str:
