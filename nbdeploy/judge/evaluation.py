@@ -167,6 +167,8 @@ class Evaluation:
             (title(row["metric"]), number(row["training"]), number(row["folds"]), number(row["spread"])) for row in rows
         ]
         reasons = dict.fromkeys(str(reason) for reason in (folds.get("not_computable") or {}).values())
+        if not folds:
+            reasons = {"Folds are scored when a version is deployed with --data or --validate.": None}
         notes = [("neutral", reason) for reason in reasons]
         return Section(
             "Scores on the training data",
