@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     serve = _default.serve
     services = _default.services
     stop = _default.stop
+    validate = _default.validate
     versions = _default.versions
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "serve",
     "services",
     "stop",
+    "validate",
     "versions",
 ]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nbdeploy import default
-from nbdeploy.errors import NbdeployError, Unsupported, WrongUse
+from nbdeploy.errors import GateRefused, NbdeployError, Unsupported, WrongUse
 from nbdeploy.front import commands, verbs
 from nbdeploy.front.call import Call
 from nbdeploy.front.grammar import VERBS
@@ -63,7 +63,7 @@ def _run(words: Sequence[str], workspace: Callable[[], Workspace], progress: Pro
         with progress:
             result = verbs.perform(_ready(call), workspace(), progress)
         _write(result, as_json=call.json)
-        return int(getattr(result, "exit_code", 0))
+        return verbs.exit_code(result)
     return 0
 
 
@@ -100,10 +100,7 @@ def _from_files(values: dict[str, Any]) -> dict[str, Any]:
     given["sample"] = saved.read_table(given["sample"])
     given.setdefault("name", names.from_variable(path.stem))
     if "target" in given:
-        given["target"] = saved.read_target(given["target"])
-    if "data" in given:
-        tables = [saved.read_table(part) for part in given["data"].split(",")]
-        given["data"] = tables[0] if len(tables) == 1 else tuple(tables)
+        given["target"] = saved.read_target(given["target"], given["sample"])
     return given
 
 
@@ -131,5 +128,8 @@ def _write(result: Any, *, as_json: bool) -> None:
 def _failed(error: NbdeployError, *, as_json: bool) -> int:
     click.echo(f"{PROGRAM}: {error}", err=True)
     if as_json:
-        click.echo(verbs.dumps({"error": {"type": type(error).__name__, "message": str(error)}}))
+        told: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
+        if isinstance(error, GateRefused) and error.report is not None:
+            told["report"] = verbs.plain(error.report)
+        click.echo(verbs.dumps({"error": told}))
     return error.exit_code

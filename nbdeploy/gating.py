@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.bundle import Bundle
 from nbdeploy.errors import GateRequired, WrongUse
-from nbdeploy.judge import gatebook, validation
+from nbdeploy.judge import gatebook, junit, validation
 from nbdeploy.judge.heldout import held_out
 from nbdeploy.judge.thresholds import conditions
 from nbdeploy.judge.validation import Order, Reached
@@ -253,12 +253,14 @@ def noted(registry: Registry, version: Version, bundle: Bundle, report: Any) -> 
     return version.judged(stored.verdict)
 
 
-def validate(gate: Gate, what: str | Bundle, progress: Progress) -> Report:
+def validate(gate: Gate, what: str | Bundle, progress: Progress, xml: Path | None = None) -> Report:
     """The report on NAME[:VERSION], NAME@DIGEST12 or a bundle, whatever its verdict; it is noted on a version."""
     bundle, version = _found(gate.settings, gate.registry, what)
     report = gate.validate(bundle, version, progress)
     if version is not None:
         gate.registry.record(report.name, "validated", version, report=summary(report))
+    if xml is not None:
+        junit.write(report, xml)
     return report
 
 
@@ -270,6 +272,8 @@ def new_validation(
     Raises:
         WrongUse: the file is there already; NotFound.
     """
+    if what is not None and what.endswith(".ipynb") and file is None:
+        what, file = None, what
     task = what or TASKS[0]
     if task not in TASKS:
         bundle, _ = _found(settings, registry, task)

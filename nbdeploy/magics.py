@@ -90,16 +90,41 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
         return None if line.quiet and not _assigned(self.namespace()) else result
 
     def _perform(self, call: Call, *, quiet: bool) -> Any:
+        from nbdeploy.errors import GateRefused
         from nbdeploy.front import verbs
         from nbdeploy.render.progress import Progress
 
         progress = Progress(self._surface(quiet=quiet, as_json=call.json), listing="%deploy ps")
         try:
             with progress:
-                result = verbs.perform(call, self.workspace(), progress)
-                return _shown(call, result)
+                result = _shown(call, verbs.perform(call, self.workspace(), progress))
+        except GateRefused as refused:
+            if not call.json:
+                self._display(refused.report)
+            raise
         except KeyboardInterrupt:
             raise Interrupted(progress.interruption()) from None
+        return self._told(call, result, quiet=quiet)
+
+    def _told(self, call: Call, result: Any, *, quiet: bool) -> Any:
+        """The report of a gate is shown before the service it let pass, and before the exception that refuses."""
+        from nbdeploy.front import verbs
+
+        refused = call.verb == "validate" and getattr(result, "verdict", "") == "refused"
+        if call.json and refused:
+            print(verbs.dumps(result))  # noqa: T201 - --json is about stdout
+        elif refused or (
+            getattr(result, "report", None) is not None and call.verb == "up" and not (quiet or call.json)
+        ):
+            self._display(result if refused else result.report)
+        if refused:
+            raise verbs.refusal(result)
+        return result
+
+    def _display(self, report: Any) -> None:
+        from IPython.display import display
+
+        display(report)
 
     def _execute(self, cell: str) -> None:
         """Run the cell in the user's namespace, so that it is found there, and in the history, as any other."""

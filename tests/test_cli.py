@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from recording import Noun, Recorder
 
 from nbdeploy import cli
-from nbdeploy.errors import CallRefused, CheckFailed, NotFound, WrongUse
+from nbdeploy.errors import CallRefused, CheckFailed, GateRefused, NotFound, WrongUse
 from nbdeploy.front.grammar import VERBS
 from nbdeploy.settings import Settings
 from nbdeploy.workspace import Workspace
@@ -47,6 +48,9 @@ def workspace(tmp_path: Path) -> Recorder:
         ("remove penguins", ("remove", ("penguins", None), {})),
         ("export penguins:1.0.0 p.bento", ("export", ("penguins", "1.0.0", Path("p.bento")), {})),
         ("import p.bento --trust sha256:ab", ("import_bundle", (Path("p.bento"),), {"trust": "sha256:ab"})),
+        ("validate penguins v.ipynb --gate r2>=0 -p limit 0.7 --junit j.xml", ("validate", ("penguins", Path("v.ipynb")), {"parameters": {"limit": "0.7"}, "gate": ("r2>=0",), "junit": Path("j.xml")})),
+        ("validate penguins:1.0.0 --data a.csv,b.csv --target y", ("validate", ("penguins:1.0.0", None), {"parameters": {}, "data": "a.csv,b.csv", "target": "y"})),
+        ("new-validation classification", ("new_validation", ("classification", None), {})),
         ("recover", ("recover", (), {})),
         ("logs penguins --lines 3", ("logs", ("penguins",), {"lines": 3})),
     ],
@@ -116,6 +120,33 @@ def test_with_json_stdout_holds_one_value_and_progress_goes_to_stderr(
     captured = capsys.readouterr()
     assert json.loads(captured.out) == {"name": "penguins", "previous": None}
     assert "published · serving" in captured.err
+
+
+@dataclass(frozen=True)
+class Judged(Noun):
+    """A report, as far as the front ends look at it."""
+
+    verdict: str = "refused"
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("refused", 1), ("passed", 0)])
+def test_a_verdict_is_the_exit_code(
+    workspace: Recorder, capsys: pytest.CaptureFixture[str], verdict: str, code: int
+) -> None:
+    workspace.answers["validate"] = Judged({"verdict": verdict}, verdict=verdict)
+    assert cli.main(["validate", "penguins", "--data", "a.csv", "--json"], workspace) == code
+    assert json.loads(capsys.readouterr().out) == {"verdict": verdict}
+    assert cli.main(["validate", "penguins", "-p", "limit"], workspace) == 2
+
+
+def test_a_refused_deploy_tells_its_report(workspace: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    report = Judged({"verdict": "refused"})
+    workspace.answers["publish"] = GateRefused("penguins@0123456789ab", ("accuracy>=0.9: failed",), "r.html", report)
+    workspace.answers["bundle_of"] = Noun({})
+    assert cli.main(["publish", "penguins@0123456789ab", "--json"], workspace) == 1
+    captured = capsys.readouterr()
+    assert "accuracy>=0.9: failed" in captured.err
+    assert json.loads(captured.out)["error"]["report"] == {"verdict": "refused"}
 
 
 def test_json_is_strict(workspace: Recorder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,8 +78,18 @@ def test_what_is_offered(text: str, words: list[str], completion: Completion) ->
     assert offered["suppress"] is bool(words)
 
 
-def test_hidden_options_are_not_offered(completion: Completion) -> None:
-    assert "--validate" not in [item.text for item in completion.complete("%deploy clf --")["completions"]]
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("%deploy clf --", "--validate"),
+        ("%deploy validate ", "penguins"),
+        ("%deploy validate penguins --data ", "X_train"),
+        ("%deploy validate penguins -p limit 0.7 --", "--junit"),
+        ("%deploy new-", "new-validation"),
+    ],
+)
+def test_the_gate_is_completed(completion: Completion, line: str, word: str) -> None:
+    assert word in [item.text for item in completion.complete(line)["completions"]]
 
 
 def test_a_failing_registry_is_no_error_at_a_key_press(workspace: Recorder, completion: Completion) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from IPython.core.error import UsageError
-from recording import Recorder, a_shell
+from recording import Noun, Recorder, a_shell
 
 from nbdeploy import default, magics
-from nbdeploy.errors import CheckFailed
+from nbdeploy.errors import CheckFailed, GateRefused
 from nbdeploy.front.grammar import VERBS
+from nbdeploy.judge.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +81,18 @@ def test_expressions_become_objects(
         ("ps", ("services", (), {})),
         ("rollback penguins --to 1.0.0", ("rollback", ("penguins",), {"to": "1.0.0"})),
         ("token penguins", ("token_file", ("penguins",), {})),
+        (
+            'validate penguins --data X, y --gate "r2>=0" -p limit 0.7',
+            (
+                "validate",
+                ("penguins", None),
+                {"parameters": {"limit": "0.7"}, "data": ({"a": [1, 2], "b": 3}, [0, 1]), "gate": ("r2>=0",)},
+            ),
+        ),
+        (
+            "validate clf --data test.csv --target y",
+            ("validate", ("clf", None), {"parameters": {}, "data": "test.csv", "target": "y"}),
+        ),
     ],
 )
 def test_other_verbs_are_the_same_calls_as_the_command_s(
@@ -86,6 +100,43 @@ def test_other_verbs_are_the_same_calls_as_the_command_s(
 ) -> None:
     run(shell, f"%deploy {line}")
     assert workspace.last == call
+
+
+@dataclass(frozen=True)
+class Judged(Noun):
+    """A report, as far as the front ends look at it."""
+
+    verdict: str = "refused"
+    subject: str = "penguins:1.0.0"
+    html: str = "report.html"
+    checks: tuple[Outcome, ...] = (Outcome("accuracy>=0.9", passed=False, detail="0.8, below 0.9"),)
+
+
+def test_a_refused_report_is_shown_and_then_an_ordinary_exception(
+    shell: InteractiveShell, workspace: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    report = workspace.answers["validate"] = Judged({})
+    with pytest.raises(GateRefused, match=r"accuracy>=0\.9: failed") as caught:
+        run(shell, "%deploy validate penguins --data X")
+    assert shown == [caught.value.report] == [report]
+    workspace.answers["deploy"] = GateRefused("penguins@0123456789ab", ("accuracy>=0.9: failed",), "r.html", report)
+    with pytest.raises(GateRefused):
+        run(shell, "%deploy clf --sample X --data X;")
+    assert shown == [report, report]
+
+
+def test_the_report_of_a_deploy_is_shown_before_its_service(
+    shell: InteractiveShell, workspace: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    report = Judged({}, verdict="passed")
+    service = workspace.answers["deploy"] = SimpleNamespace(report=report)
+    assert run(shell, "%deploy clf --sample X --data X") is service
+    assert run(shell, "%deploy clf --sample X --data X;") is None
+    assert shown == [report]
 
 
 def test_the_result_is_returned_and_assignable(shell: InteractiveShell) -> None:

@@ -133,7 +133,7 @@ def _parameter(item: Parameter, names: Names | None) -> click.Parameter:
         help=item.help,
         metavar=item.metavar or None,
         multiple=item.multiple,
-        hidden=item.hidden,
+        nargs=2 if item.kind == "pair" else 1,
         type=click.Choice(item.choices)
         if item.choices
         else _Number(min=1)
@@ -167,16 +167,15 @@ class _Word(click.types.StringParamType):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         del ctx, param
-        if self.item.kind in {"file", "model", "expression"}:
+        if self.item.kind in {"file", "model", "expression", "data"}:
             return [CompletionItem(incomplete, type="file")]
-        if self.item.kind in {"name", "reference"} and self.names is not None:
+        if self.item.kind in {"name", "reference", "version or bundle"} and self.names is not None:
             return [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
         return []
 
 
 def _shown_flags(item: click.Parameter) -> list[str]:
-    hidden = isinstance(item, click.Option) and item.hidden
-    return [] if hidden else [flag for flag in item.opts if flag.startswith("--")]
+    return [flag for flag in item.opts if flag.startswith("--")]
 
 
 def _name(text: str) -> str:
@@ -193,6 +192,10 @@ def _stored(text: str) -> Reference:
     return reference
 
 
+def _judged(text: str) -> str:
+    return str(Reference.parse(text))
+
+
 def _commas(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -202,6 +205,7 @@ _READ: dict[str, Callable[[str], Any]] = {
     "own name": checked,
     "reference": _stored,
     "version": check_version,
+    "version or bundle": _judged,
     "commas": _commas,
     "file": Path,
 }

@@ -60,13 +60,13 @@ class Completion:
             return _starting(item.choices, fragment)
         if item.kind == "model":
             return _starting(self._models(), fragment)
-        if item.kind == "expression":
+        if item.kind in {"expression", "data"}:
             return _starting(expressions.variables(self.namespace()), fragment)
         if item.kind == "name":
             return _starting(self._names(), fragment)
         if item.kind == "version":
             return _starting(self._versions(rest[0]), fragment)
-        if item.kind == "reference":
+        if item.kind in {"reference", "version or bundle"}:
             return _starting(self._references(fragment), fragment)
         return ()
 
@@ -93,17 +93,18 @@ class Completion:
 
 def _positional(verb: Verb, rest: Sequence[str]) -> list[str]:
     """The words of `rest` that belong to no option."""
-    found, skip = [], False
+    found, skip = [], 0
     for word in rest:
-        option = verb.option(word)
+        option = None if skip else verb.option(word)
         if not skip and not word.startswith("-"):
             found.append(word)
-        skip = not skip and option is not None and option.takes_value
+        takes = 0 if option is None or not option.takes_value else 2 if option.kind == "pair" else 1
+        skip = takes or max(skip - 1, 0)
     return found
 
 
 def _unused(verb: Verb, rest: Sequence[str]) -> list[str]:
-    open_ = [item for item in verb.options if not item.hidden and (item.multiple or not set(item.flags) & set(rest))]
+    open_ = [item for item in verb.options if item.multiple or not set(item.flags) & set(rest)]
     return [item.flags[0] for item in open_]
 
 

@@ -14,7 +14,7 @@ from nbdeploy.front.grammar import VERBS
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-_FILE = re.compile(r"[^\s\[\](){}]+\.(csv|tsv|parquet|feather|json|xlsx?|pkl|joblib)")
+_FILE = re.compile(r"[^\s\[\](){}]+\.(csv|csv\.gz|tsv|parquet|feather|jsonl?|xlsx?|pkl|joblib)")
 SERVED = ("predict", "transform", "predict_proba", "decision_function", "score_samples")
 
 
@@ -26,6 +26,9 @@ def resolve(call: Call, namespace: MutableMapping[str, Any]) -> Call:
             raise WrongUse("--trust is for saved model files on the command line; here the model is an object.")
         if "name" not in values:
             values["name"] = _name_for(values["model"])
+    for item in verb.of_kind("data"):
+        if item.name in values and not _is_file(values[item.name], namespace):
+            values[item.name] = evaluate(values[item.name], namespace)
     for item in verb.of_kind("model", "expression"):
         if item.name in values and not _is_column(item.name, values, namespace):
             values[item.name] = evaluate(values[item.name], namespace)
@@ -39,6 +42,12 @@ def _is_column(option: str, values: Mapping[str, Any], namespace: Mapping[str, A
     """Whether --target names a column of the sample, and no variable."""
     text = values[option]
     return option == "target" and text not in namespace and text in list(getattr(values.get("sample"), "columns", ()))
+
+
+def _is_file(text: str, namespace: Mapping[str, Any]) -> bool:
+    """Whether --data names files: `test.csv` is one unless there is a variable `test`."""
+    parts = [part.strip() for part in text.split(",")]
+    return all(_FILE.fullmatch(part) and part.partition(".")[0] not in namespace for part in parts)
 
 
 def evaluate(text: str, namespace: Mapping[str, Any]) -> Any:

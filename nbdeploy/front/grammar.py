@@ -1,7 +1,6 @@
 """The verbs, their words and their options, as data.
 
-The command, the magic, completion and help are all made from `VERBS`. A verb stands here only once it works; an option
-whose work is still to come is `hidden`: it is understood and answered by the workspace, but not offered.
+The command, the magic, completion and help are all made from `VERBS`. A verb stands here only once it works.
 """
 
 from __future__ import annotations
@@ -12,12 +11,15 @@ from typing import Literal
 Kind = Literal[
     "model",  # an expression; on the command line NOTEBOOK.ipynb:VARIABLE or a saved model file
     "expression",  # an expression; on the command line beside a saved model file a data path
+    "data",  # an expression, or one or two data paths
     "name",
     "own name",  # one to be given, checked before anything is done
     "reference",  # NAME or NAME:VERSION
     "bundle",  # NAME@DIGEST12; in a notebook also a variable
+    "version or bundle",  # NAME, NAME:VERSION or NAME@DIGEST12
     "version",
     "text",
+    "pair",  # two words: NAME VALUE
     "words",  # the rest of the line, joined
     "file",
     "commas",  # A,B
@@ -40,7 +42,6 @@ class Parameter:
     required: bool = False
     multiple: bool = False
     choices: tuple[str, ...] = ()
-    hidden: bool = False
 
     @property
     def takes_value(self) -> bool:
@@ -72,11 +73,9 @@ def _word(name: str, kind: Kind, metavar: str, *, required: bool = True) -> Para
     return Parameter(name, kind, metavar, required=required)
 
 
-def _option(
-    name: str, kind: Kind, metavar: str, help_: str, *, multiple: bool = False, hidden: bool = False
-) -> Parameter:
+def _option(name: str, kind: Kind, metavar: str, help_: str, *, multiple: bool = False) -> Parameter:
     flags = (f"--{name.replace('_', '-')}",)
-    return Parameter(name, kind, metavar, help_, flags, multiple=multiple, hidden=hidden)
+    return Parameter(name, kind, metavar, help_, flags, multiple=multiple)
 
 
 def _flag(name: str, help_: str) -> Parameter:
@@ -112,10 +111,14 @@ _STAGING = (
     Parameter("real_rows", "off", "", "Keep no row of the sample in the bundle.", ("--no-real-rows",)),
     _flag("trust", "Load a saved model file (command line); a pickle runs code when it is loaded."),
 )
+_DATA = _option("data", "data", "DATA", "Held-out rows to judge the model on: D with its target, X,y, or a file.")
+_CONDITION = _option(
+    "gate", "text", "EXPR", "A condition, such as accuracy>=0.9 or f1_macro>=live, or a YAML file.", multiple=True
+)
 _GATE = (
-    _option("data", "expression", "DATA", "Held-out rows to judge the model on: D, or X,y.", hidden=True),
-    _option("validate", "file", "NOTEBOOK", "The validation notebook that judges it.", hidden=True),
-    _option("gate", "text", "EXPR", "A condition, such as accuracy>=0.9.", multiple=True, hidden=True),
+    _DATA,
+    _option("validate", "file", "NOTEBOOK", "The notebook that judges it; by default the template of its task."),
+    _CONDITION,
     _SKIP_GATE,
 )
 _RUNNING = (
@@ -188,6 +191,28 @@ _ALL = (
     Verb("recover", "Put the homes in order after a crash.", ()),
     Verb("token", "The token of a service (in a notebook: where it lies).", (_NAME,)),
     Verb(
+        "validate",
+        "Have a notebook judge a version or a bundle; where it refuses, the exit code is 1.",
+        (
+            _word("what", "version or bundle", "NAME[:VERSION]"),
+            _word("notebook", "file", "[NOTEBOOK]", required=False),
+            _DATA,
+            _option("target", "text", "COLUMN", "The column of the data that holds the labels."),
+            _CONDITION,
+            Parameter("parameters", "pair", "NAME VALUE", "A parameter of the notebook.", ("-p",), multiple=True),
+            _option("junit", "file", "FILE", "Write the checks as JUnit XML."),
+        ),
+    ),
+    Verb(
+        "new-validation",
+        "Copy the validation notebook of a task, or of a version's, to be edited.",
+        (
+            _word("what", "text", "[TASK|NAME]", required=False),
+            _word("file", "file", "[FILE]", required=False),
+            _flag("force", "Write over a file that is there."),
+        ),
+    ),
+    Verb(
         "replay",
         "Ask a version what the service was asked, and compare with the answers then.",
         (
@@ -255,7 +280,7 @@ def summary(program: str) -> str:
         f"  {verb.name:<9} {' '.join(item.metavar for item in verb.words):<26} {verb.help}" for verb in VERBS.values()
     ]
     lines += ["", f"Options of {program} MODEL, which is {program} {up.name} MODEL:"]
-    lines += [f"  {_usage(item):<28} {item.help}" for item in up.options if not item.hidden]
+    lines += [f"  {_usage(item):<28} {item.help}" for item in up.options]
     return "\n".join([*lines, "", f"{program} VERB --help tells the options of a verb."])
 
 

@@ -89,6 +89,8 @@ def _named(call: Call) -> tuple[Path, dict[str, Any]]:
         raise WrongUse(f'"{call.values["model"]}" names no variable: write NOTEBOOK.ipynb:VARIABLE.')
     files = {item.name for item in VERBS[call.verb].of_kind("file")}
     values = {name: str(Path(value).absolute()) if name in files else value for name, value in call.values.items()}
+    if "gate" in values:  # a file of conditions lies beside the command, not beside the notebook
+        values["gate"] = tuple(str(Path(item).absolute()) if Path(item).is_file() else item for item in values["gate"])
     return Path(f"{path}.ipynb"), {**values, "model": expression}
 
 
@@ -97,7 +99,11 @@ def _values(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(folder: Path, answered: dict[str, Any]) -> None:
-    (folder / ANSWER).write_text(json.dumps(answered, default=str), encoding="utf-8")
+    (folder / ANSWER).write_text(json.dumps(answered, default=_plain), encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    return value.to_dict() if hasattr(value, "to_dict") else str(value)
 
 
 def _raise_answered(folder: Path) -> None:

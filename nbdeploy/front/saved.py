@@ -48,7 +48,10 @@ def read_table(text: str) -> Any:
     return _parquet(path) if path.suffix == ".parquet" else _csv(path)
 
 
-def read_target(text: str) -> Any:
+def read_target(text: str, sample: Any) -> Any:
+    """The labels in a file, or the name of their column in the sample."""
+    if text in sample.columns and not Path(text).is_file():
+        return text
     frame = read_table(text)
     return frame.iloc[:, 0] if frame.shape[1] == 1 else frame
 

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import WrongUse
+from nbdeploy.errors import GateRefused, WrongUse
 from nbdeploy.render import Card, Shown
 from nbdeploy.wording import worded
 
@@ -58,7 +58,7 @@ def perform(call: Call, workspace: Workspace, progress: Progress) -> Any:
 
 def dumps(result: Any) -> str:
     """One JSON value, strict: NaN and infinities, which JSON lacks, are null."""
-    return json.dumps(_strict(_plain(result)), ensure_ascii=False, allow_nan=False, indent=1, default=str)
+    return json.dumps(_strict(plain(result)), ensure_ascii=False, allow_nan=False, indent=1, default=str)
 
 
 def _strict(value: Any) -> Any:
@@ -69,7 +69,7 @@ def _strict(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _plain(result: Any) -> Any:
+def plain(result: Any) -> Any:
     if hasattr(result, "to_dict"):
         return result.to_dict()
     return result if result is None or isinstance(result, (dict, list)) else str(result)
@@ -179,6 +179,31 @@ def _reproduce(workspace: Workspace, values: Values, progress: Progress) -> Any:
     return workspace.reproduce(values["what"].name, values["what"].version, progress=progress)
 
 
+def _validate(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    parameters = dict(values.pop("parameters", ()))
+    return workspace.validate(
+        values.pop("what"), values.pop("notebook", None), parameters=parameters, **values, progress=progress
+    )
+
+
+def _new_validation(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    path = workspace.new_validation(values.pop("what", None), values.pop("file", None), **values)
+    text = f"{path} is yours to edit. Next: validate NAME {path} --data X_test,y_test"
+    return Said(text, {"file": str(path)})
+
+
+def exit_code(result: Any) -> int:
+    """1 of a result that is a verdict, and says no."""
+    return 1 if getattr(result, "verdict", None) == "refused" else int(getattr(result, "exit_code", 0))
+
+
+def refusal(report: Any) -> GateRefused:
+    """What a refused report is as an exception: a notebook that runs in CI goes red by it."""
+    failing = [str(check) for check in report.checks if check.passed is False]
+    return GateRefused(report.subject, failing, str(report.html), report, published=True)
+
+
 def _ci(workspace: Workspace, values: Values, progress: Progress) -> Any:
     del progress
     return workspace.ci(values.pop("provider", None), values.pop("file", None), **values)
@@ -220,6 +245,8 @@ _DO: dict[str, Callable[[Workspace, Values, Progress], Any]] = {
     "recover": _recover,
     "replay": _replay,
     "reproduce": _reproduce,
+    "validate": _validate,
+    "new-validation": _new_validation,
     "ci": _ci,
     "token": _token,
 }

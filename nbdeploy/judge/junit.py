@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+from nbdeploy.errors import DiskFailed
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,9 +19,13 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def write(report: Report, file: Path) -> None:
-    """Raises OSError."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(text(report))
+    """Raises DiskFailed."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text(report))
+    except OSError as exc:
+        holds = f"The report is stored in {report.folder}"
+        raise DiskFailed("writing the checks", str(file), exc.strerror or str(exc), holds) from exc
 
 
 def text(report: Report) -> bytes:
