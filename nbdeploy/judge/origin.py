@@ -130,11 +130,11 @@ def sources(notebook: Path) -> list[str]:
 
 
 def magics(notebook: Path, name: str) -> list[str]:
-    """What follows `%name` on each line of the code cells, also where its value is assigned."""
+    """What follows `%name` on each line of the code cells, continued lines whole, also where its value is assigned."""
     import nbformat
 
     cells = nbformat.read(notebook, as_version=4).cells
-    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    code = "\n".join(cell.source.replace("\\\n", " ") for cell in cells if cell.cell_type == "code")
     return re.findall(rf"(?m)^\s*(?:[\w, ]+=\s*)?%{name}[ \t]+(.+?);?\s*$", code)
 
 
