@@ -16,8 +16,8 @@ from datetime import datetime
 from typing import IO, TYPE_CHECKING, cast
 
 from nbdeploy.errors import DiskFailed, Refused, WrongUse
+from nbdeploy.homes import sync_folder
 from nbdeploy.keep.bento import ENTRYPOINT, KNOWN
-from nbdeploy.keep.staging import sync_folder
 from nbdeploy.keep.store import intact
 from nbdeploy.keep.xz import MAGIC, Packer, Reader
 from nbdeploy.runtime.manifest import FILE

@@ -14,12 +14,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.homes import sync_folder, write_whole
 from nbdeploy.keep.bento import labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nbdeploy.keep.registry import View
+
+__all__ = ["Store", "Workplace", "link", "sync_folder", "sync_tree", "write_whole"]
 
 
 class Store:
@@ -154,23 +157,3 @@ def link(source: Path, target: Path) -> None:
 def sync_tree(folder: Path) -> None:
     for path in [folder, *folder.rglob("*")]:
         sync_folder(path)
-
-
-def sync_folder(path: Path) -> None:
-    """Fsync a folder or a file."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Old content or new, never half of it."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync_folder(path.parent)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import Corrupt, NbdeployError, NotFound, Refused, StoreUnavailable, VersionIsLive
-from nbdeploy.homes import path_of
+from nbdeploy.homes import path_of, sync_folder, write_whole
 from nbdeploy.keep import bento, trust
 from nbdeploy.keep.event import this_user
 from nbdeploy.keep.semver import FIRST, Number, Suggestion, next_number, settled, suggest
-from nbdeploy.keep.staging import Store, link, sync_folder, sync_tree, write_whole
+from nbdeploy.keep.staging import Store, link, sync_tree
 from nbdeploy.keep.version import Version, VersionDetails
 from nbdeploy.names import checked
 from nbdeploy.runtime.clock import now

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from typing import TYPE_CHECKING
 
 from nbdeploy.errors import Refused, Untrusted
-from nbdeploy.homes import private
+from nbdeploy.homes import written_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,19 +67,4 @@ def marked(registry: Path, name: str, version: str, digest: str, proof: str) -> 
 
 def _key(path: Path) -> bytes:
     """The secret of this home, made when first wanted."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        private(path.parent)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:  # another process was first; its key counts
-            pass
-        finally:
-            draft.unlink()
-        return path.read_bytes()
+    return written_once(path, secrets.token_bytes(32))

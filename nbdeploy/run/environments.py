@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import site
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import EnvironmentFailed, Refused, Unsupported
-from nbdeploy.homes import private
+from nbdeploy.homes import private, write_whole
 from nbdeploy.run import installers
 from nbdeploy.runtime import environment as runtime_environment
 from nbdeploy.runtime.environment import installed_distributions, minor, problems
@@ -171,7 +170,8 @@ def _build(folder: Path, lines: list[str], python: str, run: installers.Runner, 
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    _mark(folder, {"python": str(base), "tool": tool, "requirements": lines})
+    facts = {"python": str(base), "tool": tool, "requirements": lines}
+    write_whole(folder / MARKER, json.dumps(facts, indent=1).encode())
     run.say("the environment is built")
 
 
@@ -213,12 +213,3 @@ def _asked(python: Path, environment: Mapping[str, Any], folder: Path, run: inst
     argv = [str(python), "-P", "-c", code, runtime_environment.__file__, json.dumps(wanted)]
     found: list[str] = json.loads(run.output(argv, folder))
     return found
-
-
-def _mark(folder: Path, facts: Mapping[str, Any]) -> None:
-    draft = folder / (MARKER + ".new")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(facts, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / MARKER)

@@ -6,12 +6,12 @@ The registry keeps it. A copy lies in the service's folder, for when the registr
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import Refused, UnknownOption, WrongUse
+from nbdeploy.homes import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,13 +63,8 @@ class Running:
 
 def save(folder: Path, kept: Mapping[str, Any]) -> None:
     """Old copy or new; one that cannot be written loses nothing while the registry is well, and `recover` writes it again."""
-    draft = folder / f".{FILE}.{os.getpid()}"
     with suppress(OSError):
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(json.dumps(kept, indent=1).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(folder / FILE)
+        write_whole(folder / FILE, json.dumps(kept, indent=1).encode() + b"\n", 0o600)
 
 
 def saved(folder: Path) -> dict[str, Any]:

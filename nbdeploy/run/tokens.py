@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from typing import TYPE_CHECKING
 
 from nbdeploy.errors import ServiceFailed
-from nbdeploy.homes import private
+from nbdeploy.homes import written_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,28 +16,28 @@ FILE = "token"
 
 
 def ensure(folder: Path) -> str:
-    """The token kept in the service's folder, made when there is none; two makers agree on one."""
-    path = folder / FILE
-    if not path.exists():
-        private(folder)
-        draft = folder / f".{FILE}.{secrets.token_hex(4)}"
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    return path.read_text().strip()
+    """The token kept in the service's folder, made when there is none; two makers agree on one.
+
+    Raises:
+        ServiceFailed: the file is there and holds none, which would let in whoever sends none.
+    """
+    return _of(written_once(folder / FILE, secrets.token_urlsafe(32).encode() + b"\n"), folder, folder.name)
 
 
 def read(folder: Path, name: str) -> str:
-    """The token of the service that runs. Raises ServiceFailed where somebody deleted it."""
+    """The token of the service that runs. Raises ServiceFailed where somebody deleted or emptied it."""
     try:
-        return (folder / FILE).read_text(encoding="ascii").strip()
+        return _of((folder / FILE).read_bytes(), folder, name)
     except FileNotFoundError:
         raise ServiceFailed(name, "its token was deleted", f"`nbdeploy serve {name}` gives it a new one") from None
+
+
+def _of(content: bytes, folder: Path, name: str) -> str:
+    token = content.decode("ascii", "replace").strip()
+    if not token:
+        fact = f"its token file {folder / FILE} is empty"
+        raise ServiceFailed(name, fact, f"remove that file; `nbdeploy serve {name}` then gives it a new token")
+    return token
 
 
 def sha256(token: str) -> str:
