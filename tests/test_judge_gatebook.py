@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import nbformat
@@ -245,9 +247,9 @@ def test_a_tag_does_not_make_an_error_none(tmp_path: Path, settings: Settings) -
 @pytest.mark.slow
 def test_a_cell_that_hangs_is_ended(tmp_path: Path, settings: Settings) -> None:
     """F64: it holds the interpreter's lock in native code."""
-    cell = "import re; re.match('(a+)+$', 'a' * 60 + 'b')"
-    executed, node, _ = run(notebook(tmp_path / "a.ipynb", f"print('so far', flush=True)\n{cell}"), settings, seconds=2)
-    assert executed.ended == "took longer than 2 s, at In[1]"
+    path = notebook(tmp_path / "a.ipynb", "print('so far')", "import re; re.match('(a+)+$', 'a' * 60 + 'b')")
+    executed, node, _ = run(path, settings, seconds=2)
+    assert executed.ended == "took longer than 2 s, at In[2]"
     assert printed(node) == "so far\n"
 
 
@@ -279,3 +281,28 @@ def test_an_output_of_our_type_that_says_something_else_refuses_the_run(
     executed = gatebook.run(book, {}, folder=tmp_path, settings=settings, progress=print)
     assert executed.ended.startswith("recorded what cannot be read: ")
     assert not executed.records.named
+
+
+@pytest.mark.slow
+def test_papermill_s_own_command_runs_it_and_nbformat_alone_reads_it(tmp_path: Path) -> None:
+    cell = "import nbdeploy; nbdeploy.record('least', least); nbdeploy.expect('high', least > 0.6)"
+    path = notebook(
+        tmp_path / "a.ipynb",
+        cell,
+        parameters="least = 0.5",
+        kernelspec={"name": "python3", "display_name": "", "language": "python"},
+    )
+    command = [sys.executable, "-m", "papermill", str(path), "out.ipynb", "-p", "least", "0.7", "--no-progress-bar"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    node = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    said = [
+        output.data[records.MEDIA_TYPE]
+        for cell in node.cells
+        for output in cell.get("outputs", ())
+        if records.MEDIA_TYPE in output.data
+    ]
+    assert said == [
+        {"kind": "record", "name": "least", "type": "number", "value": 0.7},
+        {"kind": "expect", "name": "high", "passed": True, "detail": ""},
+    ]

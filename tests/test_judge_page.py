@@ -90,6 +90,8 @@ def test_the_verdict_and_the_failing_checks_come_first(tmp_path: Path) -> None:
         "not published yet",
         "120 rows, 2 columns, target y",
         "2026-11-21 05:26:00 UTC by ada, in 1.5 s",
+        "Other numbers",
+        "own",
         "Metrics by slice",
         "island=Dream",
         "Other records",
@@ -117,7 +119,7 @@ def test_what_the_notebook_shows_is_there(tmp_path: Path) -> None:
     assert found.harmless()
     pictures = [attributes["src"] for tag, attributes in found.found if tag == "img"]
     assert pictures == [f"data:image/png;base64,{PICTURE}"]
-    assert [tag for tag, _ in found.found].count("details") == len(cells) + 2
+    assert [tag for tag, _ in found.found].count("details") == len(cells) + 3
     for word in ("cell", "Trace back", "said <b>", "10,009 more characters"):
         assert word in found.text
     assert "RECORDED" not in found.text

@@ -219,5 +219,7 @@ def test_the_metrics_of_all_rows_stand_beside_the_live_version_s(stored: Report)
         ("mae", "Mean absolute error"),
         ("own", "own"),
     ]
+    assert [item.name for item in stored.key] == ["accuracy", "mae"]
+    assert [item.name for item in replace(stored, metrics={"own": METRICS["own"]}).key] == ["own"]
     assert stored.measured[0].live == Estimate(0.91)
     assert replace(stored, metrics={}).measured == ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import secrets
 import shutil
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ FILE_NAME = "report.json"
 DRAFTS = ".drafts"
 NAMED = 5  # failing checks named in a sentence
 SHOWN = 30  # metrics on a card
+_WORDS = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ADVICE = "validate again"
 
 
@@ -113,6 +115,14 @@ class Report(Shown):
             if "@" not in name and "." not in name and (value := record.estimate) is not None
         )
 
+    @property
+    def key(self) -> tuple[Measured, ...]:
+        """Those with an interval or asked for by a condition; all where there is none such."""
+        asked = {word for text in self.conditions for word in _WORDS.findall(text)}
+        return (
+            tuple(item for item in self.measured if item.value.low is not None or item.name in asked) or self.measured
+        )
+
     def estimate(self, name: str) -> Estimate | None:
         return self.metrics[name].estimate if name in self.metrics else None
 
@@ -123,8 +133,8 @@ class Report(Shown):
         passed = self.verdict == "passed"
         rows = [(check.word, check.name, number(check.value), check.detail) for check in self.checks]
         tables = [Table(("", "check", "value", ""), rows, empty="nothing was checked")]
-        if self.measured:
-            tables.append(_table(self.measured[:SHOWN]))
+        if self.key:
+            tables.append(_table(self.key[:SHOWN]))
         return Card(
             title=self.subject,
             tone="good" if passed else "bad",

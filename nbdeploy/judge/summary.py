@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nbdeploy.judge.estimate import Estimate
     from nbdeploy.judge.outcome import Outcome
     from nbdeploy.judge.records import Record
-    from nbdeploy.judge.report import Report
+    from nbdeploy.judge.report import Measured, Report
 
 MARKS = {True: "✓", False: "✗", None: "-"}
 MOST = 200  # rows of a recorded table that are shown
@@ -26,8 +26,9 @@ def summary(report: Report) -> str:
         (
             _verdict(report),
             _section("Checks", _checks(report.checks)),
-            _section("Metrics", _metrics(report)),
+            _section("Key metrics", _metrics(report.key)),
             _section("What was judged", _facts(report)),
+            _folded("Other numbers", _metrics([item for item in report.measured if item not in report.key])),
             _folded("Metrics by slice", _slices(report)),
             _folded("Other records", _others(report)),
         )
@@ -63,21 +64,21 @@ def _checks(checks: Sequence[Outcome]) -> str:
     return _table(("", "check", "value", ""), rows)
 
 
-def _metrics(report: Report) -> str:
-    live = any(item.live for item in report.measured)
-    levels = {item.value.level for item in report.measured if item.value.low is not None}
-    level = f"{next(iter(levels)):.0%} interval" if len(levels) == 1 else "interval"
-    rows = [
-        _row(
-            item.title,
-            item.name,
-            number(item.value.value),
-            interval(item.value),
-            *((number(item.live.value) if item.live else "",) if live else ()),
-        )
-        for item in report.measured
-    ]
-    return _table(("", "metric", "value", level, *(("live version",) if live else ())), rows)
+def _metrics(measured: Sequence[Measured]) -> str:
+    live = any(item.live for item in measured)
+    levels = {item.value.level for item in measured if item.value.low is not None}
+    headers = ["", "metric", "value"]
+    if levels:
+        headers.append(f"{levels.pop():.0%} interval" if len(levels) == 1 else "interval")
+    if live:
+        headers.append("live version")
+    return _table(headers, [_row(*_cells_of(item, len(headers), live=live)) for item in measured])
+
+
+def _cells_of(item: Measured, width: int, *, live: bool) -> list[str]:
+    cells = [item.title, item.name, number(item.value.value), interval(item.value)]
+    beside = [number(item.live.value) if item.live else ""] if live else []
+    return cells[: width - len(beside)] + beside
 
 
 def _facts(report: Report) -> str:
@@ -93,7 +94,7 @@ def _facts(report: Report) -> str:
         "digest of the notebook": report.notebook_digest,
         "conditions": ", ".join(report.conditions),
         "judged": f"{report.started[:19].replace('T', ' ')} UTC by {report.by}, in {report.seconds:.1f} s",
-        "parameters": ", ".join(f"{name} = {value!r}" for name, value in report.parameters.items()),
+        "parameters": ", ".join(f"{name} = {value!r}" for name, value in report.parameters.items() if value != ""),
     }
     rows = (
         f'<tr><th scope="row">{text(name)}</th><td>{text(value)}</td></tr>' for name, value in facts.items() if value
