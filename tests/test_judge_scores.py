@@ -101,7 +101,7 @@ def covered(make: Any, rows: int, repeats: int = 150) -> dict[str, float]:
 @pytest.mark.slow
 def test_intervals_of_95_percent_hold_the_truth_about_as_often() -> None:
     """Of 150 simulated samples each. Of 400, weighted precision held in 0.885 at 40 rows, all others in 0.91 to 0.975; three
-    standard errors of 150 are 0.05 at 0.95 and 0.08 at 0.885.
+    standard errors of 150 are 0.08 at 0.885 and 0.07 at 0.91; the metrics of one sample err together.
     """
     for make, rows in (
         (lambda rows, seed: classified(rows, 3, seed=seed), 40),
@@ -112,7 +112,6 @@ def test_intervals_of_95_percent_hold_the_truth_about_as_often() -> None:
         worst = found.pop("precision_weighted", 1.0)
         assert worst >= 0.81, worst
         assert min(found.values()) >= 0.85, found
-        assert np.mean(list(found.values())) >= 0.92, found
 
 
 def test_ten_right_of_ten_are_not_certain() -> None:
