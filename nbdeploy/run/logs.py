@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from nbdeploy.runtime.logfile import FILE, KEPT
 
@@ -25,26 +26,44 @@ def last_lines(folder: Path, lines: int) -> list[str]:
 
 
 def follow_lines(folder: Path) -> Iterator[str]:
-    """Lines from now on; ends only when the caller has had enough."""
+    """Lines from now on, those of a file that is rotated meanwhile to its end; ends only when the caller has had enough."""
     path = folder / FILE
-    position = path.stat().st_size if path.exists() else 0
-    identity = path.stat().st_ino if path.exists() else None
-    while True:
-        if path.exists() and path.stat().st_ino != identity:
-            position, identity = 0, path.stat().st_ino
-        position, lines = _more(path, position)
-        yield from lines
-        if not lines:
-            time.sleep(LOOK)
-
-
-def _more(path: Path, position: int) -> tuple[int, list[str]]:
-    """Whole lines after `position`, and where they end."""
+    file = _newer(path, None)
+    if file is not None:
+        file.seek(0, os.SEEK_END)
     try:
-        with path.open("rb") as file:
-            file.seek(position)
-            data = file.read()
-    except OSError:
-        return position, []
-    whole = data[: data.rfind(b"\n") + 1]
-    return position + len(whole), whole.decode("utf-8", "replace").splitlines()
+        while True:
+            if file is not None:
+                yield from _whole_lines(file)
+            newer = _newer(path, file)
+            if newer is None:
+                time.sleep(LOOK)
+                continue
+            if file is not None:
+                yield from _whole_lines(file)  # nothing is added to it once it has another name
+                file.close()
+            file = newer
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _newer(path: Path, file: BinaryIO | None) -> BinaryIO | None:
+    """The log, opened, where it is another than `file`; None where there is none just now."""
+    try:
+        newer = path.open("rb")
+    except FileNotFoundError:
+        return None
+    if file is not None and os.path.sameopenfile(newer.fileno(), file.fileno()):
+        newer.close()
+        return None
+    return newer
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[str]:
+    """A line that is still being written is left for the next time."""
+    for line in iter(file.readline, b""):
+        if not line.endswith(b"\n"):
+            file.seek(-len(line), os.SEEK_CUR)
+            return
+        yield line[:-1].decode("utf-8", "replace")
