@@ -44,7 +44,7 @@ def test_distances_of_cells_are_those_of_scipy(left: list[int], right: list[int]
 @pytest.mark.parametrize("draw", ["normal", "exponential", "gamma"])
 def test_wasserstein_of_bins_is_near_that_of_the_raw_values(draw: str, change: tuple[float, float]) -> None:
     random = np.random.default_rng(0)
-    sample = {
+    sample: dict[str, Any] = {
         "normal": random.normal,
         "exponential": random.exponential,
         "gamma": lambda size: random.gamma(2, size=size),

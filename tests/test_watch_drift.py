@@ -81,9 +81,9 @@ def compared(
 
 PLANTED: dict[str, tuple[Callable[[pd.DataFrame], dict[str, Any]], str, str, str]] = {
     "mean": (lambda f: {"height": f["height"] + 4}, "height", "mean", "training sd higher"),
-    "scale": (lambda f: {"height": 170 + (f["height"] - 170) * 1.5}, "height", "scale", "times the training one"),
-    "narrower": (lambda f: {"height": 170 + (f["height"] - 170) * 0.5}, "height", "scale", "times the training one"),
-    "skewed": (lambda f: {"income": f["income"] * 1.5}, "income", "scale", "times the training one"),
+    "scale": (lambda f: {"height": 170 + (f["height"] - 170) * 1.5}, "height", "scale", "times that of training"),
+    "narrower": (lambda f: {"height": 170 + (f["height"] - 170) * 0.5}, "height", "scale", "times that of training"),
+    "skewed": (lambda f: {"income": f["income"] * 1.5}, "income", "scale", "times that of training"),
     "new category": (
         lambda f: {"island": f["island"].where(np.arange(len(f)) % 20 > 0, "Anvers")},
         "island",

@@ -48,7 +48,15 @@ class Calibration:
     digest, the budget and the window size, which is rounded down: the thresholds of a smaller window are higher.
     """
 
-    def __init__(self, parts: Mapping[str, Counts], budget: Budget | None = None, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        parts: Mapping[str, Counts],
+        budget: Budget | None = None,
+        folder: Path | None = None,
+        *,
+        called: str = "training",
+    ) -> None:
+        self.called = called  # what the reference is, in words
         self.parts = parts
         self.budget = budget or Budget()
         self.tests = sum(len(tests_of(counts)) for counts in parts.values())

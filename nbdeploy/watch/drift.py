@@ -169,7 +169,7 @@ def _judged(name: str, calibration: Calibration, window: Window, schema: str | N
     tests = tuple(Test(test, found[test], limit) for test, limit in limits.items() if test in found)
     beyond = {test.name for test in tests if test.exceeded}
     verdict: str | NotComputable = SUSPECTED if beyond else values if isinstance(values, NotComputable) else STABLE
-    told = shifts(reference, counts, beyond) if beyond else ()
+    told = shifts(reference, counts, beyond, calibration.called) if beyond else ()
     return ColumnDrift(name, verdict, counts.total, tests, told, (reference, counts))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,15 +59,19 @@ class Shift:
     size: float
 
 
-def shifts(reference: Counts, window: Counts, exceeded: Collection[str]) -> tuple[Shift, ...]:
-    """What explains the tests that were exceeded, the plainest first."""
-    return tuple(_shifts(reference, window, exceeded))
+def shifts(reference: Counts, window: Counts, exceeded: Collection[str], called: str = "training") -> tuple[Shift, ...]:
+    """What explains the tests that were exceeded, the plainest first. `called`: what the reference is."""
+    found = [replace(shift, text=shift.text.format(called=called)) for shift in _shifts(reference, window, exceeded)]
+    if reference.kind == "text":  # of texts the lengths are counted
+        found = [replace(shift, text=shift.text.replace("value", "length")) for shift in found]
+    return tuple(found)
 
 
 def _shifts(reference: Counts, window: Counts, exceeded: Collection[str]) -> Iterator[Shift]:
+    """Texts have a place for the name of the reference, and so their other braces doubled."""
     if "missing" in exceeded:
         before, now = absent(reference) / reference.total, absent(window) / window.total
-        yield Shift("missing", f"{_percent(now)} are missing, {_percent(before)} in training", now - before)
+        yield Shift("missing", f"{_percent(now)} are missing, {_percent(before)} in {{called}}", now - before)
     if not {"jensen_shannon", "wasserstein", "unseen"} & set(exceeded) or not sum(window.counts) + _other(window):
         return
     if (constant := _constant(reference, window)) is not None:
@@ -89,7 +93,7 @@ def _of_numbers(reference: Bins, window: Bins, exceeded: Collection[str]) -> Ite
     found = _moved(reference, before, now) if {"jensen_shannon", "wasserstein"} & set(exceeded) else []
     if "unseen" in exceeded:
         share = sum(outside(reference, window)) / sum(window.counts)
-        text = f"{_percent(share)} lie outside the training range {_number(reference.low)} to {_number(reference.high)}"
+        text = f"{_percent(share)} lie outside the range of {{called}}, {_number(reference.low)} to {_number(reference.high)}"
         explained = any(shift.kind == "scale" or abs(shift.size) > FAR for shift in found)
         found.insert(len(found) if explained else 0, Shift("unseen", text, share))
     yield from found or [Shift("shares", "values are spread in another way within the range", 0.0)]
@@ -106,7 +110,7 @@ def _moved(reference: Bins, before: NDArray[np.float64], now: NDArray[np.float64
         text = f"values are {abs(moved):.2g} training sd {'higher' if moved > 0 else 'lower'}"
         found.append((abs(moved), Shift("mean", text, moved)))
     if widened > np.log(WIDER):
-        found.append((widened, Shift("scale", f"the spread is {ratio:.2g} times the training one", ratio)))
+        found.append((widened, Shift("scale", f"the spread is {ratio:.2g} times that of {{called}}", ratio)))
     return [shift for _, shift in sorted(found, key=lambda item: -item[0])]
 
 
@@ -140,12 +144,12 @@ def _of_values(reference: Tally, window: Tally, exceeded: Collection[str]) -> It
     present = sum(window.counts) + window.other
     if "unseen" in exceeded:
         share = window.other / present
-        yield Shift("unseen", f"{_percent(share)} are values that training never had", share)
+        yield Shift("unseen", f"{_percent(share)} are values that {{called}} never had", share)
     if "jensen_shannon" in exceeded:
         before = np.asarray(reference.counts) / max(sum(reference.counts) + reference.other, 1)
         now = np.asarray(window.counts) / present
         most = int(np.argmax(np.abs(now - before)))
-        text = f"{reference.seen[most]!r} is {_percent(float(now[most]))}, {_percent(float(before[most]))} in training"
+        text = f"{_braced(reference.seen[most])} is {_percent(float(now[most]))}, {_percent(float(before[most]))} in {{called}}"
         yield Shift("shares", text, float(now[most] - before[most]))
 
 
@@ -154,7 +158,7 @@ def _constant(reference: Counts, window: Counts) -> Shift | None:
         return None
     if isinstance(window, Bins):
         return Shift("constant", f"every value is {_number(window.low)}", 1.0)
-    value = next((repr(window.seen[place]) for place, count in enumerate(window.counts) if count), "one unseen")
+    value = next((_braced(window.seen[place]) for place, count in enumerate(window.counts) if count), "one unseen")
     return Shift("constant", f"every value is {value}", 1.0)
 
 
@@ -178,6 +182,10 @@ def outside(reference: Bins, window: Bins) -> tuple[int, int]:
 
 def _other(counts: Counts) -> int:
     return counts.other if isinstance(counts, Tally) else 0
+
+
+def _braced(value: Any) -> str:
+    return repr(value).replace("{", "{{").replace("}", "}}")
 
 
 def _percent(share: float) -> str:

@@ -1,0 +1,68 @@
+"""`Distinct`: how many different rows there were, exactly while they are few, with a known error beyond.
+
+The smallest KEPT hashes are kept (Bar-Yossef et al. 2002, "Counting distinct elements in a data stream"): with the largest of
+them at a share x of all hashes, there are about KEPT / x rows. The relative error is 1 / sqrt(KEPT), 0.4 %.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+KEPT = 65_536
+_ALL = 2.0**64
+
+
+def _none() -> NDArray[np.uint64]:
+    return np.empty(0, dtype=np.uint64)
+
+
+@dataclass(frozen=True)
+class Distinct:
+    """`rows` were counted. Mergeable in any order: `hashes` are the smallest of the whole."""
+
+    rows: int = 0
+    hashes: NDArray[np.uint64] = field(default_factory=_none)
+
+    def counted(self, frame: pd.DataFrame) -> Distinct:
+        """These rows added."""
+        from pandas.util import hash_pandas_object
+
+        try:
+            hashes = hash_pandas_object(frame, index=False)
+        except TypeError:  # cells that are lists or objects
+            hashes = hash_pandas_object(frame.astype(str), index=False)
+        return self.merged(Distinct(len(frame), _smallest(hashes.to_numpy(dtype=np.uint64))))
+
+    def merged(self, other: Distinct) -> Distinct:
+        return Distinct(self.rows + other.rows, _smallest(np.concatenate([self.hashes, other.hashes])))
+
+    @property
+    def exact(self) -> bool:
+        return len(self.hashes) < KEPT
+
+    @property
+    def count(self) -> int:
+        if self.exact:
+            return len(self.hashes)
+        return min(self.rows, round((KEPT - 1) / (float(self.hashes[-1]) / _ALL)))
+
+    @property
+    def duplicates(self) -> int:
+        return self.rows - self.count
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Distinct) and self.rows == other.rows and np.array_equal(self.hashes, other.hashes)
+
+    def __hash__(self) -> int:
+        return hash((self.rows, self.hashes.tobytes()))
+
+
+def _smallest(hashes: NDArray[Any]) -> NDArray[np.uint64]:
+    return np.unique(hashes)[:KEPT]

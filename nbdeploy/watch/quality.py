@@ -1,0 +1,129 @@
+"""`Quality`: what is wrong with the rows themselves, in counts, beside what training had."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.capture.counts import Bins, Counts, Tally
+from nbdeploy.render import Card, Shown, Table
+from nbdeploy.watch.shift import is_constant, outside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from nbdeploy.capture.profile import Profile
+    from nbdeploy.run.predictions import Record
+    from nbdeploy.watch.distinct import Distinct
+    from nbdeploy.watch.window import Window
+
+HEADERS = ("column", "rows", "missing", "in training", "another type", "below", "above", "unseen", "constant")
+
+
+@dataclass(frozen=True)
+class ColumnQuality:
+    """Counts of rows. `trained_missing` is the share in training; `below` and `above` its range; `unseen`: values it never
+    had, None where its list of values was cut. `constant`: one value only, where training had several.
+    """
+
+    name: str
+    rows: int
+    missing: int = 0
+    trained_missing: float = 0.0
+    odd: int = 0
+    below: int = 0
+    above: int = 0
+    unseen: int | None = 0
+    constant: bool = False
+
+    @property
+    def wrong(self) -> int:
+        """Rows that training would not lead one to expect; missing ones where it had none."""
+        missing = self.missing if not self.trained_missing else 0
+        return missing + self.odd + self.below + self.above + (self.unseen or 0)
+
+
+@dataclass(frozen=True)
+class Quality(Shown):
+    """`refused` counts requests that were not answered, by their code; type refusals are `invalid_rows`.
+    `duplicates` are rows that came before, None where nobody counted them.
+    """
+
+    rows: int
+    columns: tuple[ColumnQuality, ...]
+    refused: Mapping[str, int] = field(default_factory=dict)
+    duplicates: int | None = None
+
+    def __getitem__(self, name: str) -> ColumnQuality:
+        return next(column for column in self.columns if column.name == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "duplicates": self.duplicates,
+            "refused": dict(self.refused),
+            "columns": [asdict(column) for column in self.columns],
+        }
+
+    def card(self) -> Card:
+        wrong = [column for column in self.columns if column.wrong or column.constant]
+        refused = ", ".join(f"{count} {code}" for code, count in sorted(self.refused.items())) or "none"
+        return Card(
+            title="data quality",
+            status=f"{len(wrong)} columns to look at" if wrong else "as in training",
+            tone="warning" if wrong else "good",
+            facts=(("rows", self.rows), ("duplicates", self.duplicates), ("refused requests", refused)),
+            tables=(Table(HEADERS, [_line(column) for column in self.columns]),),
+        )
+
+
+def quality(
+    reference: Profile, window: Window, *, refused: Mapping[str, int] | None = None, distinct: Distinct | None = None
+) -> Quality:
+    columns = tuple(
+        _column(name, trained, window.profile.columns.get(name)) for name, trained in reference.columns.items()
+    )
+    duplicates = None if distinct is None else distinct.duplicates
+    return Quality(window.profile.rows, columns, refused or {}, duplicates)
+
+
+def refusals(records: Iterable[Record]) -> dict[str, int]:
+    """Requests of the log that were not answered, by their code."""
+    return dict(Counter(record.code or str(record.status) for record in records if record.status != 200))
+
+
+def _column(name: str, trained: Counts, served: Counts | None) -> ColumnQuality:
+    if served is None or not served.total:
+        return ColumnQuality(name, 0)
+    share = trained.missing / trained.total if trained.total else 0.0
+    shared: dict[str, Any] = {
+        "name": name,
+        "rows": served.total,
+        "missing": served.missing,
+        "trained_missing": share,
+        "constant": trained.kind != "text"
+        and is_constant(served)
+        and not is_constant(trained)
+        and sum(served.counts) > 1,
+    }
+    if isinstance(trained, Bins) and isinstance(served, Bins):
+        moving = trained.kind == "datetime" or trained.edges != served.edges or not sum(trained.counts)
+        below, above = (0, 0) if moving else outside(trained, served)
+        return ColumnQuality(**shared, odd=served.odd, below=below, above=above)
+    unseen = served.other if isinstance(served, Tally) else 0
+    return ColumnQuality(**shared, unseen=None if isinstance(trained, Tally) and trained.other else unseen)
+
+
+def _line(column: ColumnQuality) -> tuple[Any, ...]:
+    return (
+        column.name,
+        column.rows,
+        column.missing,
+        f"{column.trained_missing:.1%}",
+        column.odd,
+        column.below,
+        column.above,
+        column.unseen,
+        "constant" if column.constant else None,
+    )
