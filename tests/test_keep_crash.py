@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,12 @@ import pytest
 from keep_world import World, stage
 from killing import killed_at_each_step
 
+from nbdeploy.errors import RegistryDamaged
+from nbdeploy.keep import damage
 from nbdeploy.keep.archive import export
 from nbdeploy.keep.arrival import import_bundle
 from nbdeploy.keep.recover import recover
+from nbdeploy.keep.registry import Registry
 from nbdeploy.keep.store import intact, manifest_of, publish, remove
 from nbdeploy.settings import Settings
 
@@ -54,6 +58,48 @@ def check(world: World) -> None:
     assert world.folders() == sorted(item.version for item in versions)
     assert sum(version.live for version in versions) == 1
     assert world.staged() == []
+
+
+def lose(world: World, log: bytes) -> None:
+    """The registry's file is gone; a write-ahead log of an earlier state lies there."""
+    path = world.registry.path
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    path.with_name(f"{path.name}-wal").write_bytes(log)
+
+
+@pytest.mark.slow
+def test_f27_a_rebuild_that_is_killed_at_any_step_is_none_or_whole(world: World) -> None:
+    """An orphaned write-ahead log must never meet the new file: SQLite would take its pages for those of that file."""
+    path, home = world.registry.path, world.settings.bentoml_home
+    world.publish()
+    with closing(damage.connect(path)) as reader:  # the last to close it would empty the log
+        reader.execute("SELECT * FROM versions").fetchall()
+        world.publish()
+        log = path.with_name(f"{path.name}-wal").read_bytes()
+    assert log
+    world.publish()
+    every = ["1.0.2", "1.0.1", "1.0.0"]
+    lose(world, log)
+    steps = 0
+    for step in killed_at_each_step(partial(recover, world.registry, home)):
+        steps = step
+        with suppress(RegistryDamaged):
+            assert [item.version for item in Registry(path).versions("penguins")] == every, f"killed at step {step}"
+        recover(world.registry, home)
+        assert [item.version for item in Registry(path).versions("penguins")] == every
+        lose(world, log)
+    assert steps > 10
+
+
+def test_eight_processes_recover_one_lost_registry(world: World) -> None:
+    for _ in range(3):
+        world.publish()
+    world.registry.path.write_bytes(b"")
+    workers = [started(partial(recover, Registry(world.registry.path), world.settings.bentoml_home)) for _ in range(8)]
+    assert [ended(pid) for pid in workers] == [0] * 8
+    assert len(world.registry.versions("penguins")) == 3
+    assert len(damage.damaged(world.registry.path)) == 1
 
 
 def test_eight_processes_publish_one_name_and_get_eight_whole_versions(world: World) -> None:

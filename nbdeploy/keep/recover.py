@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import Corrupt, NbdeployError, RegistryDamaged
+from nbdeploy.homes import sync_folder
 from nbdeploy.keep import bento, damage, trust
 from nbdeploy.keep.arrival import described
 from nbdeploy.keep.event import this_user
@@ -19,6 +21,7 @@ from nbdeploy.names import checked
 from nbdeploy.render import Card, Shown
 from nbdeploy.runtime.clock import now
 from nbdeploy.runtime.manifest import Manifest, ManifestError, altered
+from nbdeploy.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,10 +70,12 @@ class Recovery(Shown):
 
 
 def recover(registry: Registry, bentoml_home: Path, *, serving: Mapping[str, str] | None = None) -> Recovery:
-    """Make registry and store agree. `serving` says what answers now (name -> version), for names whose pointer was lost."""
+    """Make registry and store agree; others who want to wait. `serving` says what answers now (name -> version), for names
+    whose pointer was lost.
+    """
     store = Store(bentoml_home)
     found = Recovery()
-    with failing("recovering", store) as progress:
+    with turn(registry.path.parent, _silent), failing("recovering", store) as progress:
         progress.holds = "What was put in order so far holds"
         try:
             with registry.writing() as books:
@@ -84,6 +89,10 @@ def recover(registry: Registry, bentoml_home: Path, *, serving: Mapping[str, str
     return found
 
 
+def _silent(_text: str) -> None:
+    """Who waits for another recovery finds everything in order."""
+
+
 def _rebuild(registry: Registry, store: Store, found: Recovery, serving: Mapping[str, str]) -> None:
     """A new registry, complete before it gets its name, so that an interrupted rebuild is none."""
     draft = registry.path.with_name(f"{registry.path.name}.rebuilding")
@@ -94,10 +103,18 @@ def _rebuild(registry: Registry, store: Store, found: Recovery, serving: Mapping
         for file in damage.damaged(registry.path)[:1]:
             found.notes.append(salvage(file, books))
         _reconcile(books, registry.path, store, found, serving)
+    _put_log_aside(registry.path)
     draft.rename(registry.path)
-    rest = Path(f"{registry.path}-wal")
-    if rest.exists():
-        rest.rename(rest.with_name(f"{rest.name}.damaged-{now()}"))
+    sync_folder(registry.path.parent)
+
+
+def _put_log_aside(path: Path) -> None:
+    """A write-ahead log whose registry is gone must not meet the new one: SQLite would take its pages for those of that file.
+
+    Aside it counts as a damaged registry, so that nobody begins an empty one before this is over.
+    """
+    with suppress(FileNotFoundError):
+        Path(f"{path}-wal").rename(path.with_name(f"{path.name}.damaged-{now()}"))
 
 
 def _reconcile(books: Books, path: Path, store: Store, found: Recovery, serving: Mapping[str, str]) -> None:
