@@ -10,6 +10,7 @@ import stat
 import sys
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -94,7 +95,7 @@ def test_versions_are_listed_newest_first_with_the_live_one_marked(filled: Regis
 
 def test_the_view_live_is_what_a_plain_reader_sees(filled: Registry) -> None:
     filled.make_live("penguins", "1.0.1", kind="rolled back")
-    with sqlite3.connect(f"file:{filled.path}?mode=ro", uri=True) as plain:
+    with closing(sqlite3.connect(f"file:{filled.path}?mode=ro", uri=True)) as plain, plain:
         rows = plain.execute("SELECT digest, version, bundle FROM live WHERE name = ?", ("penguins",)).fetchall()
     plain.close()
     assert rows == [("sha256:ab", "1.0.1", "/store/bentos/penguins/1.0.1")]
@@ -116,7 +117,7 @@ def test_making_the_live_version_live_again_changes_nothing(filled: Registry) ->
     ],
 )
 def test_history_cannot_be_rewritten(filled: Registry, statement: str) -> None:
-    with sqlite3.connect(filled.path) as plain, pytest.raises(sqlite3.IntegrityError, match="never"):
+    with closing(sqlite3.connect(filled.path)) as plain, plain, pytest.raises(sqlite3.IntegrityError, match="never"):
         plain.execute(statement)
     plain.close()
 
@@ -161,7 +162,7 @@ def test_one_object_serves_many_threads(registry: Registry) -> None:
 
 def settle(registry: Registry) -> bytes:
     """F25 from here on: everything in the one file, and its bytes."""
-    with sqlite3.connect(registry.path) as plain:
+    with closing(sqlite3.connect(registry.path)) as plain, plain:
         plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     plain.close()
     for suffix in ("-wal", "-shm"):
@@ -226,7 +227,7 @@ def test_flipped_bytes_are_noticed_or_change_nothing(filled: Registry) -> None:
 def test_another_programs_database_is_no_registry(filled: Registry) -> None:
     settle(filled)
     filled.path.unlink()
-    with sqlite3.connect(filled.path) as plain:
+    with closing(sqlite3.connect(filled.path)) as plain, plain:
         plain.execute("CREATE TABLE versions (name)")
     plain.close()
     with pytest.raises(RegistryDamaged, match="not a registry of nbdeploy"):
@@ -257,7 +258,7 @@ def test_a_log_of_another_database_does_no_harm(filled: Registry, tmp_path: Path
 
 def test_a_newer_registry_is_read_but_not_written(filled: Registry) -> None:
     settle(filled)
-    with sqlite3.connect(filled.path) as plain:
+    with closing(sqlite3.connect(filled.path)) as plain, plain:
         plain.execute("PRAGMA user_version = 7")
     plain.close()
     newer = Registry(filled.path)
@@ -330,7 +331,7 @@ def test_f31_a_hundred_thousand_versions_are_listed_within_a_second_each_with_it
         return taken
 
     assert min(listed() for _ in range(3)) < 1.0
-    with sqlite3.connect(settings.registry) as db:
+    with closing(sqlite3.connect(settings.registry)) as db, db:
         db.execute("DROP TRIGGER versions_never_change")
         db.execute("UPDATE versions SET reason = 'forged' WHERE seq = 50000")
     db.close()

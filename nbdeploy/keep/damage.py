@@ -83,7 +83,11 @@ def connect(path: Path, *, mode: str = "rw", timeout: float = 30.0) -> sqlite3.C
     uri = f"file:{quote(os.fsencode(path))}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:  # the file is read first here; one that is none of SQLite's is said so
+        connection.close()
+        raise
     return connection
 
 
