@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nbdeploy.errors import (
     Corrupt,
@@ -160,6 +160,24 @@ class Deployment:
             kept = self.registry.keep_service(self.name, **copy)
         if kept != copy and self.folder.is_dir():
             options.save(self.folder, kept)
+
+    def serve(
+        self, version: Version, wanted: Running, progress: Progress, *, kind: Literal["live", "rolled back"] = "live"
+    ) -> Service:
+        """Make a published version live, and have it answer; nothing to start where it does already.
+
+        Raises:
+            Untrusted, Corrupt.
+        """
+        from nbdeploy.keep import store
+
+        def commit(also: Also | None = None) -> Version:
+            return self.registry.make_live(self.name, version.version, kind=kind, also=also)
+
+        if self.answers(version, wanted):
+            before = self.registry.live(self.name)
+            return self.handle(commit(), previous=before.version if before else None, already_live=True)
+        return self.take_over(store.runnable(self.registry, version), wanted, commit, progress)
 
     def answers(self, version: Version, wanted: Running) -> bool:
         """Whether that version answers now, in the way that is wanted."""

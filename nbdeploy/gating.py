@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.capture.bundle import Bundle
 from nbdeploy.errors import GateRequired, WrongUse
 from nbdeploy.judge import gatebook, junit, validation
 from nbdeploy.judge.heldout import held_out
 from nbdeploy.judge.thresholds import conditions
 from nbdeploy.judge.validation import Order, Reached
-from nbdeploy.keep import store, trust
+from nbdeploy.keep import store
 from nbdeploy.reference import Reference
 from nbdeploy.templates import template
 from nbdeploy.trial import trial
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from nbdeploy.capture.bundle import Bundle
     from nbdeploy.judge.conditions import Condition
     from nbdeploy.judge.gatebook import Gatebook
     from nbdeploy.judge.heldout import HeldOut
@@ -133,7 +133,7 @@ class Gate:
         if live is None or live.digest == bundle.digest:
             yield ""
             return
-        with trial(self.settings, self.registry, published(self.registry, live), progress) as client:
+        with trial(self.settings, self.registry, store.runnable(self.registry, live), progress) as client:
             yield client.url
 
 
@@ -238,12 +238,6 @@ def summary(report: Report) -> dict[str, Any]:
     return {**told, "metrics": metrics}
 
 
-def published(registry: Registry, version: Version) -> Bundle:
-    """The bundle of a version whose code may run, as it was published."""
-    trust.require_trusted(registry, version)
-    return Bundle(version.bundle, store.intact(version))
-
-
 def noted(registry: Registry, version: Version, bundle: Bundle, report: Any) -> Version:
     """A version that was published before, with the report it is given now. Raises GateRefused."""
     if report is None:
@@ -299,7 +293,7 @@ def _found(settings: Settings, registry: Registry, what: str | Bundle) -> tuple[
     if reference.digest:
         return bundle.find(settings.bundles, str(reference)), None
     version = registry.get(reference.name, reference.version)
-    return published(registry, version), version.version
+    return store.runnable(registry, version), version.version
 
 
 def _of_task(task: str, held: HeldOut | None) -> str:

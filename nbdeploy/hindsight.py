@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from nbdeploy import execution
-from nbdeploy.capture.bundle import Bundle
 from nbdeploy.capture.distributions import distributions
 from nbdeploy.errors import NotebookFailed, NotFound, Refused
 from nbdeploy.judge import replay as judge
@@ -18,7 +17,7 @@ from nbdeploy.judge.origin import Origin
 from nbdeploy.judge.replayed import Replay
 from nbdeploy.judge.reproduction import Finding, Reproduction, closest, differences
 from nbdeploy.judge.sandbox import Sandbox, sandbox
-from nbdeploy.keep import store, trust
+from nbdeploy.keep import store
 from nbdeploy.run.environments import kernel_for
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.trial import trial
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from nbdeploy.capture.bundle import Bundle
     from nbdeploy.keep.registry import Registry
     from nbdeploy.keep.version import Version
     from nbdeploy.settings import Settings
@@ -58,8 +58,8 @@ def replay(
     selection = Selection.of(name, log, None if last is None else span(last), limit or LIMIT)
     progress("replay")
     with (
-        trial(settings, registry, _ready(registry, live), progress) as live_client,
-        trial(settings, registry, _ready(registry, candidate), progress) as client,
+        trial(settings, registry, store.runnable(registry, live), progress) as live_client,
+        trial(settings, registry, store.runnable(registry, candidate), progress) as client,
     ):
         seen = judge.compare(selection, live_client, client, store.manifest_of(candidate), progress)
     return Replay(name, live.version, candidate.version, selection, seen).judged(conditions)
@@ -74,7 +74,7 @@ def reproduce(settings: Settings, registry: Registry, version: Version, progress
     """
     if rerun.FOLDER in os.environ:
         raise Refused(f"{version.tag} cannot be made again from within a notebook that is just being run again.")
-    original = _ready(registry, version)
+    original = store.runnable(registry, version)
     origin = Origin.of(version, original.manifest)
     began = time.monotonic()
     progress("reproduce")
@@ -139,9 +139,3 @@ def _files(folder: Path) -> dict[str, tuple[int, int]]:
     """The files right in a folder, with what tells that they were written."""
     found = ((path.name, path.stat()) for path in folder.iterdir() if path.is_file())
     return {name: (stat.st_mtime_ns, stat.st_size) for name, stat in found}
-
-
-def _ready(registry: Registry, version: Version) -> Bundle:
-    """The bundle of a version whose code may run, as it was published."""
-    trust.require_trusted(registry, version)
-    return Bundle(version.bundle, store.intact(version))

@@ -6,17 +6,16 @@ supervisor reads the registry, and finishes what was committed or drops what was
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nbdeploy.turns import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from nbdeploy.capture.bundle import Bundle
-    from nbdeploy.judge.away import Check
     from nbdeploy.keep.version import Version
     from nbdeploy.run.launcher import Candidate, Launch, Launcher
 
@@ -43,7 +42,14 @@ class Takeover:
         Raises:
             NotReady, CheckFailed, ServiceFailed: the candidate; what was live goes on.
         """
-        with self._checked(bundle, launch) as (candidate, _):
+        from nbdeploy.judge import away
+        from nbdeploy.run.client import Client
+
+        self.progress("check")
+        candidate = self.launcher.prepare(launch, self.progress)
+        try:
+            with closing(Client(candidate.url, token=self.token, manifest=bundle.manifest)) as client:
+                away.check(bundle, client)
             if judge is not None:
                 judge(candidate)
             with uninterrupted():
@@ -55,24 +61,6 @@ class Takeover:
                     candidate.discard()
                     undo(version)
                     raise
-        return version
-
-    def trial(self, bundle: Bundle, launch: Launch) -> Check:
-        """The check alone."""
-        with self._checked(bundle, launch) as (_, check):
-            return check
-
-    @contextmanager
-    def _checked(self, bundle: Bundle, launch: Launch) -> Iterator[tuple[Candidate, Check]]:
-        """A candidate that answers right; discarded at the end unless it was activated."""
-        from nbdeploy.judge import away
-        from nbdeploy.run.client import Client
-
-        self.progress("check")
-        candidate = self.launcher.prepare(launch, self.progress)
-        try:
-            with closing(Client(candidate.url, token=self.token, manifest=bundle.manifest)) as client:
-                check = away.check(bundle, client)
-            yield candidate, check
         finally:
-            candidate.discard()
+            candidate.discard()  # harmless once it is active
+        return version

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import shutil
 import sys
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from nbdeploy import names
+from nbdeploy import names, trial
 from nbdeploy.deployment import Deployment
-from nbdeploy.deployment import launcher as launcher_of
 from nbdeploy.errors import BreaksCallers, NotFound, SampleMissing, WrongUse
 from nbdeploy.reference import Reference
 from nbdeploy.run import tokens
 from nbdeploy.run.options import Running
-from nbdeploy.run.scratch import scratch, sweep
+from nbdeploy.run.scratch import sweep
 from nbdeploy.settings import Settings
-from nbdeploy.takeover import Takeover
 
 if TYPE_CHECKING:
     import os
@@ -38,6 +34,7 @@ if TYPE_CHECKING:
     from nbdeploy.keep.version import Version, VersionDetails, Versions
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import Services
+    from nbdeploy.runtime.manifest import Manifest
 
     Progress = Callable[[str], None]
 
@@ -107,12 +104,7 @@ class Workspace:
         Raises:
             NotReady, CheckFailed: with the culprit.
         """
-        with scratch(self.settings.services, "check") as folder:
-            place = Deployment(self.settings, self.registry, folder.name)
-            launch = place.launch(bundle, Running(no_auth=True), progress)
-            # A supervisor whose kernel dies asks the registry; here nothing may ever be live.
-            launch = replace(launch, name=bundle.name, registry=folder / "registry.db")
-            return Takeover(launcher_of("local"), None, progress).trial(bundle, launch)
+        return trial.check(self.settings, self.registry, bundle, progress)
 
     def publish(
         self,
@@ -169,6 +161,7 @@ class Workspace:
             GateRefused: with the failing checks and the report; nothing was published.
         """
         from nbdeploy import gating
+        from nbdeploy.capture import bundle as staging
 
         asked = gating.asked(
             self.settings,
@@ -193,13 +186,13 @@ class Workspace:
         )
         for warning in bundle.warnings:
             progress(warning)
-        place = self._place(bundle.name)
-        with place.turn(progress):
+        deployment = self._deployment(bundle.name)
+        with deployment.turn(progress):
             live = self.registry.live(bundle.name)
             if live is not None and live.digest == bundle.digest and not again:
-                return gating.not_again(asked, replace(self._serve(live, wanted, progress), already_live=True))
+                return gating.not_again(asked, replace(deployment.serve(live, wanted, progress), already_live=True))
             if require_compatible:
-                self._refuse_breaking(bundle)
+                self._refuse_breaking(bundle.manifest)
             judging = None if asked is None else gating.Judging(asked, asked.of(bundle), progress)
 
             def commit(also: Also) -> Version:
@@ -217,8 +210,9 @@ class Workspace:
                     also=also,
                 )
 
-            service = place.take_over(bundle, wanted, commit, progress, judge=judging)
-            self._clear_published(bundle)
+            service = deployment.take_over(bundle, wanted, commit, progress, judge=judging)
+            published = [version.digest for version in self.registry.versions(bundle.name)]
+            staging.clear(self.settings.bundles, bundle, published)
         return replace(service, report=judging and judging.report)
 
     def serve(
@@ -237,23 +231,27 @@ class Workspace:
         progress: Progress = silent,
     ) -> Service:
         """Make a version live and serve it, the live one by default; a Bundle is tried in memory, unregistered."""
+        from nbdeploy.keep import store
+
         if not isinstance(what, str):
-            return self._try(what)
+            return trial.in_memory(self.settings, self.registry, what)
         wanted = Running(launcher, workers, port, None if env is None else tuple(env), no_auth, strict_log)
         chosen = self._chosen(*_named(what, version))
-        with self._place(chosen.name).turn(progress):
+        deployment = self._deployment(chosen.name)
+        with deployment.turn(progress):
             if require_compatible and not force:
-                self._refuse_breaking(_published(chosen))
-            return self._serve(chosen, wanted, progress)
+                self._refuse_breaking(store.manifest_of(chosen))
+            return deployment.serve(chosen, wanted, progress)
 
     def rollback(self, name: str, to: str | None = None, *, progress: Progress = silent) -> Service:
         """Serve the version that was live before the live one first was, or `to`; it proves itself before it takes over."""
         from nbdeploy.keep.history import rollback_target
 
         self.registry.get(name, to)
-        with self._place(name).turn(progress):
+        deployment = self._deployment(name)
+        with deployment.turn(progress):
             target = self.registry.get(name, to) if to else rollback_target(self.registry, name)
-            return self._serve(target, Running(), progress, kind="rolled back")
+            return deployment.serve(target, Running(), progress, kind="rolled back")
 
     # services
 
@@ -273,17 +271,17 @@ class Workspace:
 
     def attach(self, name: str) -> Service:
         """A handle on a running service, from anywhere."""
-        return self._place(name).attach()
+        return self._deployment(name).attach()
 
     def stop(self, name: str) -> None:
         """Return when every process of the service is gone."""
-        self._place(name).stop()
+        self._deployment(name).stop()
 
     def logs(self, name: str, *, lines: int = 50, follow: bool = False) -> Iterator[str]:
         """The last lines the service wrote; with `follow` also those to come."""
         self.registry.versions(name)
-        place = self._place(name)
-        return place.launcher.logs(place.folder, lines=lines, follow=follow)
+        deployment = self._deployment(name)
+        return deployment.launcher.logs(deployment.folder, lines=lines, follow=follow)
 
     def names(self) -> list[str]:
         """Every name that has a version."""
@@ -291,26 +289,26 @@ class Workspace:
 
     def token_file(self, name: str) -> Path:
         """Where the service's token lies; the file is yours alone."""
-        path = self._place(name).folder / tokens.FILE
+        path = self._deployment(name).folder / tokens.FILE
         if not path.exists():
             raise NotFound("token for", name, self.names())
         return path
 
     def token(self, name: str) -> str:
-        return self.token_file(name).read_text(encoding="ascii").strip()
+        return tokens.read(self.token_file(name).parent, name)
 
     # versions
 
     def versions(self, name: str) -> Versions:
         """All versions of the name, newest first."""
-        return self.registry.versions(name).marked(self._place(name).serving())
+        return self.registry.versions(name).marked(self._deployment(name).serving())
 
     def show(self, name: str, version: str | None = None) -> VersionDetails:
         """Everything known of a version, the live one by default."""
         from nbdeploy.keep import store
 
         details = store.details(self.registry, name, version)
-        serving = details.version.version == self._place(name).serving()
+        serving = details.version.version == self._deployment(name).serving()
         return replace(details, version=replace(details.version, serving=serving))
 
     def diff(self, name: str, a: str, b: str) -> Diff:
@@ -331,12 +329,12 @@ class Workspace:
         from nbdeploy.keep import store
 
         self.registry.versions(name)
-        place = self._place(name)
-        with place.turn(silent):
-            gone = store.remove(self.registry, self.settings.bentoml_home, name, version, serving=place.serving())
+        deployment = self._deployment(name)
+        with deployment.turn(silent):
+            gone = store.remove(self.registry, self.settings.bentoml_home, name, version, serving=deployment.serving())
             if version is None:
-                place.forget_choices()
-                place.forget()
+                deployment.forget_choices()
+                deployment.forget()
         return gone
 
     def recover(self) -> Recovery:
@@ -351,7 +349,7 @@ class Workspace:
         found.cleaned.extend(f"services/{name}" for name in sweep(self.settings.services))
         told = {state.name: state for state in running}
         for name in self.names():
-            self._place(name).recall(told.get(name))
+            self._deployment(name).recall(told.get(name))
         return found
 
     # judged
@@ -461,17 +459,8 @@ class Workspace:
 
     # the parts
 
-    def _place(self, name: str) -> Deployment:
+    def _deployment(self, name: str) -> Deployment:
         return Deployment(self.settings, self.registry, names.checked(name))
-
-    def _clear_published(self, current: Bundle) -> None:
-        """Remove staged copies of published versions, but for the one whose worker has just been started from it."""
-        published = {version.digest for version in self.registry.versions(current.name)}
-        for folder in self.settings.bundles.glob(f"{current.name}@*"):
-            if folder != current.folder and any(
-                digest.startswith("sha256:" + folder.name.rpartition("@")[2]) for digest in published
-            ):
-                shutil.rmtree(folder, ignore_errors=True)
 
     def _chosen(self, name: str, version: str | None) -> Version:
         """That version; else the live one; else, where none ever was, the newest."""
@@ -479,55 +468,15 @@ class Workspace:
             return next(iter(self.registry.versions(name)), None) or self.registry.get(name)
         return self.registry.get(name, version)
 
-    def _serve(self, version: Version, wanted: Running, progress: Progress, kind: str = "live") -> Service:
-        """Have a published version answer; nothing to do where it does already."""
-        from nbdeploy.keep import store, trust
-
-        place = self._place(version.name)
-
-        def commit(also: Also | None = None) -> Version:
-            return self.registry.make_live(version.name, version.version, kind=kind, also=also)
-
-        if place.answers(version, wanted):
-            before = self.registry.live(version.name)
-            return place.handle(commit(), previous=before.version if before else None, already_live=True)
-        trust.require_trusted(self.registry, version)
-        store.intact(version)
-        return place.take_over(_published(version), wanted, commit, progress)
-
-    def _refuse_breaking(self, bundle: Bundle) -> None:
+    def _refuse_breaking(self, manifest: Manifest) -> None:
         from nbdeploy.keep import semver, store
 
-        live = self.registry.live(bundle.name)
+        live = self.registry.live(manifest.name)
         if live is None:
             return
-        suggestion = semver.suggest(store.manifest_of(live), bundle.manifest)
+        suggestion = semver.suggest(store.manifest_of(live), manifest)
         if suggestion.bump == "major":
-            raise BreaksCallers(bundle.name, live.version, suggestion.reasons)
-
-    def _try(self, bundle: Bundle) -> Service:
-        """An unregistered trial in memory, open to this process alone."""
-        from nbdeploy.run.service import Service
-
-        backend = launcher_of("memory")
-        with ExitStack() as stack:
-            folder = stack.enter_context(scratch(self.settings.services, "trial"))
-            place = Deployment(self.settings, self.registry, folder.name)
-            launch = replace(place.launch(bundle, Running("memory", no_auth=True), silent), name=bundle.reference)
-            url = backend.prepare(launch, silent).activate(bundle.reference.partition("@")[2], bundle.folder)
-            held = stack.pop_all()
-        return Service(
-            name=bundle.name,
-            version=None,
-            url=url,
-            manifest=bundle.manifest,
-            folder=folder,
-            bundle=bundle.folder,
-            backend=backend,
-            authenticated=False,
-            warnings=bundle.warnings,
-            stopped=held.close,
-        )
+            raise BreaksCallers(manifest.name, live.version, suggestion.reasons)
 
 
 def _named(what: str, version: str | None) -> tuple[str, str | None]:
@@ -536,10 +485,3 @@ def _named(what: str, version: str | None) -> tuple[str, str | None]:
     if reference.version and version not in {None, reference.version}:
         raise WrongUse(f'"{what}" and version {version} name two versions; give one of them.')
     return reference.name, version or reference.version
-
-
-def _published(version: Version) -> Bundle:
-    from nbdeploy.capture.bundle import Bundle
-    from nbdeploy.keep import store
-
-    return Bundle(version.bundle, store.manifest_of(version))

@@ -215,7 +215,7 @@ def test_checks_of_one_bundle_at_once_pass_and_a_killed_one_leaves_nothing(
         assert time.monotonic() < deadline, "what was to be checked runs on"
         time.sleep(0.05)
     (cleaned,) = workspace.recover().cleaned
-    assert cleaned.startswith("services/.check-")
+    assert cleaned.startswith("services/.trial-")
     assert [path.name for path in settings.services.iterdir()] == ["penguins"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from nbdeploy.run import logs
@@ -36,7 +37,7 @@ def test_what_is_written_between_two_looks_is_followed_across_a_rotation(
     log = LogFile(tmp_path, size=100)
     written(log, "before")
     happens = iter([("one", "two", "three"), ("four",)])
-    monkeypatch.setattr(logs.time, "sleep", lambda _: written(log, *next(happens)))
+    monkeypatch.setattr(time, "sleep", lambda _: written(log, *next(happens)))
     following = logs.follow_lines(tmp_path)
     assert words([next(following) for _ in range(4)]) == ["one", "two", "three", "four"]
     assert (tmp_path / f"{FILE}.1").exists(), "nothing was rotated"
@@ -49,6 +50,6 @@ def test_following_waits_for_a_log_and_for_the_end_of_a_line(tmp_path: Path, mon
         with (tmp_path / FILE).open("ab") as file:
             file.write(next(written_next))
 
-    monkeypatch.setattr(logs.time, "sleep", append)
+    monkeypatch.setattr(time, "sleep", append)
     assert next(logs.follow_lines(tmp_path)) == "half"
     assert next(written_next, None) is None

@@ -298,12 +298,12 @@ def test_what_killed_checks_and_trials_left_is_swept_and_nothing_else(workspace:
     bundle = workspace.bundle(fitted.model, name="penguins", sample=fitted.X)
     trials = [workspace.serve(bundle) for _ in range(2)]
     assert len({trial.folder for trial in trials}) == 2, "one bundle tried twice at once"
-    dead = [settings.services / ".check-dead", settings.services / ".trial-dead"]
+    dead = [settings.services / ".trial-a", settings.services / ".trial-b"]
     for folder in dead:
         (folder / "predictions").mkdir(parents=True)
     with claimed(dead[0] / "supervisor.lock") as alone:  # its kernel was killed, its supervisor is on its way out
         assert alone
-        assert workspace.recover().cleaned == ["services/.trial-dead"]
+        assert workspace.recover().cleaned == ["services/.trial-b"]
     trials[0].stop()
     third = workspace.serve(bundle)
     assert {path.name for path in settings.services.iterdir()} == {trials[1].folder.name, third.folder.name}

@@ -21,7 +21,7 @@ from nbdeploy.runtime.clock import now
 from nbdeploy.runtime.manifest import FILE, FORMAT, Manifest, ManifestError, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nbdeploy.capture.code import CapturedModel
     from nbdeploy.capture.environment import Lock
@@ -344,6 +344,14 @@ def sweep(home: Path) -> list[str]:
             shutil.rmtree(folder, ignore_errors=True)
             swept.append(folder.name)
     return swept
+
+
+def clear(home: Path, current: Bundle, published: Iterable[str]) -> None:
+    """Remove the staged copies of bundles with a published digest, but for the one whose worker has just been started."""
+    known = {short(digest) for digest in published}
+    for folder in home.glob(f"{current.name}@*"):
+        if folder != current.folder and folder.name.rpartition("@")[2] in known:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from nbdeploy.capture.bundle import Bundle
     from nbdeploy.keep.registry import Also, Books, Registry, View
     from nbdeploy.keep.staging import Workplace
     from nbdeploy.runtime.manifest import Manifest
@@ -233,6 +234,14 @@ def intact(version: Version) -> Manifest:
     if wrong:
         raise Corrupt(version.tag, "; ".join(wrong[:3]))
     return manifest
+
+
+def runnable(registry: Registry, version: Version) -> Bundle:
+    """The bundle of a version whose code may run, as it was published. Raises Untrusted, Corrupt."""
+    from nbdeploy.capture.bundle import Bundle
+
+    trust.require_trusted(registry, version)
+    return Bundle(version.bundle, intact(version))
 
 
 def remove(

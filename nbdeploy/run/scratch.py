@@ -1,4 +1,4 @@
-"""Folders of checks and trials: each has its own, which goes with it; what a killed process left is swept away."""
+"""Folders of trials: each has its own, which goes with it; what a killed process left is swept away."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-KINDS = ("check", "trial")
+PREFIX = f"{HIDDEN}trial-"
 LOCKS = (FILE, "supervisor.lock")  # held by the process it belongs to, and by a supervisor that outlived that one
 
 
 @contextmanager
-def scratch(services: Path, kind: str) -> Iterator[Path]:
+def scratch(services: Path) -> Iterator[Path]:
     """A folder beside the services that nobody else has, gone afterwards."""
     sweep(services)
-    folder = services / f"{HIDDEN}{kind}-{secrets.token_hex(8)}"
+    folder = services / f"{PREFIX}{secrets.token_hex(8)}"
     with turn(folder, _nobody_waits):
         try:
             yield folder
@@ -32,8 +32,7 @@ def scratch(services: Path, kind: str) -> Iterator[Path]:
 
 def sweep(services: Path) -> list[str]:
     """Remove the folders whose processes are gone; their names."""
-    found = [path for kind in KINDS for path in services.glob(f"{HIDDEN}{kind}-*") if path.is_dir()]
-    return [path.name for path in found if _removed(path)]
+    return [path.name for path in services.glob(f"{PREFIX}*") if path.is_dir() and _removed(path)]
 
 
 def _removed(folder: Path) -> bool:
