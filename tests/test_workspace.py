@@ -293,6 +293,23 @@ def test_recover_clears_what_a_killed_process_was_staging(workspace: Workspace, 
         assert list(settings.bundles.iterdir()) == [in_use]
 
 
+def test_a_bundle_made_again_stays_where_another_deploy_is_at_work(workspace: Workspace) -> None:
+    """F32"""
+    fitted = plain()
+    first = workspace.bundle(fitted.model, name="penguins", sample=fitted.X)
+    place = first.folder.stat().st_ino
+    again = workspace.bundle(fitted.model, name="penguins", sample=fitted.X)
+    assert (again.folder, again.folder.stat().st_ino, again.digest) == (first.folder, place, first.digest)
+    assert workspace.bundle_of(first.reference).manifest.created == again.manifest.created > first.manifest.created
+    for broken in (first.src / "golden.json", first.requirements):
+        broken.unlink()
+        workspace.bundle(fitted.model, name="penguins", sample=fitted.X)
+        assert broken.is_file()
+        assert first.folder.stat().st_ino != place
+        place = first.folder.stat().st_ino
+    assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
+
+
 def test_what_killed_checks_and_trials_left_is_swept_and_nothing_else(workspace: Workspace, settings: Settings) -> None:
     fitted = plain()
     bundle = workspace.bundle(fitted.model, name="penguins", sample=fitted.X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ from nbdeploy.errors import Corrupt, NotFound, UnsupportedData
 from nbdeploy.homes import failing, private
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.runtime.clock import now
-from nbdeploy.runtime.manifest import FILE, FORMAT, Manifest, ManifestError, digest_of
+from nbdeploy.runtime.manifest import FILE, FORMAT, Manifest, ManifestError, altered, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -322,7 +323,7 @@ def _write(home: Path, name: str, files: Mapping[str, bytes], facts: dict[str, A
         draft = Manifest(**facts, files=digests, digest="")
         manifest = replace(draft, digest=draft.computed_digest())
         (src / FILE).write_bytes(manifest.dumps())
-        return Bundle(_settle(staging, home / f"{name}@{short(manifest.digest)}"), manifest)
+        return Bundle(_settle(staging, home / f"{name}@{short(manifest.digest)}", manifest), manifest)
 
 
 @contextmanager
@@ -370,15 +371,22 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _settle(staging: Path, folder: Path) -> Path:
-    """Rename the staging folder; one that is there already has the same content, and newer provenance wins."""
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
-        folder.rename(old / "bundle")
+def _settle(staging: Path, folder: Path, manifest: Manifest) -> Path:
+    """Rename the staging folder. One that is there already and whole stays, with the newer provenance: another deploy may be
+    at work in it.
+    """
+    try:
         staging.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        staging.rename(folder)
+    except OSError as exc:
+        if exc.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+        if not Bundle(folder, manifest).requirements.is_file() or altered(folder / "src", manifest):
+            old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
+            folder.rename(old / "bundle")
+            staging.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            (staging / "src" / FILE).replace(folder / "src" / FILE)
     return folder
 
 
