@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
 import yaml
+from models import classifier
 
 from nbdeploy import cli
 from nbdeploy.errors import BadCondition, Refused, UnknownOption, WrongUse
 from nbdeploy.judge.workflow import FILES, workflow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DEPLOY = "service = %deploy clf --name penguins --sample X_train --target=y_train --data X_test,y_test --gate 'accuracy>=0.9'"
 
@@ -155,3 +161,58 @@ def test_what_ci_systems_would_put_in_is_refused_f54(canary: str, tmp_path: Path
             workflow("github", tmp_path, **said)
     with pytest.raises(WrongUse):
         workflow("github", tmp_path, gate=[f"a@b={canary}>=1"])
+
+
+TRAIN = """
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+rows = pd.read_csv("rows.csv")
+X, y = rows.drop(columns="weight"), rows["weight"]
+X_train, X_test, y_train, y_test = X[:80], X[80:], y[:80], y[80:]
+columns = make_column_transformer((OneHotEncoder(), ["island", "sex"]), (StandardScaler(), ["bill", "mass", "age"]))
+clf = make_pipeline(columns, LogisticRegression()).fit(X_train, y_train)
+"""
+
+
+def run(command: str, folder: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """As a runner does: bash, and the step fails with its last command."""
+    own = {key: value.replace("${{ github.workspace }}", str(folder)) for key, value in variables.items()}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, **own, "PATH": path, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    script = ["/bin/bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", command]
+    return subprocess.run(script, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # two trainings, each with a judgement
+def test_the_commands_of_the_workflow_train_judge_and_publish(tmp_path: Path) -> None:
+    fitted = classifier()
+    fitted.X.assign(weight=fitted.y).fillna({"bill": 44.0}).to_csv(tmp_path / "rows.csv", index=False)
+    notebook(tmp_path / "train.ipynb", TRAIN)
+    words: dict[str, Any] = {"name": "penguins", "sample": "X_train", "target": "y_train", "data": "X_test,y_test"}
+    good = workflow("github", tmp_path, model="clf", gate=["accuracy>=0.8"], **words)
+    variables, commands = steps("github", good.text())
+    gitlab = workflow("gitlab", tmp_path, model="clf", gate=["accuracy>=0.8"], **words)
+    homes, same = steps("gitlab", gitlab.text())
+    assert same == commands, "what runs for one runs for the other"
+    assert {key: value.partition("/")[2] for key, value in homes.items()} == {
+        key: value.partition("/")[2] for key, value in variables.items()
+    }
+    for command in commands:
+        done = run(command, tmp_path, variables)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "penguins.bento").stat().st_size > 1_000
+    reports = tmp_path / "nbdeploy-home" / "reports" / "penguins"
+    (report,) = reports.glob("*/report.html")
+    assert "accuracy" in report.read_text(encoding="utf-8")
+    bad = workflow("github", tmp_path, model="clf", gate=["accuracy>=1.01"], **words)
+    _, commands = steps("github", bad.text())
+    (up,) = [command for command in commands if command.startswith("nbdeploy up")]
+    refused = run(up, tmp_path, variables)
+    assert refused.returncode == 1
+    assert "accuracy>=1.01" in refused.stderr
+    assert len(list(reports.glob("*/report.html"))) == 2
