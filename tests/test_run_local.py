@@ -295,6 +295,17 @@ def test_somebody_else_at_the_control_socket_is_no_supervisor(
 
 
 @slow
+def test_f30_a_service_whose_socket_is_deleted_is_drained_by_a_stop(
+    settings: Settings, launcher: LocalLauncher
+) -> None:
+    launch = standin.launch(settings, 1)
+    standin.deploy(launcher, launch, "1.0.0")
+    (launch.folder / "control.sock").unlink()
+    launcher.stop(launch.name, launch.folder)
+    assert "the supervisor of standin has ended" in (launch.folder / "supervisor.log").read_text()
+
+
+@slow
 def test_a_stuck_supervisor_is_ended_by_a_stop(
     settings: Settings, launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -344,6 +355,23 @@ def test_a_service_in_another_container_is_not_taken_for_stopped(settings: Setti
     (folder / "state.json").unlink()  # nothing the fixture could stop
 
 
+def test_a_process_that_cannot_be_ended_is_not_called_stopped(
+    settings: Settings, launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = settings.services / "standin"
+    folder.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as held:
+        process = Process.of(held.pid)
+        State("standin", "ready", "", pid=process.pid, start=process.start, boot=process.boot).write(folder)
+        with monkeypatch.context() as patch:
+            patch.setattr(Process, "wait", lambda *_: False)
+            with pytest.raises(ServiceFailed, match=f"processes {held.pid} of it do not end; look at what holds them"):
+                launcher.stop("standin", folder)
+        held.wait()
+    assert launcher.state(folder).state == "dead"
+    (folder / "state.json").unlink()  # nothing the fixture could stop
+
+
 @slow
 def test_a_supervisor_that_cannot_start_says_why(settings: Settings, launcher: LocalLauncher) -> None:
     launch = standin.launch(settings, 1)
@@ -368,10 +396,8 @@ def test_logs_can_be_followed(settings: Settings, launcher: LocalLauncher) -> No
     standin.deploy(launcher, launch, "1.0.0")
     lines = launcher.logs(launch.folder, lines=1, follow=True)
     assert "serves at" in next(lines)
-    following = ThreadPoolExecutor(1).submit(next, lines)
-    time.sleep(0.1)
     launcher.stop(launch.name, launch.folder)
-    assert "stopping" in following.result(5.0)
+    assert "stopping" in next(lines)
 
 
 def test_windows_is_refused_in_one_sentence(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from nbdeploy.run import logs
 from nbdeploy.runtime.logfile import FILE, LogFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     import pytest
@@ -19,7 +20,7 @@ def written(log: LogFile, *words: str) -> None:
         log.write("worker 1", [word.encode()])
 
 
-def words(lines: list[str]) -> list[str]:
+def words(lines: Iterable[str]) -> list[str]:
     return [line.split()[-1] for line in lines]
 
 
@@ -27,8 +28,17 @@ def test_the_last_lines_reach_back_into_rotated_files(tmp_path: Path) -> None:
     log = LogFile(tmp_path, size=100)
     written(log, *(f"line-{number}" for number in range(8)))
     assert len(list(tmp_path.iterdir())) > 2
-    assert words(logs.last_lines(tmp_path, 5)) == ["line-3", "line-4", "line-5", "line-6", "line-7"]
-    assert logs.last_lines(tmp_path, 0) == logs.last_lines(tmp_path / "none", 5) == []
+    assert words(logs.read_lines(tmp_path, 5)) == ["line-3", "line-4", "line-5", "line-6", "line-7"]
+    assert list(logs.read_lines(tmp_path, 0)) == list(logs.read_lines(tmp_path / "none", 5)) == []
+
+
+def test_no_line_is_lost_between_the_last_ones_and_those_to_come(tmp_path: Path) -> None:
+    log = LogFile(tmp_path)
+    written(log, "one", "two", "three")
+    lines = logs.read_lines(tmp_path, 2, follow=True)
+    assert words([next(lines)]) == ["two"]
+    written(log, "four")
+    assert words([next(lines) for _ in range(2)]) == ["three", "four"]
 
 
 def test_what_is_written_between_two_looks_is_followed_across_a_rotation(
@@ -38,7 +48,7 @@ def test_what_is_written_between_two_looks_is_followed_across_a_rotation(
     written(log, "before")
     happens = iter([("one", "two", "three"), ("four",)])
     monkeypatch.setattr(time, "sleep", lambda _: written(log, *next(happens)))
-    following = logs.follow_lines(tmp_path)
+    following = logs.read_lines(tmp_path, 0, follow=True)
     assert words([next(following) for _ in range(4)]) == ["one", "two", "three", "four"]
     assert (tmp_path / f"{FILE}.1").exists(), "nothing was rotated"
 
@@ -51,5 +61,5 @@ def test_following_waits_for_a_log_and_for_the_end_of_a_line(tmp_path: Path, mon
             file.write(next(written_next))
 
     monkeypatch.setattr(time, "sleep", append)
-    assert next(logs.follow_lines(tmp_path)) == "half"
+    assert next(logs.read_lines(tmp_path, 0, follow=True)) == "half"
     assert next(written_next, None) is None

@@ -149,7 +149,9 @@ def test_all_services_of_a_home_are_listed(settings: Settings) -> None:
 
 def test_the_owner_of_a_port_is_named(settings: Settings) -> None:
     recorded(settings.services / "penguins", port=4_000)
+    recorded(settings.services / "dead", port=4_001, pid=None)
     assert "is that of the service penguins" in str(taken("new", 4_000, settings.services))
+    assert "service" not in str(taken("new", 4_001, settings.services)).partition("; ")[0]
     assert "another process" in str(taken("new", 1, settings.services))
 
 

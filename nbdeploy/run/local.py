@@ -15,7 +15,7 @@ from nbdeploy.errors import NotReady, NotRunning, PortTaken, ServiceFailed, Unsu
 from nbdeploy.homes import private
 from nbdeploy.run import tokens
 from nbdeploy.run.environ import allowed
-from nbdeploy.run.logs import follow_lines, last_lines
+from nbdeploy.run.logs import read_lines
 from nbdeploy.run.ports import taken
 from nbdeploy.run.services import probe
 from nbdeploy.runtime import control
@@ -64,7 +64,8 @@ class LocalLauncher:
     def stop(self, name: str, folder: Path) -> None:
         _refuse_windows()
         known = State.read(folder)
-        state = _ask_to_stop(folder) or known
+        asked = _ask_to_stop(folder)
+        state = asked or known
         if state is None or state.state == "stopped":
             raise NotRunning(name)
         supervisor = state.process
@@ -73,20 +74,21 @@ class LocalLauncher:
                 name, "runs in another container, which cannot be looked into from here", "stop it there"
             )
         workers = [Process.of(pid) for pid in state.pids]
+        if asked is None:
+            supervisor.signal(signal.SIGTERM)  # it may live without its socket; this drains too
         if supervisor.alive() and not supervisor.wait(GRACE):
             supervisor.signal(signal.SIGKILL)
-            supervisor.wait(GRACE)
-        for worker in workers:
-            worker.wait(GRACE)
+        left = [str(process.pid) for process in (supervisor, *workers) if not process.wait(GRACE)]
+        if left:
+            step = "look at what holds them (`ps -o stat,wchan -p PID`), then stop it again"
+            raise ServiceFailed(name, f"processes {', '.join(left)} of it do not end", step)
         _bury(folder)
 
     def state(self, folder: Path) -> ServiceState:
         return probe(folder)
 
     def logs(self, folder: Path, *, lines: int = 50, follow: bool = False) -> Iterator[str]:
-        yield from last_lines(folder, lines)
-        if follow:
-            yield from follow_lines(folder)
+        return read_lines(folder, lines, follow=follow)
 
 
 class LocalCandidate:

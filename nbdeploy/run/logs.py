@@ -16,23 +16,14 @@ if TYPE_CHECKING:
 LOOK = 0.2  # seconds between two looks for more
 
 
-def last_lines(folder: Path, lines: int) -> list[str]:
-    kept: deque[str] = deque()
-    for path in (folder / FILE, *(folder / f"{FILE}.{number}" for number in range(1, KEPT + 1))):
-        if len(kept) >= lines or not path.exists():
-            break
-        kept.extendleft(reversed(path.read_text(encoding="utf-8", errors="replace").splitlines()))
-    return list(kept)[-lines:] if lines else []
-
-
-def follow_lines(folder: Path) -> Iterator[str]:
-    """Lines from now on, those of a file that is rotated meanwhile to its end; ends only when the caller has had enough."""
+def read_lines(folder: Path, lines: int, *, follow: bool = False) -> Iterator[str]:
+    """The last `lines`, reaching back into rotated files; with `follow` also those to come, until the caller has had enough."""
     path = folder / FILE
     file = _newer(path, None)
-    if file is not None:
-        file.seek(0, os.SEEK_END)
     try:
-        while True:
+        last = deque(() if file is None else _whole_lines(file), maxlen=lines)
+        yield from [*_rotated(folder, lines - len(last)), *last]
+        while follow:
             if file is not None:
                 yield from _whole_lines(file)
             newer = _newer(path, file)
@@ -46,6 +37,19 @@ def follow_lines(folder: Path) -> Iterator[str]:
     finally:
         if file is not None:
             file.close()
+
+
+def _rotated(folder: Path, lines: int) -> list[str]:
+    kept: deque[str] = deque()
+    for number in range(1, KEPT + 1):
+        if len(kept) >= lines:
+            break
+        try:
+            text = (folder / f"{FILE}.{number}").read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            break
+        kept.extendleft(reversed(text.splitlines()))
+    return list(kept)[-lines:] if lines else []
 
 
 def _newer(path: Path, file: BinaryIO | None) -> BinaryIO | None:

@@ -15,7 +15,7 @@ def taken(name: str, port: int, services: Path) -> PortTaken:
     """The error that names the service of ours, or the process, that listens there."""
     for folder in sorted(services.glob("*")):
         state = State.read(folder)
-        if state is not None and state.port == port and state.name != name and state.state != "stopped":
+        if state is not None and state.port == port and state.name != name and state.process.alive():
             return PortTaken(name, f"port {port} is that of the service {state.name}")
     return PortTaken(name, f"port {port} is taken by {_holder(port)}")
 
