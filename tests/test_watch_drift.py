@@ -228,7 +228,7 @@ def test_a_thousand_null_windows_stay_within_the_budget(rows: int) -> None:
     # Were the budget used up, the count would be Poisson with mean 33; 51 is three standard deviations more. Bonferroni
     # and tests of the same column that go together leave about half of it unused.
     expected = 1_000 / 30
-    assert null_alarms(MIXED[1:9:2] + MIXED[9:10], rows, 4, 250) <= expected + 3 * expected**0.5
+    assert null_alarms(MIXED[1:9:2] + MIXED[9:10], rows, 3, 334) <= expected + 3 * expected**0.5
 
 
 @pytest.mark.slow
@@ -254,7 +254,7 @@ def test_detection_rises_with_the_number_of_rows() -> None:
     assert seen[-1] == 39  # all but the first, which cannot last yet
 
 
-@pytest.mark.parametrize("rows", [100, 1_000, 10_000])
+@pytest.mark.parametrize("rows", [100, 10_000])
 @pytest.mark.parametrize(
     "population", [Population(stats.norm()), Population(stats.expon()), Population(shares=(0.6, 0.4))]
 )
