@@ -306,17 +306,6 @@ def test_f30_a_service_whose_socket_is_deleted_is_drained_by_a_stop(
 
 
 @slow
-def test_f30_a_service_whose_socket_is_deleted_is_drained_by_a_stop(
-    settings: Settings, launcher: LocalLauncher
-) -> None:
-    launch = standin.launch(settings, 1)
-    standin.deploy(launcher, launch, "1.0.0")
-    (launch.folder / "control.sock").unlink()
-    launcher.stop(launch.name, launch.folder)
-    assert "the supervisor of standin has ended" in (launch.folder / "supervisor.log").read_text()
-
-
-@slow
 def test_a_stuck_supervisor_is_ended_by_a_stop(
     settings: Settings, launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
