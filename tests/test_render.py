@@ -115,6 +115,12 @@ def test_rows_that_do_not_fit_are_counted() -> None:
     assert plain.table(SERVICES).count("\n") == 40
 
 
+def test_a_long_cell_makes_room_for_the_columns_beside_it() -> None:
+    shown = markup.table(Table(("before", "after"), [("f" * 50, "1.0.0")]))
+    assert re.search(r'overflow-wrap:anywhere">f{50}<', shown)
+    assert re.search(r'white-space:nowrap">1\.0\.0<', shown)
+
+
 def test_html_takes_the_page_s_colours_and_tones_have_an_icon() -> None:
     tones: tuple[Tone, ...] = ("good", "warning", "bad", "neutral")
     icons = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from nbdeploy.render import Card, Shown, Table
 if TYPE_CHECKING:
     from nbdeploy.runtime.manifest import Manifest
 
+LONGEST = 40  # characters of a value shown; four columns of them fit a page
+_SHA256 = re.compile("[0-9a-f]{64}")
 PARTS = ("schema", "parameters", "requirements", "metrics", "code", "data")
 
 
@@ -80,4 +83,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, dict) and "kind" in value:
         return f"{value['kind']} {value.get('dtype', '')}{' or null' if value.get('nullable') else ''}"
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    if _SHA256.fullmatch(text):
+        return text[:12]
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

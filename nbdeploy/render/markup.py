@@ -108,8 +108,8 @@ def _row(row: Sequence[Any]) -> str:
 
 def _cell(cell: Any) -> str:
     shown = plain.cut(cell, plain.WIDEST)
-    together = ";white-space:nowrap" if len(shown) <= SHORT else ""
-    return f'<td style="{_CELL}{together}">{text(shown)}</td>'
+    lines = ";white-space:nowrap" if len(shown) <= SHORT else ";min-width:10em;overflow-wrap:anywhere"
+    return f'<td style="{_CELL}{lines}">{text(shown)}</td>'
 
 
 def _code(label: str, line: str) -> str:
