@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import GateRequired, WrongUse
 from nbdeploy.judge import gatebook, junit, validation
-from nbdeploy.judge.heldout import held_out
+from nbdeploy.judge.heldout import check_files, held_out
 from nbdeploy.judge.thresholds import conditions
 from nbdeploy.judge.validation import Order, Reached
 from nbdeploy.keep import store
@@ -70,6 +70,7 @@ class Gate:
                 "give --data X_test,y_test, or --validate NOTEBOOK."
             )
         asked = conditions(given, settings)
+        check_files(data)
         book = None if notebook is None else gatebook.read(Path(notebook))
         if book is not None:
             validation.check_parameters(book, parameters or {})

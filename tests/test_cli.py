@@ -16,6 +16,8 @@ from recording import Noun, Recorder
 
 from nbdeploy import cli
 from nbdeploy.errors import CallRefused, CheckFailed, GateRefused, NotFound, WrongUse
+from nbdeploy.front import handover
+from nbdeploy.front.call import Call
 from nbdeploy.front.grammar import VERBS
 from nbdeploy.settings import Settings
 from nbdeploy.workspace import Workspace
@@ -229,6 +231,46 @@ def test_a_saved_model_is_loaded_with_trust_only(
     assert list(kwargs["sample"].columns) == ["age", "city"]
     assert kwargs["target"].tolist() == [0, 1]
     assert "trust" not in kwargs
+
+
+def test_a_saved_model_is_judged_on_a_file(workspace: Recorder, tmp_path: Path) -> None:
+    """The data is read later, as the model's columns are; a target that is no file is a column."""
+    model, rows = tmp_path / "churn.pkl", tmp_path / "rows.csv"
+    model.write_bytes(pickle.dumps({"a": "model"}))
+    pd.DataFrame({"age": [1, 2], "y": [0, 1]}).to_csv(rows, index=False)
+    words = [
+        "up",
+        str(model),
+        "--trust",
+        "--sample",
+        str(rows),
+        "--target",
+        "y",
+        "--data",
+        "test.csv",
+        "--gate",
+        "r2>=0",
+    ]
+    assert cli.main(words, workspace) == 0
+    kwargs = workspace.last[2]
+    assert (kwargs["target"], kwargs["data"], kwargs["gate"]) == ("y", "test.csv", ("r2>=0",))
+
+
+def test_a_refused_gate_comes_back_from_the_notebook_s_kernel(tmp_path: Path) -> None:
+    error = GateRefused("penguins@0123456789ab", ("accuracy>=0.9: failed",), "r.html", Judged({"verdict": "refused"}))
+    handover._write(tmp_path, {"error": type(error).__name__, "state": error.__dict__})
+    with pytest.raises(GateRefused) as caught:
+        handover._raise_answered(tmp_path)
+    assert str(caught.value) == str(error)
+    assert caught.value.report == {"verdict": "refused"}
+
+
+def test_files_of_a_gate_are_found_beside_the_command(folder: Path) -> None:
+    (folder / "gate.yaml").write_text("gate: []", encoding="utf-8")
+    values = {"model": "train.ipynb:clf", "validate": Path("v.ipynb"), "gate": ("gate.yaml", "r2>=0")}
+    _, given = handover._named(Call("up", values))
+    assert given["validate"] == str(folder / "v.ipynb")
+    assert given["gate"] == (str(folder / "gate.yaml"), "r2>=0")
 
 
 def test_parquet_is_read_without_pyarrow(workspace: Recorder, tmp_path: Path) -> None:

@@ -79,6 +79,13 @@ def held_out(
     return HeldOut(_fitted(without_keys(rows, (str(column),)), schema), labels, str(column), path)
 
 
+def check_files(data: Any) -> None:
+    """Raises NotFound, UnsupportedData: for a file that is not there, or no table; before anything else is done."""
+    for part in _pair(data):
+        if isinstance(part, str | Path):
+            _existing(Path(part))
+
+
 def write(held: HeldOut, file: Path) -> None:
     """One Parquet file: the rows' columns, then the target's. `read` gives the same values back."""
     schema, columns = _columns(held.rows, _HERE)
@@ -131,11 +138,7 @@ def _table(data: Any, schema: Schema | None) -> Any:
 
 
 def _from_file(path: Path, schema: Schema | None) -> Any:
-    if not path.is_file():
-        raise NotFound("data file", str(path), [str(item) for item in _tables_beside(path)])
-    name = path.name.lower()
-    if not name.endswith(SUFFIXES):
-        raise UnsupportedData(str(path), "is no table this reads", f"give a file ending in {', '.join(SUFFIXES)}")
+    name = _existing(path)
     if name.endswith(".parquet"):
         return _typed(parquet.frame(path), schema)
     import pandas as pd
@@ -149,6 +152,16 @@ def _from_file(path: Path, schema: Schema | None) -> Any:
     except (ValueError, UnicodeDecodeError, OSError) as exc:  # pandas' parser errors are ValueErrors
         raise UnsupportedData(str(path), f"cannot be read ({exc})", "mend the file") from exc
     return _typed(found, schema)
+
+
+def _existing(path: Path) -> str:
+    """The file's name in small letters."""
+    if not path.is_file():
+        raise NotFound("data file", str(path), [str(item) for item in _tables_beside(path)])
+    name = path.name.lower()
+    if not name.endswith(SUFFIXES):
+        raise UnsupportedData(str(path), "is no table this reads", f"give a file ending in {', '.join(SUFFIXES)}")
+    return name
 
 
 def _records(text: str, *, lines: bool) -> Any:
