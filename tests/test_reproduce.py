@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
@@ -26,6 +25,7 @@ from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from nbdeploy.capture.bundle import Bundle
 
@@ -128,18 +128,14 @@ def ours(workspace: Workspace) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in files}
 
 
-def sandboxes() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("nbdeploy-*"))
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_notebook_that_deploys_itself_gives_the_same_bytes_and_touches_nothing(
-    made: tuple[Workspace, Path], capsys: pytest.CaptureFixture[str]
+    made: tuple[Workspace, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace, path = made
     before, events = ours(workspace), len(workspace.show("penguins").events)
-    others = sandboxes()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert cli.main(["reproduce", "penguins:1.0.0", "--json"], lambda: workspace) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["same"]
@@ -149,7 +145,7 @@ def test_a_notebook_that_deploys_itself_gives_the_same_bytes_and_touches_nothing
     assert ours(workspace) == before
     assert len(workspace.show("penguins").events) == events
     assert [state.version for state in workspace.services()] == ["1.0.0"]
-    assert sandboxes() <= others
+    assert list(tmp_path.glob("nbdeploy-*")) == []
     assert path.exists()
 
 

@@ -75,7 +75,7 @@ class Sandbox:
 @contextmanager
 def sandbox(settings: Settings) -> Iterator[Sandbox]:
     """Environments that were built are shared with the user's own home; nothing else is."""
-    folder = Path(tempfile.mkdtemp(prefix="nbdeploy-"))
+    folder = Path(tempfile.mkdtemp(prefix="nbdeploy-again-"))
     own = replace(settings, home=private(folder / "home"), bentoml_home=private(folder / "bentoml"))
     try:
         own.environments.symlink_to(private(settings.environments), target_is_directory=True)
