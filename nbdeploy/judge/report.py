@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import Corrupt
 from nbdeploy.execution import DONE
-from nbdeploy.homes import failing, private
+from nbdeploy.homes import failing, private, sync_folder, write_whole
 from nbdeploy.judge import outcome
 from nbdeploy.judge.metrics import metric
 from nbdeploy.judge.outcome import Outcome
 from nbdeploy.judge.records import Record
 from nbdeploy.judge.summary import interval, number
-from nbdeploy.keep.staging import sync_folder, write_whole
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.runtime.manifest import digest_of
 from nbdeploy.turns import FILE, claimed, turn

@@ -38,7 +38,7 @@ def import_bundle(
     if not file.is_file():
         raise NotFound("file", str(file))
     store = Store(bentoml_home)
-    with failing(f"importing {file}", store) as progress, store.workplace() as work:
+    with failing(f"importing {file}", store) as after, store.workplace() as work:
         names = unpack(file, work.bundle)
         manifest = _manifest(work.bundle, file, names)
         if trust is not None:
@@ -58,7 +58,7 @@ def import_bundle(
             if trust is not None:
                 trust_in(books, present, trust)
             result = books.get(present.name, present.version)
-        progress.holds, progress.again = f"{result.tag} is imported", "`nbdeploy recover`"
+        after.holds, after.again = f"{result.tag} is imported", "`nbdeploy recover`"
         if trust is not None:
             sign(registry.path, result)
         store.tidy(version.name, latest=True)

@@ -75,8 +75,8 @@ def recover(registry: Registry, bentoml_home: Path, *, serving: Mapping[str, str
     """
     store = Store(bentoml_home)
     found = Recovery()
-    with turn(registry.path.parent, _silent), failing("recovering", store) as progress:
-        progress.holds = "What was put in order so far holds"
+    with turn(registry.path.parent, _silent), failing("recovering", store) as after:
+        after.holds = "What was put in order so far holds"
         try:
             with registry.writing() as books:
                 _reconcile(books, registry.path, store, found, serving or {})

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import NotFound, RegistryDamaged, RegistryTooNew, RegistryUnavailable
-from nbdeploy.homes import private
+from nbdeploy.homes import private, sync_folder
 from nbdeploy.keep import damage
 from nbdeploy.keep.event import MOVES, Event, dumps, this_user
-from nbdeploy.keep.staging import sync_folder
 from nbdeploy.keep.version import Version, Versions
 from nbdeploy.runtime.clock import now
 

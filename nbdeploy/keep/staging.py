@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from nbdeploy.keep.registry import View
 
-__all__ = ["Store", "Workplace", "link", "sync_folder", "sync_tree", "write_whole"]
-
 
 class Store:
     """Where things lie in a BentoML home."""

@@ -136,7 +136,7 @@ def sign(registry: Path, version: Version) -> None:
 
 
 @dataclass
-class Progress:
+class Aftermath:
     """What holds if the file system fails from here on."""
 
     holds: str = StoreUnavailable.holds
@@ -144,14 +144,14 @@ class Progress:
 
 
 @contextmanager
-def failing(doing: str, store: Store) -> Iterator[Progress]:
+def failing(doing: str, store: Store) -> Iterator[Aftermath]:
     """The file system's errors become ours, and say what was done before."""
-    progress = Progress()
+    after = Aftermath()
     try:
-        yield progress
+        yield after
     except OSError as exc:
         path, fact = path_of(exc) or str(store.home), exc.strerror or str(exc)
-        raise StoreUnavailable(doing, path, fact, progress.holds, progress.again) from exc
+        raise StoreUnavailable(doing, path, fact, after.holds, after.again) from exc
 
 
 def _asked(view: View, manifest: Manifest, bump: str | None, *, force: bool) -> Suggestion:
@@ -254,14 +254,14 @@ def remove(
         Refused: the whole name while it is serving.
     """
     store = Store(bentoml_home)
-    with failing(f"removing {name}", store) as progress:
+    with failing(f"removing {name}", store) as after:
         with registry.writing() as books:
             gone = _leaving(books, name, version, serving)
             for item in gone:
                 books.add(name, "removed", item.version, digest=item.digest)
             if version is None and books.live_number(name):
                 books.add(name, "taken down", previous=books.live_number(name))
-        progress.holds, progress.again = "The removal is recorded, some files are left", "`nbdeploy recover`"
+        after.holds, after.again = "The removal is recorded, some files are left", "`nbdeploy recover`"
         for item in gone:
             if item.bundle.is_dir():
                 store.discard(item.bundle)

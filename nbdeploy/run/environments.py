@@ -46,15 +46,7 @@ def interpreter_for(
     found = problems(environment) or _problems_of_a_fresh_one(environment)
     if not found:
         return Path(sys.executable)
-    lines = read_lock(requirements)
-    python = minor(str(environment["python"]))
-    folder = settings.environments / _key(lines, python)
-    if not _whole(folder):
-        progress(f"this interpreter does not fit ({found[0]}): building an environment of {len(lines)} packages")
-        with _locked(folder, progress) as held:
-            if not _whole(folder):
-                _build(folder, lines, python, installers.Runner(progress, held))
-    return installers.python_of(folder)
+    return _built(environment, requirements, (), settings, progress, because=found[0])
 
 
 def kernel_for(
@@ -70,14 +62,29 @@ def kernel_for(
     Raises:
         EnvironmentFailed, Refused: as `interpreter_for`.
     """
-    if not problems(environment):
+    found = problems(environment)
+    if not found:
         return Path(sys.executable)
+    added = (*sorted({"ipykernel", *more} - {"nbdeploy"}), _ourselves())
+    return _built(environment, requirements, added, settings, progress, because=found[0])
+
+
+def _built(
+    environment: Mapping[str, Any],
+    requirements: Path,
+    added: Sequence[str],
+    settings: Settings,
+    progress: Callable[[str], None],
+    *,
+    because: str,
+) -> Path:
+    """The interpreter of the environment for this lock and what is `added` to it; built where there is none yet."""
     lines = read_lock(requirements)
     python = minor(str(environment["python"]))
-    added = [*sorted({"ipykernel", *more} - {"nbdeploy"}), _ourselves()]
     folder = settings.environments / _key([*lines, *(f"+ {name}" for name in added)], python)
     if not _whole(folder):
-        progress(f"this interpreter does not fit: building an environment of {len(lines)} packages for the notebook")
+        count = len(lines) + len(added)
+        progress(f"this interpreter does not fit ({because}): building an environment of {count} packages")
         with _locked(folder, progress) as held:
             if not _whole(folder):
                 _build(folder, lines, python, installers.Runner(progress, held), added)

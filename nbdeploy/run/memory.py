@@ -75,12 +75,12 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class Held:
     engine: Engine
     state: ServiceState
 
 
-_running: dict[Path, Running] = {}
+_running: dict[Path, Held] = {}
 _engines: dict[str, Engine] = {}  # by url
 
 
@@ -151,7 +151,7 @@ class MemoryCandidate:
             digest=launch.digest,
             bundle=str(bundle),
         )
-        _running[launch.folder] = Running(self._engine, state)
+        _running[launch.folder] = Held(self._engine, state)
         _engines[url] = self._engine
         _engines.pop(self.url, None)
         if before is not None:
