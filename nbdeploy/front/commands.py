@@ -94,7 +94,11 @@ def _command(verb: Verb, names: Names | None) -> click.Command:
         return _call(verb, values)
 
     return _Command(
-        verb.name, callback=call, help=verb.help, params=[_parameter(item, names) for item in verb.parameters]
+        verb.name,
+        callback=call,
+        help=verb.help,
+        short_help=verb.help,
+        params=[_parameter(item, names) for item in verb.parameters],
     )
 
 

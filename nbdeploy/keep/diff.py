@@ -49,7 +49,7 @@ class Diff(Shown):
             change = getattr(self, part)
             rows += [(part, key, None, _cell(value)) for key, value in change["added"].items()]
             rows += [(part, key, _cell(value), None) for key, value in change["removed"].items()]
-            rows += [(part, key, _cell(item["from"]), _cell(item["to"])) for key, item in change["changed"].items()]
+            rows += [(part, key, *_both(item["from"], item["to"])) for key, item in change["changed"].items()]
         table = Table(("", "what", self.before, self.after), rows, empty="the two do not differ")
         return Card(title=f"{self.name}: {self.before} to {self.after}", tables=(table,))
 
@@ -78,11 +78,26 @@ def _definitions(manifest: Manifest) -> Flat:
     return found
 
 
+def _both(before: Any, after: Any) -> tuple[str, str]:
+    """Two long values are shown from where they part."""
+    texts = _text(before), _text(after)
+    start = next((at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), 0) - LONGEST // 2
+    if start <= 0 or max(map(len, texts)) <= LONGEST:
+        return _cut(texts[0]), _cut(texts[1])
+    return _cut(f"...{texts[0][start:]}"), _cut(f"...{texts[1][start:]}")
+
+
 def _cell(value: Any) -> str:
+    return _cut(_text(value))
+
+
+def _text(value: Any) -> str:
     """A column is shown by its kind and what it accepts; else the value."""
     if isinstance(value, dict) and "kind" in value:
         return f"{value['kind']} {value.get('dtype', '')}{' or null' if value.get('nullable') else ''}"
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    if _SHA256.fullmatch(text):
-        return text[:12]
+    return text[:12] if _SHA256.fullmatch(text) else text
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
