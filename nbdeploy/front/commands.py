@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 from nbdeploy.errors import SampleMissing, UnknownOption, WrongUse
 from nbdeploy.front.call import Call
 from nbdeploy.front.grammar import MEANT, VERBS
+from nbdeploy.front.saved import MODELS
 from nbdeploy.names import checked
 from nbdeploy.reference import Reference, check_version
 
@@ -110,13 +111,9 @@ def _call(verb: Verb, values: dict[str, Any]) -> Call:
             given[item.name] = False
     if verb.of_kind("model") and "sample" not in given:
         path = click.get_current_context().command_path.replace("%deploy up", "%deploy")
-        rows = "X_train --target y_train" if _is_expression(given["model"]) else "rows.csv --target labels.csv"
+        rows = "X_train --target y_train" if not given["model"].endswith(MODELS) else "rows.csv --target labels.csv"
         raise SampleMissing(given["model"], f"{path} {given['model']} --sample {rows}")
     return Call(verb.name, given, asked_json)
-
-
-def _is_expression(model: str) -> bool:
-    return not model.endswith((".pkl", ".pickle", ".joblib"))
 
 
 def _parameter(item: Parameter, names: Names | None) -> click.Parameter:
