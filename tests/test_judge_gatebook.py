@@ -236,6 +236,32 @@ def test_a_run_that_does_not_come_to_its_end_says_why(
 
 
 @pytest.mark.slow
+def test_what_is_said_and_lost_from_the_outputs_refuses_the_run(tmp_path: Path, settings: Settings) -> None:
+    """Cleared by the next output, captured, or said in a process whose outputs nobody reads."""
+    cleared = """
+from IPython.display import clear_output
+import nbdeploy
+for slice in ("first", "last"):
+    clear_output(wait=True)
+    nbdeploy.expect(slice, slice == "last")
+    nbdeploy.record("accuracy", 0.9)
+"""
+    captured = "%%capture\nnbdeploy.expect('captured', False); nbdeploy.record('f1', 0.1)"
+    path = notebook(tmp_path / "a.ipynb", cleared, captured, "nbdeploy.expect('kept', True)")
+    executed, _, _ = run(path, settings)
+    assert executed.ended.startswith("lost from its outputs what it said of first, captured, f1: ")
+    assert [one.name for one in executed.records.expectations] == ["last", "kept"]
+    assert {item.name for item in (tmp_path / "kept").iterdir()} == {"executed.ipynb"}
+
+
+@pytest.mark.slow
+def test_an_error_that_is_shown_and_not_raised_is_one(tmp_path: Path, settings: Settings) -> None:
+    (tmp_path / "checks.py").write_text("1/0")
+    path = notebook(tmp_path / "a.ipynb", f"%run {tmp_path}/checks.py", "2")
+    assert run(path, settings)[0].ended == "stopped at In[1] with ZeroDivisionError: division by zero"
+
+
+@pytest.mark.slow
 def test_a_tag_does_not_make_an_error_none(tmp_path: Path, settings: Settings) -> None:
     path = notebook(tmp_path / "a.ipynb", "1/0", "2")
     node = nbformat.read(path, as_version=4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 from nbdeploy.errors import WrongUse
 from nbdeploy.judge import records
 from nbdeploy.judge.estimate import Estimate
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -104,7 +107,7 @@ def test_other_names_are_refused(shown: Any, name: Any) -> None:
     assert not shown
 
 
-@pytest.mark.parametrize("value", [None, object(), [1, 2], np.array([1.0, 2.0]), 1j, {"a": 1}])
+@pytest.mark.parametrize("value", [None, object(), [1, 2], np.array([1.0, 2.0]), 1j, {"a": 1}, 10**400])
 def test_a_value_of_another_kind_is_refused(shown: Any, value: Any) -> None:
     with pytest.raises(WrongUse, match="record a number"):
         records.record("x", value)
@@ -126,6 +129,9 @@ def test_what_is_neither_true_nor_false_is_no_expectation(shown: Any, condition:
         {"kind": "record", "name": "x", "type": "number", "value": "many"},
         {"kind": "record", "name": "x", "type": "number", "value": True},
         {"kind": "record", "name": "x", "type": "other", "value": 1},
+        {"kind": "record", "name": "x", "type": "number", "value": 10**400},
+        {"kind": "record", "name": "x", "type": "estimate", "value": 1, "level": None},
+        {"kind": "record", "name": "x", "type": "table", "value": [{"a": 1}], "columns": [[1]]},
         {"kind": "expect", "name": "x", "passed": 1},
         {"kind": "record", "name": "x", "type": "boolean", "value": "yes"},
         {"kind": "record", "name": "x", "type": "table", "value": {"a": 1}},
@@ -140,6 +146,28 @@ def test_what_is_neither_true_nor_false_is_no_expectation(shown: Any, condition:
 def test_an_output_of_our_type_that_says_something_else_is_an_error(said: Any) -> None:
     with pytest.raises(ValueError, match=r"."):
         records.read({"cells": [{"outputs": [{"data": {records.MEDIA_TYPE: said}}]}]})
+
+
+def test_what_the_outputs_have_lost_is_missed(shown: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(records.SAID, str(tmp_path / "said"))
+    records.record("accuracy", math.nan)
+    records.record("f1", Estimate(0.5, 0.25, math.inf, n=3))
+    records.note("rows", [{"b": 1, "a": math.nan}])
+    records.expect("fine", True)
+    records.expect("fine", True)
+    records.expect("fine", False)
+    records.record("f1", 0.75)
+    lines = (tmp_path / "said").read_text().splitlines()
+
+    def lost(*places: int) -> list[str]:
+        kept = [said for place, said in enumerate(shown) if place not in places]
+        return records.lost(records.read(notebook(kept)), lines)
+
+    assert lost() == []
+    assert lost(1) == []  # the last record of a name counts
+    assert lost(6) == ["f1"]
+    assert lost(3) == lost(5) == ["fine"]
+    assert lost(0, 2, 4, 5) == ["fine", "fine", "accuracy", "rows"]
 
 
 def test_two_columns_of_one_name_are_refused(shown: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -177,10 +178,11 @@ def tell(channel: TextIO, **said: Any) -> None:
     print(json.dumps(said), file=channel, flush=True)
 
 
-def end_with_parent(mark: str) -> None:
+def end_with_parent(order: dict[str, Any]) -> None:
     while os.read(0, 1):
         pass
-    end_all(mark, descendants=True)
+    end_all(order["mark"], descendants=True)
+    shutil.rmtree(order["temporary"], ignore_errors=True)  # who made it was killed
     os._exit(1)
 
 
@@ -204,9 +206,9 @@ def run(order: dict[str, Any], channel: TextIO) -> str:
             language="python",
             progress_bar=False,
         )
-    except PapermillExecutionError:
-        if order["ended"] == DONE:  # it found an error where we saw none
-            raise
+    except PapermillExecutionError as exc:
+        if order["ended"] == DONE:  # an error was shown and not raised, as by %run
+            return f"stopped at In[{exc.exec_count}] with {cut(f'{exc.ename}: {exc.evalue}')}"
     return str(order["ended"])
 
 
@@ -235,7 +237,7 @@ def main() -> None:
     os.dup2(2, 1)  # what anybody prints here is no answer
     order = json.loads(sys.stdin.buffer.readline())
     adopt()
-    threading.Thread(target=end_with_parent, args=(order["mark"],), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(order,), daemon=True).start()
     try:
         ended = run(order, channel)
     finally:

@@ -80,6 +80,7 @@ def execute(
             "mark": mark,
             "parameters": dict(parameters),
             "cwd": str(cwd),
+            "temporary": name,
             "path": [str(item) for item in path],
             "environment": {"JUPYTER_RUNTIME_DIR": str(Path(name) / "runtime"), **(environment or {})},
             "interpreter": interpreter,
@@ -145,7 +146,10 @@ def _followed(process: subprocess.Popen[bytes], order: Any, progress: Callable[[
 
 def _listen(lines: IO[bytes], progress: Callable[[str], None]) -> str | None:
     for line in lines:
-        said = json.loads(line)
+        try:
+            said = json.loads(line)
+        except ValueError:  # nothing of ours: a cell found the way here
+            return f"wrote to the process that ran it: {line[:TAIL]!r}"
         if "ended" in said:
             return str(said["ended"])
         progress(f"{said['cell']}/{said['of']}: {said['title']}")
@@ -182,6 +186,7 @@ def _settle(node: Any, path: Path) -> None:
     try:
         json.loads(path.read_bytes())
     except (OSError, ValueError):  # the driver was killed while it wrote, or a cell took its file away
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         _write(node, path)
     path.chmod(0o600)
     with path.open("rb") as file:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nbdeploy.settings import Settings
 
 TAG = "parameters"
+LIST = ".said"  # beside the executed notebook while it runs
+NAMED = 5  # of what was lost, in a reason
 OUT = "out"  # the parameter that names a folder kept with the report
 _MAGIC = re.compile(r"^[%!].*$", re.MULTILINE)
 _TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -129,20 +131,34 @@ def run(
         limits=execution.Limits(settings.gate_timeout),
         progress=lambda said: progress(f"gate {said}"),
         path=[book.path.parent],
-        environment={"JPY_SESSION_NAME": str(book.path)},  # where Jupyter itself tells a kernel its notebook
+        environment={
+            "JPY_SESSION_NAME": str(book.path),  # where Jupyter itself tells a kernel its notebook
+            records.SAID: str((folder / LIST).absolute()),
+        },
     )
     notebook = folder / execution.FILE
-    said, problem = _said(notebook)
+    said, problem = _said(notebook, folder / LIST)
     reason = problem if problem and ended.reason == DONE else ended.reason
     return Executed(notebook, said, reason, ended.seconds)
 
 
-def _said(notebook: Path) -> tuple[Records, str]:
+def _said(notebook: Path, listed: Path) -> tuple[Records, str]:
     """What it recorded, and what is wrong with that."""
     try:
-        return records.read(execution.read(notebook)), ""
+        found = records.read(execution.read(notebook))
+        lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
+        missing = records.lost(found, lines)
     except ValueError as exc:
         return records.Records({}, ()), f"recorded what cannot be read: {exc}"
+    finally:
+        listed.unlink(missing_ok=True)
+    if not missing:
+        return found, ""
+    names = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if len(missing) > NAMED else "")
+    return found, (
+        f"lost from its outputs what it said of {names}: call record and expect in the kernel itself, outside %%capture and "
+        "output widgets, and not before clear_output in the same cell"
+    )
 
 
 def _given(parameter: Parameter, value: Any) -> Any:

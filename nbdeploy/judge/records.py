@@ -7,13 +7,19 @@ Each is one output of type `application/vnd.nbdeploy+json` with a text beside it
     {"kind": "expect", "name": "no leakage", "passed": true, "detail": ""}
 
 A record's type is number, estimate, boolean, text or table (a list of objects; "columns" is their order). NaN and infinities are the texts "NaN",
-"Infinity" and "-Infinity". The last record of a name counts; every expectation does.
+"Infinity" and "-Infinity". The last record of a name counts; every expectation does. A gate's run keeps a list beside the
+notebook, so that what a cell's cleared or captured output has lost is missed.
 """
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import re
+import reprlib
+import sys
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +34,7 @@ MEDIA_TYPE = "application/vnd.nbdeploy+json"
 NAME = re.compile(r"(live\.)?[A-Za-z_][A-Za-z0-9_]*(@[^=]+=.*)?", re.DOTALL)
 MOST_ROWS = 1_000  # of a table
 _READ_AS = {"boolean": bool, "text": str, "table": list}
+SAID = "NBDEPLOY_SAID"  # in the environment of a gate notebook's kernel: the file that lists all that is said
 TYPES = ("number", "estimate", "boolean", "text", "table")
 
 
@@ -71,14 +78,21 @@ class Record:
         value = said["value"]
         if kind in _READ_AS and not isinstance(value, _READ_AS[kind]):
             raise ValueError(f"the {kind} {name} is recorded as {_brief(value)}")
+        try:
+            return cls(name, kind, cls._read(kind, value, said))
+        except (TypeError, OverflowError) as exc:
+            raise ValueError(f"the {kind} {name} cannot be read: {exc}") from exc
+
+    @classmethod
+    def _read(cls, kind: str, value: Any, said: Mapping[str, Any]) -> Any:
         if kind == "table":
-            value = _ordered(value, said.get("columns", ()))
+            return _ordered(value, said.get("columns", ()))
         if kind == "number":
-            value = _float(value)
-        elif kind == "estimate":
+            return _float(value)
+        if kind == "estimate":
             low, high = (None if said.get(end) is None else _float(said[end]) for end in ("low", "high"))
-            value = Estimate(_float(value), low, high, float(said.get("level", 0.95)), said.get("n"))
-        return cls(name, kind, value)
+            return Estimate(_float(value), low, high, float(said.get("level", 0.95)), said.get("n"))
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +122,12 @@ def record(name: str, value: Any) -> None:
     Raises:
         WrongUse: for another name or value.
     """
-    show(_said(name, value))
+    _say(_said(name, value))
 
 
 def note(name: str, value: Any) -> None:
     """`record` for a number that a table or plot beside it shows: only who reads the text alone sees it twice."""
-    show({**_said(name, value), "text/html": "<span hidden></span>"})
+    _say({**_said(name, value), "text/html": "<span hidden></span>"})
 
 
 def _said(name: str, value: Any) -> dict[str, Any]:
@@ -139,7 +153,7 @@ def expect(name: str, condition: Any, detail: str = "") -> bool:
         )
     said = Expectation(str(name), passed, str(detail))
     text = f"{'ok' if passed else 'FAILED'}: {said.name}{f' ({said.detail})' if said.detail else ''}"
-    show({MEDIA_TYPE: said.to_dict(), "text/plain": text})
+    _say({MEDIA_TYPE: said.to_dict(), "text/plain": text})
     return passed
 
 
@@ -160,6 +174,24 @@ def read(notebook: Any) -> Records:
         else:
             raise ValueError(f"a cell wrote {MEDIA_TYPE} that is neither a record nor an expectation")
     return Records(values, tuple(expectations))
+
+
+def lost(found: Records, listed: Iterable[str]) -> list[str]:
+    """Names of what was said, by the lines of the list, and is not among the notebook's outputs."""
+    said = [json.loads(line) for line in listed]
+    expected = Counter((one["name"], one["passed"]) for one in said if one["kind"] == "expect")
+    expected.subtract((one.name, one.passed) for one in found.expectations)
+    last = {one["name"]: Record.from_dict(one).to_dict() for one in said if one["kind"] == "record"}
+    kept = {name: one.to_dict() for name, one in found.named.items()}
+    missing = [name for name, told in last.items() if kept.get(name) != told]
+    return [*(name for (name, _), times in expected.items() if times > 0), *missing]
+
+
+def _say(forms: dict[str, Any]) -> None:
+    if path := os.environ.get(SAID):
+        with open(path, "ab", buffering=0) as file:  # noqa: PTH123  # whole lines, from whatever thread or process
+            file.write(json.dumps(forms[MEDIA_TYPE]).encode() + b"\n")
+    show(forms)
 
 
 def _outputs(notebook: Any) -> Iterable[dict[str, Any]]:
@@ -199,7 +231,7 @@ def _typed(name: str, value: Any) -> tuple[str, Any]:
             raise WrongUse(f"record({name!r}, ...) was given {len(value):,} rows: keep {MOST_ROWS:,} or fewer of them.")
         return "table", [{str(key): _cell(cell) for key, cell in row.items()} for row in value]
     number = _plain_number(value)
-    if number is None:
+    if number is None or (isinstance(number, int) and abs(number) > sys.float_info.max):
         raise WrongUse(
             f"record({name!r}, ...) was given {_brief(value)}: record a number, an Estimate, True or False, a text, "
             "or a table (a DataFrame or a list of dicts)."
@@ -263,5 +295,5 @@ def _told(said: Record) -> str:
 
 
 def _brief(value: Any) -> str:
-    text = repr(value) if isinstance(value, int | float | str | None) else ""
+    text = reprlib.repr(value) if isinstance(value, int | float | str | None) else ""
     return text[:40] or f"a {type(value).__name__}"
