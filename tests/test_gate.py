@@ -286,6 +286,20 @@ def test_an_undeclared_parameter_or_one_of_ours_is_refused(
     assert run.given == []
 
 
+def test_a_notebook_that_was_not_told_where_the_version_answers_is_warned_of(
+    workspace: Workspace, run: FakeRun, gatebook: Path, tmp_path: Path
+) -> None:
+    bundle = bundled(workspace)
+    blind = notebook(tmp_path / "blind.ipynb", "judge()", parameters="link = 'http://127.0.0.1:3000'")
+    report = workspace.validate(bundle, blind, gate=["accuracy>=0.5"])
+    assert [
+        f"blind.ipynb declares no url in its parameters cell, so it was not told where {bundle.reference}" in told
+        for told in report.warnings
+    ] == [True]
+    assert report.warnings[0] in str(report)
+    assert workspace.validate(bundle, gatebook, gate=["accuracy>=0.5"]).warnings == ()
+
+
 # bound to bytes
 
 

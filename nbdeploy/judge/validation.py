@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from nbdeploy.settings import Settings
 
 
+ROWS = ".held_out.parquet"
 OURS = {  # parameters a notebook may declare, and what to do instead of giving them with -p
     "url": "it is where the version answers that is judged",
     "token_file": "it belongs to that address",
@@ -70,9 +70,10 @@ def validate(order: Order, reached: Reached, settings: Settings, progress: Calla
         UnsupportedData: rows that cannot be written.
     """
     started = now()
-    with tempfile.TemporaryDirectory(prefix="nbdeploy-") as place, report.draft(settings.reports) as folder:
-        given = order.book.given(_ours(order.held, reached, Path(place)), order.parameters)
+    with report.draft(settings.reports) as folder:
+        given = order.book.given(_ours(order.held, reached, folder), order.parameters)
         executed = gatebook.run(order.book, given, folder=folder, settings=settings, progress=progress)
+        (folder / ROWS).unlink(missing_ok=True)  # the user's own, kept nowhere
         return report.store(
             Report(
                 subject=order.subject,
@@ -86,7 +87,7 @@ def validate(order: Order, reached: Reached, settings: Settings, progress: Calla
                 conditions=tuple(condition.text for condition in order.conditions),
                 data=order.held.facts() if order.held is not None else {},
                 parameters=given,
-                warnings=tuple(filter(None, (condition.warning() for condition in order.conditions))),
+                warnings=tuple(_warnings(order)),
                 ended=executed.ended,
                 started=started,
                 seconds=executed.seconds,
@@ -131,11 +132,20 @@ def require_valid(found: Any, bundle: Bundle) -> Report:
     return stored
 
 
+def _warnings(order: Order) -> Iterator[str]:
+    yield from filter(None, (condition.warning() for condition in order.conditions))
+    if "url" not in order.book.declared:
+        yield (
+            f"{order.book.path.name} declares no url in its parameters cell, so it was not told where {order.subject} answers: "
+            "what it judged may be something else"
+        )
+
+
 def _ours(held: HeldOut | None, reached: Reached, place: Path) -> dict[str, Any]:
     """The parameters a gate notebook may declare."""
     data = ""
     if held is not None:
-        data = str(place / "held_out.parquet")
+        data = str(place.absolute() / ROWS)
         heldout.write(held, Path(data))
     return {
         "url": reached.url,
