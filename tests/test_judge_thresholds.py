@@ -91,6 +91,17 @@ def test_a_mistake_in_the_settings_is_wrong_use(tmp_path: Path, text: str, told:
     assert told in str(caught.value)
 
 
+ALIASES = "\n".join(  # a value of 9 ** 40 texts
+    [
+        "thresholds:",
+        "  r2:",
+        "    threshold:",
+        "    - &a0 x",
+        *(f"    - &a{n} [{f'*a{n - 1}, ' * 9}]" for n in range(1, 41)),
+    ]
+)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -103,6 +114,8 @@ def test_a_mistake_in_the_settings_is_wrong_use(tmp_path: Path, text: str, told:
         ("thresholds:\n  r2: {threshold: 1e-3}", "write 0.9, or 1.0e-3"),
         ("gate: a>=1", "not a list of conditions"),
         ("? [a]\n: b", "not valid YAML"),
+        (f"thresholds:\n  r2: {{threshold: {'9' * 400}}}", "is no number"),
+        (ALIASES, "..."),
     ],
 )
 def test_a_mistake_in_a_file_is_wrong_use(tmp_path: Path, text: str, told: str) -> None:
@@ -141,6 +154,12 @@ def test_any_file_is_conditions_or_wrong_use(tmp_path: Path, content: dict[str, 
         wrong = 2
     assert wrong == 2
     assert all(isinstance(text, str) for text in found)
+
+
+def test_a_table_may_take_over_another_s_keys(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yml"
+    file.write_text("thresholds:\n  r2: &same {threshold: 0.5}\n  f1_macro:\n    <<: *same\n    min_gain: 0\n")
+    assert compiled(Settings(tmp_path, tmp_path), str(file)) == ["r2>=0.5", "f1_macro>=0.5", "f1_macro>=live"]
 
 
 def test_a_missing_file_is_told_with_those_there_are(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ A YAML file has the same two keys, `gate` and `thresholds`.
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,10 +72,11 @@ def _yaml(path: Path) -> Any:
         """Refuses a key written twice: the first would be lost without a word."""
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            twice = [key for place, key in enumerate(keys) if key in keys[:place]]
-            if twice:
-                raise yaml.constructor.ConstructorError(None, None, f"{twice[0]} is written twice", node.start_mark)
+            seen: set[tuple[str, str]] = set()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):  # others are refused below
+                if (key.tag, key.value) in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is written twice", key.start_mark)
+                seen.add((key.tag, key.value))
             return super().construct_mapping(node, deep=deep)
 
     if path.stat().st_size > MOST_BYTES:
@@ -101,7 +103,7 @@ def _tables(given: Any, source: str) -> Iterator[Condition]:
     for name, table in given.items():
         where = f"thresholds.{name} in {source}"
         if not isinstance(table, Mapping):
-            raise WrongUse(f"{where} is {table!r}: write threshold = {table} in a table of its own.")
+            raise WrongUse(f"{where} is {_brief(table)}: write threshold = {_brief(table)} in a table of its own.")
         yield from _compiled(str(name), table, where)
 
 
@@ -167,17 +169,26 @@ def _direction(name: str, told: Any, where: str) -> bool:
 def _slices(given: Any, where: str) -> list[str]:
     listed = [given] if isinstance(given, str) else given
     if not isinstance(listed, Sequence) or not all(isinstance(item, str) and item.strip() for item in listed):
-        raise WrongUse(f'slices = {given!r} in {where} is not a list of columns: write ["island"].')
+        raise WrongUse(f'slices = {_brief(given)} in {where} is not a list of columns: write ["island"].')
     return list(listed)
 
 
 def _flag(value: Any, key: str, where: str) -> bool:
     if not isinstance(value, bool):
-        raise WrongUse(f"{key} = {value!r} in {where} is neither true nor false.")
+        raise WrongUse(f"{key} = {_brief(value)} in {where} is neither true nor false.")
     return value
 
 
 def _number(value: Any, key: str, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise WrongUse(f"{key} = {value!r} in {where} is no number; write 0.9, or 1.0e-3.")
-    return float(value)
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise WrongUse(f"{key} = {_brief(value)} in {where} is no number; write 0.9, or 1.0e-3.")
+    return number
+
+
+def _brief(value: Any) -> str:
+    """Short, whatever a file's aliases make of it."""
+    return reprlib.repr(value)
