@@ -46,9 +46,9 @@ border-style border-top border-width box-sizing color column-gap display flex fl
 font-style font-weight height line-height list-style margin margin-bottom margin-left margin-right margin-top max-width
 min-width opacity overflow-wrap overflow-x padding padding-bottom padding-left padding-right padding-top text-align
 text-decoration vertical-align white-space width"""
-_DROPPED = re.compile(
-    r"<(script|style|title|iframe|object|noscript|template|textarea)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE
-)
+_DROPPED = ("script", "style", "title", "iframe", "object", "noscript", "template", "textarea")
+_OPENING = re.compile(rf"<({'|'.join(_DROPPED)})\b", re.IGNORECASE)
+_CLOSING = {tag: re.compile(rf"</{tag}\s*>", re.IGNORECASE) for tag in _DROPPED}
 _NO_TEXT = "No description has been provided for this image"  # says nbconvert
 _PLACE = "bmJkZXBsb3ktcGljdHVyZS0{:08d}"  # stands for a picture while the HTML is cleaned
 
@@ -146,7 +146,7 @@ def _clean(body: str) -> str:
 
     return str(
         bleach.clean(
-            _DROPPED.sub("", body),
+            _without_dropped(body),
             tags=_TAGS.split(),
             attributes=_ATTRIBUTES,
             protocols=["data", "http", "https", "mailto"],
@@ -154,6 +154,24 @@ def _clean(body: str) -> str:
             strip=True,
         )
     )
+
+
+def _without_dropped(body: str) -> str:
+    """Without the elements whose content is no text; each part of it is searched once for each of them."""
+    kept: list[str] = []
+    unclosed: set[str] = set()
+    place = 0
+    for opening in _OPENING.finditer(body):
+        tag = opening[1].lower()
+        if opening.start() < place or tag in unclosed:
+            continue
+        closing = _CLOSING[tag].search(body, opening.end())
+        if closing is None:
+            unclosed.add(tag)
+            continue
+        kept.append(body[place : opening.start()])
+        place = closing.end()
+    return "".join([*kept, body[place:]])
 
 
 def _style() -> str:
