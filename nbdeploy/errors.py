@@ -229,18 +229,19 @@ class CheckFailed(Refused):
 
 @dataclass(eq=False)
 class GateRefused(Refused):
-    """`findings` are the failing checks as sentences, `report` the Report with its evidence."""
+    """`findings` are the failing checks as sentences, `report` the Report, or Replay, with its evidence."""
 
     text: str  # name:version or name@digest
     findings: Sequence[str]
-    page: str  # where the report can be read
+    page: str  # where the report can be read; "" of a replay
     report: Any = None
     published: bool = False  # judged after it was published, so it stays
 
     def message(self) -> str:
         listed = "\n".join(f"  - {finding}" for finding in self.findings)
         held = "" if self.published else "; nothing was published"
-        return f"The gate refuses {self.text}{held}.\n{listed}\nThe report: {self.page}"
+        page = f"\nThe report: {self.page}" if self.page else ""
+        return f"The gate refuses {self.text}{held}.\n{listed}{page}"
 
 
 @dataclass(eq=False)

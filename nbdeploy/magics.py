@@ -110,7 +110,7 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
         """The report of a gate is shown before the service it let pass, and before the exception that refuses."""
         from nbdeploy.front import verbs
 
-        refused = call.verb == "validate" and getattr(result, "verdict", "") == "refused"
+        refused = call.verb in {"validate", "replay"} and getattr(result, "verdict", "") == "refused"
         if call.json and refused:
             print(verbs.dumps(result))  # noqa: T201 - --json is about stdout
         elif refused or (

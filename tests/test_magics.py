@@ -125,6 +125,10 @@ def test_a_refused_report_is_shown_and_then_an_ordinary_exception(
     with pytest.raises(GateRefused):
         run(shell, "%deploy clf --sample X --data X;")
     assert shown == [report, report]
+    replay = workspace.answers["replay"] = Judged({}, html="")
+    with pytest.raises(GateRefused, match=r"\(0\.8, below 0\.9\)$"):
+        run(shell, "%deploy replay penguins --against 1.0.0 --gate accuracy>=0.9")
+    assert shown[-1] is replay
 
 
 def test_the_report_of_a_deploy_is_shown_before_its_service(

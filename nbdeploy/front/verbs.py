@@ -198,10 +198,10 @@ def exit_code(result: Any) -> int:
     return 1 if getattr(result, "verdict", None) == "refused" else int(getattr(result, "exit_code", 0))
 
 
-def refusal(report: Any) -> GateRefused:
-    """What a refused report is as an exception: a notebook that runs in CI goes red by it."""
-    failing = [str(check) for check in report.checks if check.passed is False]
-    return GateRefused(report.subject, failing, str(report.html), report, published=True)
+def refusal(judged: Any) -> GateRefused:
+    """What a refused report or replay is as an exception: a notebook that runs in CI goes red by it."""
+    failing = [str(check) for check in judged.checks if check.passed is False]
+    return GateRefused(judged.subject, failing, str(getattr(judged, "html", "")), judged, published=True)
 
 
 def _ci(workspace: Workspace, values: Values, progress: Progress) -> Any:

@@ -45,12 +45,17 @@ class Replay(Shown):
         return replace(self, checks=failing_first(judged(conditions, Records(named, ()), live=True)))
 
     @property
-    def passed(self) -> bool:
-        return not self.checks or verdict(self.checks) == "passed"
+    def subject(self) -> str:
+        return f"{self.name}:{self.candidate}"
 
     @property
-    def exit_code(self) -> int:
-        return 0 if self.passed else 1
+    def verdict(self) -> str | None:
+        """`passed` or `refused`; None without conditions."""
+        return verdict(self.checks) if self.checks else None
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict != "refused"
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -98,7 +103,7 @@ class Replay(Shown):
             "name": self.name,
             "live": self.live,
             "candidate": self.candidate,
-            "verdict": None if not self.checks else "passed" if self.passed else "refused",
+            "verdict": self.verdict,
             "checks": [check.to_dict() for check in self.checks],
             "metrics": self.metrics,
             "coverage": self.coverage,
