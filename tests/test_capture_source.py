@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbdeploy.capture.freeze import MISSING, evaluated, literal, segment
-from nbdeploy.capture.names import changes_closure, evaluates_text, imported, needed_at_once, only_in_text, used
+from nbdeploy.capture.lookups import changes_closure, evaluates_text, imported, needed_at_once, only_in_text, used
 from nbdeploy.capture.notebook import Notebook, parsed
 from nbdeploy.capture.source import bound_by, find_class, find_function, normal
 

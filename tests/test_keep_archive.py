@@ -21,7 +21,7 @@ from keep_world import World, manifest, stage
 from nbdeploy.errors import BadName, Corrupt, DiskFailed, Refused, Untrusted, WrongUse
 from nbdeploy.keep.archive import export, unpack
 from nbdeploy.keep.arrival import import_bundle
-from nbdeploy.keep.trust import require_trusted, trust
+from nbdeploy.keep.trust import require_trusted
 from nbdeploy.runtime.manifest import FILE, altered
 from nbdeploy.settings import Settings
 
@@ -148,14 +148,6 @@ def test_another_digest_is_refused_and_the_real_one_named(world: World, elsewher
         take(elsewhere, file, trust="sha256:" + "0" * 64)
     assert elsewhere.registry.names() == []
     assert elsewhere.folders() == []
-
-
-def test_a_version_imported_without_trust_can_be_trusted_later(elsewhere: World, file: Path) -> None:
-    made = take(elsewhere, file)
-    with pytest.raises(Refused):
-        trust(elsewhere.registry, "penguins", "1.0.0", "sha256:no")
-    assert trust(elsewhere.registry, "penguins", "1.0.0", made.digest).state == "ok"
-    require_trusted(elsewhere.registry, made)
 
 
 def test_what_this_home_published_is_trusted_when_it_comes_back(world: World, file: Path) -> None:

@@ -149,21 +149,19 @@ def guarded(
     return done.stdout.strip()
 
 
-def test_a_module_outside_the_lock_is_refused_by_name_and_recorded(tmp_path: Path) -> None:
+def test_a_module_outside_the_lock_is_refused_by_name(tmp_path: Path) -> None:
     said = guarded(
         """
 try:
     import yaml
 except ModuleNotFoundError as exc:
     print(exc.name, exc)
-print([str(item.distribution) for item in environment.outsiders()])
 """,
         tmp_path,
     )
     version = importlib.metadata.version("pyyaml")
     assert said.lower().splitlines() == [
         f"yaml no module named 'yaml': it belongs to pyyaml {version}, which is not part of this bundle's lock",
-        f"['pyyaml {version}']",
     ]
 
 
@@ -180,12 +178,12 @@ def test_what_is_locked_standard_or_captured_may_be_imported(tmp_path: Path) -> 
         """
 import notebook_code, sqlite3, sysconfig, ctypes, multiprocessing.pool, yaml
 sysconfig.get_config_vars()
-print(notebook_code.answer, environment.outsiders())
+print(notebook_code.answer)
 """,
         tmp_path,
         allowed=["yaml", "_yaml"],
     )
-    assert said == "42 ()"
+    assert said == "42"
 
 
 def test_a_loose_file_outside_the_bundle_is_refused_by_its_place(tmp_path: Path) -> None:

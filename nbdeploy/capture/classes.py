@@ -7,12 +7,12 @@ import enum
 from inspect import getmro
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.capture import names
+from nbdeploy.capture import lookups
 from nbdeploy.capture.decorated import layers_of, makes_layers, runs_of_decorators
 from nbdeploy.capture.freeze import MISSING, evaluated, literal, same, segment, unparsed
 from nbdeploy.capture.functions import edited_defaults, made_by
+from nbdeploy.capture.lookups import nested
 from nbdeploy.capture.module import Node
-from nbdeploy.capture.names import nested
 from nbdeploy.capture.source import (
     Found,
     NoSource,
@@ -83,7 +83,7 @@ class _Statement:
         ]
         hooks += [vars(kind).get("__set_name__") for value in vars(self.cls).values() for kind in type(value).__mro__]
         found = runs_of_decorators(self.definitions, self.node)
-        return found.union(*(names.used(each.__code__) for hook in hooks for each in self._own(hook)))
+        return found.union(*(lookups.used(each.__code__) for hook in hooks for each in self._own(hook)))
 
     def _methods(self) -> list[FunctionType]:
         return [function for value in _with_inner_classes(self.cls) for function in self._own(value)]
@@ -204,7 +204,7 @@ class _Statement:
         if not given:
             return hasattr(type(value), "__get__")
         hook = getattr(type(value), "__set_name__", None)
-        return not any(name in self.scope for each in self._own(hook) for name in names.used(each.__code__))
+        return not any(name in self.scope for each in self._own(hook) for name in lookups.used(each.__code__))
 
     def _is_written(self, key: str, function: FunctionType, texts: set[Any]) -> bool:
         """Whether executing the statement gives this function: by its own text, or by decorators that are as they were."""

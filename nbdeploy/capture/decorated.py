@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.freeze import MISSING, evaluated, same, segment
 from nbdeploy.capture.functions import edited_defaults
+from nbdeploy.capture.lookups import nested, used
 from nbdeploy.capture.module import Node
-from nbdeploy.capture.names import nested, used
 from nbdeploy.capture.source import contents, normal
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.capture import names
+from nbdeploy.capture import lookups
 from nbdeploy.capture.freeze import literal, same
 from nbdeploy.capture.imports import Imports
 from nbdeploy.capture.module import Node
@@ -230,7 +230,7 @@ class Definitions:
         """Bind what executing `text` looks up; returns those names."""
         needs: set[str] = set()
         for statement in ast.parse(text).body:
-            for name in names.needed_at_once(compiled([statement], flags), lambdas=lambdas):
+            for name in lookups.needed_at_once(compiled([statement], flags), lambdas=lambdas):
                 if (
                     name in scope
                     and name not in without
@@ -246,13 +246,13 @@ class Definitions:
         found: set[str] = set()
         code, scope = function.__code__, function.__globals__
         self.future_annotations |= bool(code.co_flags & _FUTURE_ANNOTATIONS)
-        self.modules |= names.imported(code)
-        for name in names.used(code):
+        self.modules |= lookups.imported(code)
+        for name in lookups.used(code):
             if name in scope and not _is_machinery(name) and not self.notebook.is_notebooks_only(name, scope[name]):
                 self.bind(name, scope[name], by=function.__qualname__)
                 found.add(name)
                 if isinstance(scope[name], types.ModuleType):
-                    self._add_submodules(name, scope[name], names.attributes(code))
+                    self._add_submodules(name, scope[name], lookups.attributes(code))
             elif self.notebook.exists_only_here(name):
                 self.warn(f"{function.__qualname__} uses {name}, which exists only in a notebook")
         self.note_evaluated_text(function)
@@ -261,10 +261,10 @@ class Definitions:
     def note_evaluated_text(self, function: FunctionType) -> None:
         code, scope = function.__code__, function.__globals__
         known = frozenset(name for name in scope if not self.notebook.is_notebooks_only(name, scope[name]))
-        for name, how in names.only_in_text(code, known).items():
+        for name, how in lookups.only_in_text(code, known).items():
             found = self.found.get(id(code))
             self.in_text.setdefault(name, (function.__qualname__, how, found.place.label if found else None))
-        if names.evaluates_text(code):
+        if lookups.evaluates_text(code):
             self.warn(f"{function.__qualname__} evaluates text made while it runs; names used only there do not travel")
 
     def add(self, node: Node, found: Found) -> None:
@@ -301,8 +301,7 @@ class Definitions:
         plain = value.__name__
         current = self.notebook.namespace.get(plain)
         if (
-            name == plain
-            or plain == "_"
+            plain in {name, "_"}
             or not plain.isidentifier()
             or not (isinstance(current, type | FunctionType) and self.is_own(current))
         ):

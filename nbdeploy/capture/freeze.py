@@ -8,7 +8,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.capture.names import nested
+from nbdeploy.capture.lookups import nested
 from nbdeploy.capture.source import compiled, normal
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import functools
 import keyword
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.capture import names
+from nbdeploy.capture import lookups
 from nbdeploy.capture.freeze import compiles_to, defaults_of, evaluated, literal, same, written
 from nbdeploy.capture.module import Node
 from nbdeploy.capture.source import Found, NoSource, contents, is_closure
@@ -70,7 +70,7 @@ def _refuse_odd_closures(function: FunctionType) -> None:
     code = function.__code__
     if "__class__" in code.co_freevars:
         raise NoSource("it is a method that says super()")
-    if names.changes_closure(code):
+    if lookups.changes_closure(code):
         raise NoSource("it changes variables of the function around it")
     if len(contents(function)) != len(code.co_freevars):
         raise NoSource("a variable of the function around it has no value yet")

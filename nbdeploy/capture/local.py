@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.freeze import literal
-from nbdeploy.capture.names import nested
+from nbdeploy.capture.lookups import nested
 from nbdeploy.capture.source import normal
 from nbdeploy.errors import CannotTravel
 

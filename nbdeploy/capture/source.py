@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, cast
 
-from nbdeploy.capture.names import nested
+from nbdeploy.capture.lookups import nested
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

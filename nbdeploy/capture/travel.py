@@ -151,7 +151,7 @@ def _slots(value: Any) -> list[str]:
 
 
 def _steps_of_function(value: types.FunctionType, path: str, notebook: Notebook) -> Iterator[tuple[str, Any]]:
-    from nbdeploy.capture import names
+    from nbdeploy.capture import lookups
     from nbdeploy.capture.source import contents
 
     if not notebook.is_own(value.__globals__) and value.__closure__ is None:
@@ -161,7 +161,7 @@ def _steps_of_function(value: types.FunctionType, path: str, notebook: Notebook)
     yield from ((f"{path}'s default", inner) for inner in value.__defaults__ or ())
     yield from ((f"{path}.{name}", inner) for name, inner in vars(value).items())
     if notebook.is_own(value.__globals__):
-        for name in names.used(value.__code__):
+        for name in lookups.used(value.__code__):
             if name in value.__globals__:
                 yield name, value.__globals__[name]
 

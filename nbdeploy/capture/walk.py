@@ -218,10 +218,10 @@ class _Pickler(pickle.Pickler):
         return arguments
 
     def _list_globals(self, value: FunctionType) -> None:
-        from nbdeploy.capture import names
+        from nbdeploy.capture import lookups
 
-        self.walk.modules |= names.imported(value.__code__)
-        for name in names.used(value.__code__):
+        self.walk.modules |= lookups.imported(value.__code__)
+        for name in lookups.used(value.__code__):
             held = value.__globals__.get(name)
             if isinstance(held, types.ModuleType):
                 self.walk.modules.add(held.__name__)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import Corrupt
-from nbdeploy.keep.card import readme
 from nbdeploy.keep.changelog import requirements
+from nbdeploy.keep.readme import readme
 
 if TYPE_CHECKING:
     from nbdeploy.keep.version import Version

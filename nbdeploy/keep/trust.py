@@ -33,14 +33,6 @@ def require_trusted(registry: Registry, version: Version) -> None:
             raise Untrusted(version.tag, version.digest)
 
 
-def trust(registry: Registry, name: str, version: str, digest: str) -> Version:
-    """Say yes to a version that was imported or recovered, by its digest."""
-    with registry.writing() as books:
-        found = books.get(name, version)
-        trust_in(books, found, digest)
-        return books.get(name, version)
-
-
 def trust_in(books: Books, version: Version, digest: str) -> None:
     agree(version.tag, digest, version.digest)
     if not is_trusted(books, version.digest):

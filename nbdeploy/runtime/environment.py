@@ -231,11 +231,6 @@ def install_guard(allowed: Iterable[str], folders: Iterable[Path], requirements:
     return _current[0]
 
 
-def outsiders() -> tuple[Outsider, ...]:
-    """What the guard has kept out so far, in order; most are optional imports that nobody misses."""
-    return tuple(outsider for guard in _current for outsider in guard.refused.values())
-
-
 def _name_of(distribution: Any) -> str:
     """By its folder: libraries ask for all entry points while they are first used, and 100 parsed files take 0.1 s."""
     folder = _FOLDER.fullmatch(getattr(getattr(distribution, "_path", None), "name", ""))

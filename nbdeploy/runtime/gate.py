@@ -22,7 +22,6 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HOSTS_VARIABLE = "NBDEPLOY_ALLOWED_HOSTS"
 BENTOML_SERVED = ("/", "/schema.json", "/docs.json")
 BENTOML_ASSETS = "/static_content/"  # what `/` shows /docs.json with
-BENTOML_REFUSED = ("/healthz", "/livez", "/readyz", "/metrics")  # the last three are answered by us
 
 Headers = tuple[tuple[bytes, bytes], ...]
 WANTED = {

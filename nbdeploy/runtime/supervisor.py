@@ -25,7 +25,7 @@ from .live import live
 from .logfile import LogFile
 from .order import Order
 from .reactor import Reactor
-from .record import Record
+from .statefile import StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ class Supervisor:
         self._name = folder.name
         self._reactor = Reactor()
         self._log = LogFile(folder)
-        self._record = Record(folder)
+        self._file = StateFile(folder)
         self._live: Generation | None = None
         self._candidate: Generation | None = None
         self._owner: Caller | None = None
@@ -88,7 +88,7 @@ class Supervisor:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._reactor.later(LONELY, self._end_if_idle)
         self._reactor.later(CARE, self._care)
-        print(f"{now()} supervisor of {self._name}, pid {self._record.process.pid}", flush=True)  # noqa: T201 - its log
+        print(f"{now()} supervisor of {self._name}, pid {self._file.process.pid}", flush=True)  # noqa: T201 - its log
         self._reactor.run()
         self._finish()
 
@@ -97,7 +97,7 @@ class Supervisor:
             sock, _ = self._control.accept()
             caller = Caller(sock, self._reactor, self._asked, self._hung_up)
             self._callers.add(caller)
-            caller.tell(control.greeting(self._record.process))
+            caller.tell(control.greeting(self._file.process))
 
     def _asked(self, caller: Caller, message: Message) -> None:
         operations: dict[str, Callable[[Caller, Message], None]] = {
@@ -135,7 +135,7 @@ class Supervisor:
         try:
             public = self._bind(order.port)
         except OSError as exc:
-            port = order.port or self._record.kept_port
+            port = order.port or self._file.kept_port
             fact = f"port {port} cannot be had: {exc.strerror}"
             self._fail(caller, {"kind": "port", "port": port, "taken": exc.errno == errno.EADDRINUSE, "fact": fact})
             return
@@ -147,7 +147,7 @@ class Supervisor:
                 public.close()
             self._fail(caller, {"fact": f"cannot be given a port to be checked at: {exc.strerror}"})
             return
-        self._candidate = Generation(order, self._record.nonce, self._record.process.pid, public, private)
+        self._candidate = Generation(order, self._file.nonce, self._file.process.pid, public, private)
         self._candidate.start(self._reactor, self._log, self)
         self._publish()
 
@@ -155,7 +155,7 @@ class Supervisor:
         """The socket of this name; another one only if another port is asked for."""
         if self._live is not None and port in {None, self._live.public.port}:
             return self._live.public
-        return Listener.bind(port or self._record.kept_port)
+        return Listener.bind(port or self._file.kept_port)
 
     def _op_activate(self, caller: Caller, message: Message) -> None:
         if self._owner is not caller or self._candidate is None or not self._candidate.ready:
@@ -340,9 +340,9 @@ class Supervisor:
 
     def _finish(self) -> None:
         if self._live is None:
-            self._record.restore()
+            self._file.restore()
         else:
-            self._record.stopped(self._state())
+            self._file.stopped(self._state())
         with contextlib.suppress(OSError):
             (self._folder / control.SOCKET).unlink()
         print(f"{now()} the supervisor of {self._name} has ended", flush=True)  # noqa: T201 - its log
@@ -364,7 +364,7 @@ class Supervisor:
 
     def _publish(self) -> None:
         if not self._stopping and (self._live or self._candidate):
-            self._record.write(self._state())
+            self._file.write(self._state())
 
     def _state(self) -> State:
-        return self._record.state(self._live, self._candidate, self._failure)
+        return self._file.state(self._live, self._candidate, self._failure)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from keep_world import COLUMNS, World, manifest
 
-from nbdeploy.keep.card import escaped
+from nbdeploy.keep.readme import escaped
 from nbdeploy.runtime.manifest import Column, Schema
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .generation import Generation
 
 
-class Record:
+class StateFile:
     """The state file of one supervisor's life. A full disk loses the note, not the service."""
 
     def __init__(self, folder: Path) -> None:
