@@ -175,7 +175,10 @@ def test_a_deploy_that_ends_in_its_gate_leaves_the_old_state(
     before = {process.pid for process in processes_of(settings)}
     book = notebook(tmp_path / "gate.ipynb", "sleeping = __import__('time').sleep(120)")
     command = [sys.executable, "-c", DEPLOYING, str(TESTS), str(book)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("gate") and "sleeping" in line:
@@ -183,11 +186,12 @@ def test_a_deploy_that_ends_in_its_gate_leaves_the_old_state(
         process.send_signal(how)
         process.stdout.read()
     deadline = time.monotonic() + 60
-    while {process.pid for process in processes_of(settings)} != before:
+    while {process.pid for process in processes_of(settings)} != before or [*temporary.glob("nbdeploy-*")]:
         assert time.monotonic() < deadline, [process.cmdline() for process in processes_of(settings)]
         time.sleep(0.1)
     assert first.predict(ROWS).tolist() == (ROWS[:, 0] * 0.9).tolist()
     (version,) = workspace.versions("penguins")
     assert (version.version, version.live, version.serving) == ("1.0.0", True, True)
     workspace.recover()
+    assert not list(settings.reports.rglob("*.parquet"))  # the rows are the user's own
     assert [path.name for path in settings.services.iterdir()] == ["penguins"]

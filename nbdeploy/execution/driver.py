@@ -178,9 +178,10 @@ def tell(channel: TextIO, **said: Any) -> None:
     print(json.dumps(said), file=channel, flush=True)
 
 
-def end_with_parent(order: dict[str, Any]) -> None:
+def end_with_parent(order: dict[str, Any], orphaned: threading.Event) -> None:
     while os.read(0, 1):
         pass
+    orphaned.set()
     end_all(order["mark"], descendants=True)
     shutil.rmtree(order["temporary"], ignore_errors=True)  # who made it was killed
     os._exit(1)
@@ -237,11 +238,15 @@ def main() -> None:
     os.dup2(2, 1)  # what anybody prints here is no answer
     order = json.loads(sys.stdin.buffer.readline())
     adopt()
-    threading.Thread(target=end_with_parent, args=(order,), daemon=True).start()
+    orphaned = threading.Event()
+    end = threading.Thread(target=end_with_parent, args=(order, orphaned), daemon=True)
+    end.start()
     try:
         ended = run(order, channel)
     finally:
         end_all(order["mark"], descendants=True)
+        if orphaned.is_set():
+            end.join()
     tell(channel, ended=ended)
     channel.close()
     os._exit(0)  # the thread that waits for our parent has nothing more to wait for
