@@ -15,6 +15,7 @@ NbdeployError                     exit code 1
 │   ├── CheckFailed
 │   ├── GateRefused
 │   ├── GateRequired
+│   ├── VersionRefused
 │   ├── BreaksCallers
 │   ├── VersionIsLive
 │   ├── DowngradeRefused
@@ -247,11 +248,21 @@ class GateRefused(Refused):
 @dataclass(eq=False)
 class GateRequired(Refused):
     text: str  # the name
+    step: str = "give --validate and --data, or --skip-gate with a reason"
+
+    def message(self) -> str:
+        return f"{self.text} was not judged and the settings say require_gate = true: {self.step}."
+
+
+@dataclass(eq=False)
+class VersionRefused(Refused):
+    text: str  # name:version
 
     def message(self) -> str:
         return (
-            f"{self.text} was not judged and the settings say require_gate = true: "
-            "give --validate and --data, or --skip-gate with a reason."
+            f"{self.text} was refused by its gate after it was published, so it does not go live: `show {self.text}` "
+            f"tells the failing checks. Judge it again with `validate {self.text}`, or insist with "
+            f"`serve {self.text} --force`, which is recorded."
         )
 
 

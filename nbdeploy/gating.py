@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import GateRequired, WrongUse
+from nbdeploy.errors import GateRequired, VersionRefused, WrongUse
 from nbdeploy.judge import gatebook, junit, validation
 from nbdeploy.judge.heldout import check_files, held_out
 from nbdeploy.judge.thresholds import conditions
@@ -230,6 +230,31 @@ def publish(
         live=live,
         also=also,
     )
+
+
+def admit(
+    settings: Settings, registry: Registry, version: Version, *, force: bool = False, before: bool = False
+) -> None:
+    """Let a published version go live, or refuse; what is live already may go on.
+
+    `before`: it was live once, when the settings may not have asked for a gate. What `force` overrides is recorded.
+
+    Raises:
+        VersionRefused, GateRequired.
+    """
+    live = registry.live(version.name)
+    if live is not None and live.version == version.version:
+        return
+    error: VersionRefused | GateRequired | None = None
+    if version.gate == "refused":
+        error = VersionRefused(version.tag)
+    elif settings.require_gate and version.gate == "none" and not before:
+        error = GateRequired(version.tag, f"judge it with `validate {version.tag}`, or insist with --force")
+    if error is None:
+        return
+    if not force:
+        raise error
+    registry.record(version.name, "gate overridden", version.version)
 
 
 def summary(report: Report) -> dict[str, Any]:

@@ -231,26 +231,31 @@ class Workspace:
         progress: Progress = silent,
     ) -> Service:
         """Make a version live and serve it, the live one by default; a Bundle is tried in memory, unregistered."""
+        from nbdeploy import gating
         from nbdeploy.keep import store
 
         if not isinstance(what, str):
             return trial.in_memory(self.settings, self.registry, what)
         wanted = Running(launcher, workers, port, None if env is None else tuple(env), no_auth, strict_log)
-        chosen = self._chosen(*_named(what, version))
-        deployment = self._deployment(chosen.name)
+        name, number = _named(what, version)
+        deployment = self._deployment(self._chosen(name, number).name)
         with deployment.turn(progress):
+            chosen = self._chosen(name, number)
             if require_compatible and not force:
                 self._refuse_breaking(store.manifest_of(chosen))
+            gating.admit(self.settings, self.registry, chosen, force=force)
             return deployment.serve(chosen, wanted, progress)
 
     def rollback(self, name: str, to: str | None = None, *, progress: Progress = silent) -> Service:
         """Serve the version that was live before the live one first was, or `to`; it proves itself before it takes over."""
+        from nbdeploy import gating
         from nbdeploy.keep.history import rollback_target
 
         self.registry.get(name, to)
         deployment = self._deployment(name)
         with deployment.turn(progress):
             target = self.registry.get(name, to) if to else rollback_target(self.registry, name)
+            gating.admit(self.settings, self.registry, target, before=True)
             return deployment.serve(target, Running(), progress, kind="rolled back")
 
     # services

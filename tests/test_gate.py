@@ -12,7 +12,7 @@ import pytest
 from gatebooks import faked, notebook
 from models import plain
 
-from nbdeploy.errors import GateRefused, GateRequired, NotFound, UnsupportedData, WrongUse
+from nbdeploy.errors import GateRefused, GateRequired, NotFound, UnsupportedData, VersionRefused, WrongUse
 from nbdeploy.judge import heldout
 from nbdeploy.runtime.manifest import Manifest
 from nbdeploy.workspace import Workspace
@@ -259,6 +259,32 @@ def test_a_later_judgement_is_noted_on_the_version(workspace: Workspace, run: Fa
     assert workspace.validate("penguins:1.0.0", data=(fitted.X, fitted.y), gate=["accuracy>0"]).verdict == "passed"
     assert workspace.versions("penguins")[0].gate == "passed"
     assert run.given[-1]["live_url"] == ""  # it is the live version itself
+
+
+def test_a_version_that_was_refused_later_does_not_go_live_again(workspace: Workspace, run: FakeRun) -> None:
+    fitted = plain()
+    deploy(workspace)
+    deploy(workspace, C=0.1)
+    workspace.validate("penguins:1.0.0", data=(fitted.X, fitted.y), gate=["accuracy>=0.95"])
+    with pytest.raises(VersionRefused, match=r"validate penguins:1\.0\.0"):
+        workspace.serve("penguins", version="1.0.0")
+    with pytest.raises(VersionRefused):
+        workspace.rollback("penguins")
+    assert workspace.attach("penguins").version == "1.0.1"
+    assert workspace.serve("penguins", version="1.0.0", force=True).version == "1.0.0"
+    assert "gate overridden" in [event.kind for event in workspace.show("penguins").events]
+    workspace.stop("penguins")
+    assert workspace.serve("penguins").version == "1.0.0"  # it is live
+
+
+def test_required_is_a_gate_of_what_goes_live_for_the_first_time(workspace: Workspace, run: FakeRun) -> None:
+    for C in (1.0, 0.1):
+        deploy(workspace, C)
+    workspace.publish(bundled(workspace, 0.01))
+    strict = Workspace(replace(workspace.settings, require_gate=True))
+    with pytest.raises(GateRequired, match=r"validate penguins:1\.0\.2"):
+        strict.serve("penguins", version="1.0.2")
+    assert strict.rollback("penguins").version == "1.0.0"  # it was live before
 
 
 def test_another_version_is_compared_with_the_live_one(workspace: Workspace, run: FakeRun, gatebook: Path) -> None:
