@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import names
@@ -82,9 +83,10 @@ def variables(namespace: Mapping[str, Any]) -> list[str]:
 
 
 def _is_imported(value: Any) -> bool:
-    """A module, or a class or function of one."""
-    home = getattr(value, "__module__", None) if callable(value) and hasattr(value, "__qualname__") else None
-    return hasattr(value, "__spec__") or (home is not None and home != "__main__")
+    """A module, or a class or function of one; other objects are not asked, some answer to every name."""
+    if isinstance(value, type | FunctionType | BuiltinFunctionType):
+        return value.__module__ != "__main__"
+    return isinstance(value, ModuleType)
 
 
 def models(namespace: Mapping[str, Any]) -> list[str]:
