@@ -167,6 +167,7 @@ def asked(
     data: Any,
     target: Any,
     gate: Sequence[str | Path],
+    parameters: Mapping[str, Any] | None,
     skip: str | None,
     name: str | None,
 ) -> Gate | None:
@@ -183,7 +184,11 @@ def asked(
             raise WrongUse("--skip-gate leaves the gate out: give it, or --data, --validate and --gate, not both.")
         return None
     if wanted:
-        return Gate.asked(settings, registry, notebook=notebook, data=data, target=target, gate=gate)
+        return Gate.asked(
+            settings, registry, notebook=notebook, data=data, target=target, gate=gate, parameters=parameters
+        )
+    if parameters:
+        raise WrongUse("-p gives a parameter to the notebook of a gate: give --data or --validate too.")
     if settings.require_gate:
         raise GateRequired(name or "The model")
     return None

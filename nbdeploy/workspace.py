@@ -140,6 +140,7 @@ class Workspace:
         data: Any = None,
         validate: Any = None,
         gate: Sequence[str] = (),
+        parameters: Mapping[str, Any] | None = None,
         skip_gate: str | None = None,
         bump: str | None = None,
         launcher: str | None = None,
@@ -170,6 +171,7 @@ class Workspace:
             data=data,
             target=target,
             gate=gate,
+            parameters=parameters,
             skip=skip_gate,
             name=name,
         )

@@ -93,6 +93,14 @@ def test_the_notebook_is_given_what_it_declares(workspace: Workspace, run: FakeR
     assert not Path(given["data"]).exists()  # the rows are the user's own: kept nowhere
 
 
+def test_a_deploy_gives_its_notebook_the_users_parameters(workspace: Workspace, run: FakeRun, gatebook: Path) -> None:
+    fitted = plain()
+    deploy(workspace, data=(fitted.X, fitted.y), validate=gatebook, gate=["accuracy>0"], parameters={"limit": "0.7"})
+    assert run.given[-1]["limit"] == 0.7
+    with pytest.raises(WrongUse, match="-p gives a parameter to the notebook of a gate"):
+        deploy(workspace, parameters={"limit": "0.7"})
+
+
 def test_what_fails_is_refused_with_the_failing_checks_in_hand(workspace: Workspace, run: FakeRun) -> None:
     fitted = plain()
     run.expected = {"no leakage": False, "calibrated": True}

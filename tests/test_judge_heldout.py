@@ -175,7 +175,7 @@ def test_facts_name_rows_columns_and_fingerprint() -> None:
     [
         ((PENGUINS, [1, 2, 3]), None, UnsupportedData, "the held-out data has 2 rows and 3 labels"),
         ((PENGUINS, [1], [2]), None, WrongUse, "3 parts"),
-        (PENGUINS, "specie", NotFound, 'Did you mean "species"?'),
+        (PENGUINS, "specie", WrongUse, 'Did you mean "species"?'),
         (PENGUINS, None, WrongUse, "beside the model's columns: species"),
         ("nowhere.csv", None, NotFound, 'There is no data file "nowhere.csv"'),
         (__file__, None, UnsupportedData, "give a file ending in .csv"),

@@ -76,7 +76,7 @@ def stored(settings: Settings) -> Report:
     ("checks", "ended", "verdict", "sentence"),
     [
         (CHECKS, "done", "refused", "2 of 3 checks failed: no <leak>, mae<=1."),
-        (CHECKS[:2], "done", "passed", "The one check holds."),
+        (CHECKS[:2], "done", "passed", "The one check holds; 1 did not apply."),
         (CHECKS[:1] * 3, "done", "passed", "All 3 checks hold."),
         (CHECKS[1:2], "done", "refused", "Nothing was checked."),
         ((), "done", "refused", "Nothing was checked."),

@@ -115,10 +115,12 @@ _DATA = _option("data", "data", "DATA", "Held-out rows to judge the model on: D 
 _CONDITION = _option(
     "gate", "text", "EXPR", "A condition, such as accuracy>=0.9 or f1_macro>=live, or a YAML file.", multiple=True
 )
+_GIVEN = Parameter("parameters", "pair", "NAME VALUE", "A parameter of the notebook.", ("-p",), multiple=True)
 _GATE = (
     _DATA,
     _option("validate", "file", "NOTEBOOK", "The notebook that judges it; by default the template of its task."),
     _CONDITION,
+    _GIVEN,
     _SKIP_GATE,
 )
 _RUNNING = (
@@ -199,7 +201,7 @@ _ALL = (
             _DATA,
             _option("target", "text", "COLUMN", "The column of the data that holds the labels."),
             _CONDITION,
-            Parameter("parameters", "pair", "NAME VALUE", "A parameter of the notebook.", ("-p",), multiple=True),
+            _GIVEN,
             _option("junit", "file", "FILE", "Write the checks as JUnit XML."),
         ),
     ),

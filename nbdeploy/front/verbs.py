@@ -76,6 +76,8 @@ def plain(result: Any) -> Any:
 
 
 def _up(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    if "parameters" in values:
+        values["parameters"] = dict(values["parameters"])
     return workspace.deploy(values.pop("model"), **values, progress=progress)
 
 

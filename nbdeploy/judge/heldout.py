@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.capture.columns import length
 from nbdeploy.capture.fingerprint import fingerprint
 from nbdeploy.capture.schema import infer, without_keys
-from nbdeploy.errors import NotFound, UnsupportedData, WrongUse
+from nbdeploy.errors import NotFound, UnsupportedData, WrongUse, did_you_mean
 from nbdeploy.judge import parquet
 from nbdeploy.runtime.checks import unit_of
 from nbdeploy.runtime.manifest import schema_from
@@ -225,23 +225,24 @@ def _target_column(rows: Any, target: Any, schema: Schema | None, recorded: str 
         wanted = recorded
     if wanted is None:
         if required:
-            raise _no_target(there, schema)
+            raise _no_target(there, schema, "has no labels: name their column with --target COLUMN")
         return None
     found = next((label for label in there if str(label) == wanted), None)
     if found is None:
         if not required and not isinstance(target, str):
             return None
-        raise NotFound(f"column for the target in {_HERE}", wanted, [str(label) for label in there])
+        near = did_you_mean(wanted, [str(label) for label in there])
+        raise _no_target(
+            there, schema, f'has no column "{wanted}", as the labels are called:{near} give that name to theirs'
+        )
     return found
 
 
-def _no_target(there: Sequence[Any], schema: Schema | None) -> WrongUse:
+def _no_target(there: Sequence[Any], schema: Schema | None, fact: str) -> WrongUse:
     known = {column.name for column in schema.columns} if schema is not None else set()
     more = [str(label) for label in there if str(label) not in known]
     hint = f" It holds beside the model's columns: {', '.join(more[:8])}." if more else ""
-    return WrongUse(
-        f"{_HERE} has no labels: name their column with --target COLUMN, or give --data X_test,y_test.{hint}"
-    )
+    return WrongUse(f"{_HERE} {fact}, or give --data X_test,y_test.{hint}")
 
 
 def _labels_of(rows: Any) -> list[Any]:

@@ -103,7 +103,9 @@ class Report(Shown):
             names = ", ".join(check.name for check in failed[:NAMED])
             more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
             return f"{len(failed)} of {len(counted)} checks failed: {names}{more}."
-        return f"All {len(counted)} checks hold." if len(counted) > 1 else "The one check holds."
+        said = f"All {len(counted)} checks hold" if len(counted) > 1 else "The one check holds"
+        idle = len(self.checks) - len(counted)
+        return f"{said}; {idle} did not apply." if idle else f"{said}."
 
     @property
     def measured(self) -> tuple[Measured, ...]:
