@@ -59,6 +59,24 @@ def test_a_notebook_s_own_line_says_what_to_deploy(provider: str, tmp_path: Path
     assert (said.words["data"], said.words["name"], said.gate) == ("D", "other", ("f1_macro>=0.8",))
 
 
+def test_of_several_lines_the_one_that_is_meant_is_taken_whole(tmp_path: Path) -> None:
+    wine = "%deploy reg --name wine --sample W --target w --data W_test,w_test --gate 'r2>=0.5'"
+    notebook(tmp_path / "train.ipynb", "%deploy reg --name wine --sample OLD --data OLD", wine, DEPLOY)
+    whole = {"model": "train.ipynb:reg", "name": "wine", "sample": "W", "target": "w", "data": "W_test,w_test"}
+    for said in ({"name": "wine"}, {"model": "reg"}, {"model": "reg", "name": "wine"}):
+        told = workflow("github", tmp_path, **said).to_dict()  # type: ignore[arg-type] # options by name
+        assert told == {**whole, "provider": "github", "file": told["file"], "gate": ["r2>=0.5"]}
+    assert workflow("github", tmp_path, model="reg", name="port").to_dict()["name"] == "port"
+    listed = r"--model reg --name wine; --model clf --name penguins"
+    for said, fact in (
+        ({}, "none of them is chosen"),
+        ({"name": "port"}, "none of them fits --name port"),
+        ({"model": "other"}, "none of them fits --model other"),
+    ):
+        with pytest.raises(WrongUse, match=f"2 %deploy lines and {fact}. Choose one: {listed}"):
+            workflow("github", tmp_path, **said)  # type: ignore[arg-type] # options by name
+
+
 def test_a_file_that_is_there_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     notebook(tmp_path / "train.ipynb", DEPLOY)

@@ -93,7 +93,7 @@ def workflow(
     gate: Sequence[str] = (),
     **words: str | None,
 ) -> Workflow:
-    """From what is said, else from the notebook's own `%deploy` line; `folder` is the repository's.
+    """From what is said, else from the notebook's own `%deploy` line of that model or name; `folder` is the repository's.
 
     Raises:
         WrongUse: something is missing, or cannot be put into a workflow; NotFound; BadCondition.
@@ -102,7 +102,7 @@ def workflow(
     if chosen not in FILES:
         raise UnknownOption(chosen, "CI system", sorted(FILES))
     path = _notebook(folder, notebook)
-    own = _deploying(path)
+    own = _chosen(path, model, words.get("name"))
     said = {key: value for key, value in words.items() if value is not None}
     merged = {key: str(value) for key, value in {**own.words, **said}.items()}
     variable = model or own.model
@@ -133,10 +133,37 @@ class _Line:
     words: Mapping[str, str]
     gate: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """The service it deploys."""
+        return self.words.get("name") or (self.model or "").lower().strip("_")
 
-def _deploying(notebook: Path) -> _Line:
-    """The last line that deploys a variable, as far as it can be read."""
-    for line in reversed(magics(notebook, "deploy")):
+
+def _chosen(notebook: Path, model: str | None, name: str | None) -> _Line:
+    """The line that speaks of the model and the name that are said; a lone line also lends itself to others.
+
+    Raises:
+        WrongUse: several lines could be meant, or none of several.
+    """
+    lines = _deploying(notebook)
+    if len(lines) < 2:
+        return lines[0] if lines else _Line(None, {}, ())
+    found = [line for line in lines if model in (None, line.model)]
+    if model is None or len(found) > 1:
+        found = [line for line in found if name in (None, line.name)]
+    if len(found) == 1:
+        return found[0]
+    listed = "; ".join(f"--model {line.model} --name {line.name}" for line in lines[:8])
+    more = "; ..." if len(lines) > 8 else ""
+    said = " ".join(f"--{key} {value}" for key, value in (("model", model), ("name", name)) if value is not None)
+    which = f"{'none' if not found else 'more than one'} of them fits {said}" if said else "none of them is chosen"
+    raise WrongUse(f"{notebook.name} has {len(lines)} %deploy lines and {which}. Choose one: {listed}{more}.")
+
+
+def _deploying(notebook: Path) -> list[_Line]:
+    """The lines that deploy a variable, as far as they can be read; of those for one model and name the last."""
+    found = {}
+    for line in magics(notebook, "deploy"):
         try:
             parts = shlex.split(line)
         except ValueError:
@@ -145,8 +172,9 @@ def _deploying(notebook: Path) -> _Line:
         if parts and parts[0].isidentifier() and any(part.startswith("--sample") for part in parts):
             options = list(_options(parts[1:]))
             gates = tuple(value for key, value in options if key == "gate")
-            return _Line(parts[0], {key: value for key, value in options if key != "gate"}, gates)
-    return _Line(None, {}, ())
+            made = _Line(parts[0], {key: value for key, value in options if key != "gate"}, gates)
+            found[made.model, made.name] = made
+    return list(found.values())
 
 
 def _options(parts: Sequence[str]) -> list[tuple[str, str]]:
