@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import GateRequired, VersionRefused, WrongUse
+from nbdeploy.errors import GateRequired, NotFound, VersionRefused, WrongUse
 from nbdeploy.judge import gatebook, junit, validation
 from nbdeploy.judge.heldout import check_files, held_out
 from nbdeploy.judge.thresholds import conditions
@@ -301,7 +301,12 @@ def new_validation(
         what, file = None, what
     task = what or TASKS[0]
     if task not in TASKS:
-        bundle, _ = _found(settings, registry, task)
+        try:
+            bundle, _ = _found(settings, registry, task)
+        except NotFound as exc:
+            if exc.kind != "service":
+                raise
+            raise NotFound("task or service", exc.value, [*TASKS, *exc.known]) from None
         task = _of_task(str(bundle.manifest.model.get("task", "other")), None)
     source = template(f"validate_{task}.ipynb")
     target = Path(source.name if file is None else file)

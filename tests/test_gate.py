@@ -13,6 +13,8 @@ from gatebooks import faked, notebook
 from models import plain
 
 from nbdeploy.errors import GateRefused, GateRequired, NotFound, UnsupportedData, VersionRefused, WrongUse
+from nbdeploy.front.grammar import VERBS
+from nbdeploy.gating import TASKS
 from nbdeploy.judge import heldout
 from nbdeploy.runtime.manifest import Manifest
 from nbdeploy.workspace import Workspace
@@ -475,5 +477,9 @@ def test_a_versions_task_chooses_its_notebook(workspace: Workspace, tmp_path: Pa
     deploy(workspace)
     made = workspace.new_validation("penguins", tmp_path / "mine.ipynb")
     assert "Validation of a classifier" in made.read_text(encoding="utf-8")
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="penguins"):
         workspace.new_validation("penguin", tmp_path / "other.ipynb")
+    known = "There is: classification, regression, unsupervised, penguins"
+    with pytest.raises(NotFound, match=f'no task or service "foo". {known}'):
+        workspace.new_validation("foo")
+    assert all(task in VERBS["new-validation"].help for task in TASKS)

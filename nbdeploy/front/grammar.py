@@ -207,7 +207,7 @@ _ALL = (
     ),
     Verb(
         "new-validation",
-        "Copy the validation notebook of a task, or of a version's, to be edited.",
+        "Copy the validation notebook of a task (classification, regression, unsupervised), or of a version's, to be edited.",
         (
             _word("what", "text", "[TASK|NAME]", required=False),
             _word("file", "file", "[FILE]", required=False),
