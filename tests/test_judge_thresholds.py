@@ -59,6 +59,13 @@ def test_settings_files_and_options_add_up_each_once(tmp_path: Path) -> None:
     assert compiled(settings, str(file), "r2>=0", "r2>0") == ["accuracy>=0.5", "mae<=2", "r2>=0", "mse<=3", "r2>0"]
 
 
+def test_a_missing_file_is_said_to_be_missing_without_the_unrelated_ones(tmp_path: Path) -> None:
+    (tmp_path / "environment.yaml").write_text("name: other", encoding="utf-8")
+    with pytest.raises(WrongUse, match=r'no file ".*gates\.yaml".* write a condition: "accuracy>=0\.9"') as caught:
+        compiled(Settings.load(tmp_path, {}), str(tmp_path / "gates.yaml"))
+    assert "environment" not in str(caught.value)
+
+
 def test_the_environment_has_one_condition_on_a_line(tmp_path: Path) -> None:
     settings = Settings.load(tmp_path, {"NBDEPLOY_GATE": "accuracy@site=a, b>=0.5\nr2>=0"})
     assert compiled(settings) == ["accuracy@site=a, b>=0.5", "r2>=0"]

@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import BadCondition, NotFound, UnknownOption, WrongUse
+from nbdeploy.errors import BadCondition, UnknownOption, WrongUse, did_you_mean
 from nbdeploy.judge.conditions import Bound, Condition
 from nbdeploy.judge.metrics import metric
 
@@ -53,8 +53,11 @@ def conditions(gate: Iterable[str | Path], settings: Settings) -> tuple[Conditio
 
 def _file(path: Path) -> Iterator[Condition]:
     if not path.is_file():
-        known = [item for suffix in FILES for item in path.parent.glob(f"*{suffix}")] if path.parent.is_dir() else []
-        raise NotFound("threshold file", str(path), [str(item) for item in sorted(known)])
+        beside = [item for suffix in FILES for item in path.parent.glob(f"*{suffix}")] if path.parent.is_dir() else []
+        near = did_you_mean(path.name, [item.name for item in beside])
+        raise WrongUse(
+            f'There is no file "{path}" with conditions.{near} Name one that is there, or write a condition: "accuracy>=0.9".'
+        )
     read = _yaml(path)
     if not isinstance(read, Mapping):
         raise WrongUse(f"{path} holds no keys: write gate and thresholds.")
