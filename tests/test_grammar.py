@@ -229,6 +229,8 @@ def test_json_is_no_value_of_the_call() -> None:
         ("list", 'There is no verb "list". Did you mean "ps"?'),
         ("up clf X", '"X" is one word too many. Rows are given with --sample X'),
         ("up clf sample=X", '"sample=X" is one word too many. Options are written --sample X.'),
+        ("up clf --sample X --gate f1_macro >= 0.9", 'Put the condition in quotes: --gate "f1_macro>=0.9".'),
+        ("up clf --sample X --gate f1_macro 0.9", 'Put the condition in quotes: --gate "f1_macro>=0.9".'),
         ("up clf --smaple X", 'There is no option "--smaple". Did you mean "--sample"?'),
         ("stop", "Missing argument 'NAME'."),
         ("stop a b", '"b" is one word too many'),

@@ -79,6 +79,7 @@ def test_the_parts_of_a_condition(text: str, parts: tuple[str, ...]) -> None:
         ("f1_macro=0.9", 8, 'Did you mean "=="?'),
         ("accuracy@island=Dream=0.9", 21, 'Did you mean "=="?'),
         ("accuracy@island=Dream", 21, "there is no comparison"),
+        ("accuracy", 8, "Put it in quotes"),
         ("accuracy≥0.9", 8, 'Did you mean ">="?'),
         ("accuracy>=90%", 10, 'Did you mean "0.9"?'),
         ("accuracy>=0,9", 10, 'Did you mean "0.9"?'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,9 @@ class _Command(click.Command):
             word = ctx.args[0]
             given = word.partition("=")
             step = f" Options are written --{given[0]} {given[2]}." if given[0].isidentifier() and given[1] else ""
+            cut = [item for item in ctx.params.get("gate") or () if re.fullmatch(r"\w+", item)]
+            if cut:  # at the blank, or by the shell, which takes ">= 0.9" for a file to write to
+                step = f' Put the condition in quotes: --gate "{cut[0]}>=0.9".'
             if not step and any(item.name == "sample" for item in self.params):
                 step = f" Rows are given with --sample {word}, labels with --target."
             raise click.UsageError(f'"{word}" is one word too many.{step}', ctx)

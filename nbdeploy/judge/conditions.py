@@ -302,7 +302,10 @@ def _no_comparison(text: str) -> BadCondition:
         None,
     )
     if stray is None:
-        return BadCondition(text, len(text.rstrip()), "there is no comparison (>=, <=, >, <, ==)")
+        quotes = (
+            ' Put it in quotes: the shell takes ">" and "<" for its own.' if _METRIC.fullmatch(text.strip()) else ""
+        )
+        return BadCondition(text, len(text.rstrip()), "there is no comparison (>=, <=, >, <, ==)", quotes)
     meant = {"≥": ">=", "≤": "<="}.get(stray[0], "==")
     return BadCondition(text, stray.start(), f'"{stray[0]}" is no comparison', _meant(meant))
 
