@@ -82,7 +82,11 @@ def execute(
             "cwd": str(cwd),
             "temporary": name,
             "path": [str(item) for item in path],
-            "environment": {"JUPYTER_RUNTIME_DIR": str(Path(name) / "runtime"), **(environment or {})},
+            "environment": {
+                "JUPYTER_RUNTIME_DIR": str(Path(name) / "runtime"),
+                "PYTHONDONTWRITEBYTECODE": "1",  # nothing is written beside the notebook
+                **(environment or {}),
+            },
             "interpreter": interpreter,
             "seconds": limits.seconds,
             "output": limits.output,
