@@ -191,7 +191,8 @@ def _validate(workspace: Workspace, values: Values, progress: Progress) -> Any:
 def _new_validation(workspace: Workspace, values: Values, progress: Progress) -> Any:
     del progress
     path = workspace.new_validation(values.pop("what", None), values.pop("file", None), **values)
-    text = f"{path} is yours to edit. Next: validate NAME {path} --data X_test,y_test"
+    next_ = f"nbdeploy validate NAME {path} --data X_test,y_test"
+    text = f"{path} is yours to edit. Next: {next_} (in a notebook %deploy in place of nbdeploy)"
     return Said(text, {"file": str(path)})
 
 
