@@ -122,6 +122,15 @@ def test_conditions_are_judged_by_the_metrics_of_a_replay(tmp_path: Path, condit
     assert ("✓ passed" if passed else "✗ refused") in str(found)
 
 
+def test_an_unknown_metric_is_told_with_those_of_a_replay(tmp_path: Path) -> None:
+    found = replayed(log_of(tmp_path, rows("a", "b", island="Dream")), lambda row: row["x"])
+    (check,) = found.judged([Condition.parse("accuracy>=0.9")]).checks
+    assert check.detail.startswith("this replay has no accuracy; it has requests, coverage, rows, flips, flip_rate")
+    (check,) = found.judged([Condition.parse("flip_rate@x=c<=1")]).checks
+    assert check.detail.endswith("it has flip_rate@x=a, flip_rate@x=b")
+    assert "notebook" not in check.detail
+
+
 def test_numbers_that_change_are_moves_the_largest_kept(tmp_path: Path) -> None:
     log = log_of(tmp_path, *(rows(float(value)) for value in range(30)))
     selection = Selection.of("n", log, None, 100)

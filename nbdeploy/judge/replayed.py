@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.judge.conditions import judged
+from nbdeploy.errors import did_you_mean
+from nbdeploy.judge.conditions import Condition, judged
 from nbdeploy.judge.outcome import failing_first, verdict
 from nbdeploy.judge.records import Record, Records
 from nbdeploy.render import Card, Shown, Table
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from nbdeploy.judge.conditions import Condition
     from nbdeploy.judge.logged import Selection
     from nbdeploy.judge.outcome import Outcome
     from nbdeploy.judge.replay import Comparison
@@ -42,7 +42,8 @@ class Replay(Shown):
     def judged(self, conditions: Sequence[Condition]) -> Replay:
         """The same with its checks, failing first."""
         named = {name: Record(name, "number", value) for name, value in self.metrics.items()}
-        return replace(self, checks=failing_first(judged(conditions, Records(named, ()), live=True)))
+        checks = judged(conditions, Records(named, ()), live=True)
+        return replace(self, checks=failing_first([_explained(check, list(named)) for check in checks]))
 
     @property
     def subject(self) -> str:
@@ -182,6 +183,17 @@ class Replay(Shown):
         if len(self.seen.tally.flipped) > LISTED:
             notes.append(("neutral", "all rows that flip: .frame()"))
         return tuple(notes)
+
+
+def _explained(check: Outcome, metrics: Sequence[str]) -> Outcome:
+    """Where a condition found nothing: no notebook failed to record it, a replay has metrics of its own."""
+    if check.value is not None:
+        return check
+    asked = Condition.parse(check.condition)
+    same = [name for name in metrics if asked.slice and name.startswith(f"{asked.metric}@")]
+    known = same or [name for name in metrics if "@" not in name and not name.startswith("live.")]
+    near = did_you_mean(asked.name, known)
+    return replace(check, detail=f"this replay has no {asked.name};{near} it has {', '.join(known)}")
 
 
 def latency(live: Sequence[float], candidate: Sequence[float]) -> dict[str, float]:
