@@ -194,7 +194,7 @@ def test_a_condition_for_the_worse_is_warned_of(workspace: Workspace, run: FakeR
         ({"skip_gate": ""}, WrongUse, "needs a reason"),
         ({"data": 1, "gate": ["accuracy=>1"]}, WrongUse, 'Did you mean ">="?'),
         ({"data": 1, "validate": "nowhere.ipynb"}, NotFound, "nowhere.ipynb"),
-        ({"data": 1, "gate": ["nowhere.yaml"]}, NotFound, "nowhere.yaml"),
+        ({"data": 1, "gate": ["nowhere.yaml"]}, WrongUse, "nowhere.yaml"),
         ({"data": "nowhere.csv"}, NotFound, "nowhere.csv"),
         ({"data": (1, 2, 3)}, WrongUse, "3 parts"),
     ],
