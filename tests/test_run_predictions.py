@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.run.predictions import Predictions
@@ -118,3 +118,40 @@ def test_a_frame_has_a_line_for_each_row_by_time(tmp_path: Path) -> None:
     assert list(frame["row"])[2:] == [0, 1]
     assert frame["code"][0] == "invalid_rows"
     assert str(frame["time"].dtype).startswith("datetime64")
+
+
+def test_a_view_has_what_lies_between_two_times(tmp_path: Path) -> None:
+    whole = written(tmp_path, *(record(number) for number in range(6)))
+    at = datetime.fromtimestamp(1_700_000_000.5, UTC)
+    second = timedelta(seconds=1)
+    view = whole.within(at + second, at + 4 * second)
+    assert [one.request_id for one in view] == ["id1", "id2", "id3"]
+    assert [one.request_id for one in view.within(None, at + 2 * second)] == ["id1"]
+    assert [one.request_id for one in view.within(at, at + 9 * second)] == ["id1", "id2", "id3"]
+    assert list(view.frame()["request_id"]) == ["id1", "id2", "id3"]
+
+
+def test_requests_are_told_without_their_rows(tmp_path: Path) -> None:
+    found = written(
+        tmp_path,
+        record(3, rows=[{"x": 1}, {"x": 2}], predictions=["a", "b"]),
+        record(1, status=422, code="invalid_rows", rows=[], predictions=[]),
+        record(2, rows=[], predictions=[], count=5),
+    )
+    frame = found.requests()
+    wanted = ["time", "request_id", "version", "schema", "worker", "method", "status", "code", "milliseconds", "rows"]
+    assert list(frame.columns) == wanted
+    assert list(frame["request_id"]) == ["id1", "id2", "id3"]
+    assert list(frame["rows"]) == [0, 5, 2]
+    assert list(frame["worker"]) == [1, 1, 1]
+    assert list(Predictions(tmp_path / "none").requests().columns) == wanted
+
+
+def test_batches_are_the_frame_in_parts(tmp_path: Path) -> None:
+    found = written(tmp_path, *(record(number) for number in range(5)), record(5, rows=[[1, 2]], predictions=[1]))
+    parts = list(found.batches(size=2))
+    assert [len(part) for part in parts] == [2, 2, 2]
+    assert [name for part in parts for name in part["request_id"]] == list(found.frame()["request_id"])
+    (only,) = found.batches(["prediction", "input.x", "input.none"])
+    assert list(only.columns) == ["prediction", "input.x", "input.none"]
+    assert only["input.none"].isna().all()
