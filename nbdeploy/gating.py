@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import GateRequired, NotFound, VersionRefused, WrongUse
+from nbdeploy import admission
+from nbdeploy.errors import GateRequired, NotFound, WrongUse
 from nbdeploy.judge import gatebook, junit, validation
 from nbdeploy.judge.heldout import check_files, held_out
 from nbdeploy.judge.thresholds import conditions
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from nbdeploy.judge.gatebook import Gatebook
     from nbdeploy.judge.heldout import HeldOut
     from nbdeploy.judge.report import Report
-    from nbdeploy.keep.registry import Also, Registry
+    from nbdeploy.keep.registry import Registry
     from nbdeploy.keep.version import Version
     from nbdeploy.run.launcher import Candidate
     from nbdeploy.run.service import Service
@@ -112,8 +113,8 @@ class Gate:
                     stack.enter_context(trial(self.settings, self.registry, order.bundle, progress)).url,
                     "",
                 )
-            live_url = stack.enter_context(self._live(order.bundle, progress))
-            report = validation.validate(order, Reached(url, token_file, live_url), self.settings, progress)
+            live, live_url = stack.enter_context(self._live(order, progress))
+            report = validation.validate(order, Reached(url, token_file, live_url, live), self.settings, progress)
         validation.refuse(report)
         return report
 
@@ -123,19 +124,23 @@ class Gate:
         progress("gate")
         with (
             trial(self.settings, self.registry, bundle, progress) as client,
-            self._live(bundle, progress) as live_url,
+            self._live(order, progress) as (live, live_url),
         ):
-            return validation.validate(order, Reached(client.url, live_url=live_url), self.settings, progress)
+            return validation.validate(order, Reached(client.url, "", live_url, live), self.settings, progress)
 
     @contextmanager
-    def _live(self, bundle: Bundle, progress: Progress) -> Iterator[str]:
-        """Where the live version answers: a service of its own, so that nothing of this is logged as traffic."""
-        live = self.registry.live(bundle.name)
-        if live is None or live.digest == bundle.digest:
-            yield ""
-            return
-        with trial(self.settings, self.registry, store.runnable(self.registry, live), progress) as client:
-            yield client.url
+    def _live(self, order: Order, progress: Progress) -> Iterator[tuple[Version | None, str]]:
+        """The other version that is live, and where it answers if the notebook asks: a service of its own, so that
+        nothing of this is logged as traffic.
+        """
+        live = self.registry.live(order.bundle.name)
+        if live is None or live.digest == order.bundle.digest:
+            yield None, ""
+        elif "live_url" not in order.book.declared:
+            yield live, ""
+        else:
+            with trial(self.settings, self.registry, store.runnable(self.registry, live), progress) as client:
+                yield live, client.url
 
 
 @dataclass
@@ -179,7 +184,7 @@ def asked(
     """
     wanted = data is not None or notebook is not None or bool(gate)
     if skip is not None:
-        reason(skip)
+        admission.reason(skip)
         if wanted:
             raise WrongUse("--skip-gate leaves the gate out: give it, or --data, --validate and --gate, not both.")
         return None
@@ -194,96 +199,12 @@ def asked(
     return None
 
 
-def reason(skip: str) -> str:
-    """Raises WrongUse where a skipped gate is given none."""
-    if not skip.strip():
-        raise WrongUse("--skip-gate needs a reason: it is shown on the version for ever.")
-    return skip.strip()
-
-
-def publish(
-    settings: Settings,
-    registry: Registry,
-    bundle: Bundle,
-    *,
-    report: Any = None,
-    skip: str | None = None,
-    bump: str | None = None,
-    force: bool = False,
-    live: bool = False,
-    also: Also | None = None,
-) -> Version:
-    """Publish what passed its gate, or what may do without.
-
-    Raises:
-        GateRefused: the report does not let these bytes pass; GateRequired.
-    """
-    if report is not None and skip is not None:
-        raise WrongUse("--skip-gate leaves the gate out, and a report was given: choose one.")
-    stored = None if report is None else validation.require_valid(report, bundle)
-    if settings.require_gate and stored is None and skip is None:
-        raise GateRequired(bundle.name)
-    return store.publish(
-        bundle.folder,
-        bundle.manifest,
-        registry,
-        settings.bentoml_home,
-        bump=bump,
-        force=force,
-        gate="passed" if stored is not None else "none" if skip is None else "skipped",
-        report=summary(stored) if stored is not None else None if skip is None else reason(skip),
-        live=live,
-        also=also,
-    )
-
-
-def admit(
-    settings: Settings, registry: Registry, version: Version, *, force: bool = False, before: bool = False
-) -> None:
-    """Let a published version go live, or refuse; what is live already may go on.
-
-    `before`: it was live once, when the settings may not have asked for a gate. What `force` overrides is recorded.
-
-    Raises:
-        VersionRefused, GateRequired.
-    """
-    live = registry.live(version.name)
-    if live is not None and live.version == version.version:
-        return
-    error: VersionRefused | GateRequired | None = None
-    if version.gate == "refused":
-        error = VersionRefused(version.tag)
-    elif settings.require_gate and version.gate == "none" and not before:
-        error = GateRequired(version.tag, f"judge it with `validate {version.tag}`, or insist with --force")
-    if error is None:
-        return
-    if not force:
-        raise error
-    registry.record(version.name, "gate overridden", version.version)
-
-
-def summary(report: Report) -> dict[str, Any]:
-    """What the registry keeps of a report: numbers and checks, no tables and texts; the rest lies in its folder."""
-    told = report.to_dict()
-    metrics = {name: record for name, record in told["metrics"].items() if record["type"] in {"number", "estimate"}}
-    return {**told, "metrics": metrics}
-
-
-def noted(registry: Registry, version: Version, bundle: Bundle, report: Any) -> Version:
-    """A version that was published before, with the report it is given now. Raises GateRefused."""
-    if report is None:
-        return version
-    stored = validation.require_valid(report, bundle)
-    registry.record(version.name, "validated", version.version, report=summary(stored))
-    return version.judged(stored.verdict)
-
-
 def validate(gate: Gate, what: str | Bundle, progress: Progress, xml: Path | None = None) -> Report:
     """The report on NAME[:VERSION], NAME@DIGEST12 or a bundle, whatever its verdict; it is noted on a version."""
     bundle, version = _found(gate.settings, gate.registry, what)
     report = gate.validate(bundle, version, progress)
     if version is not None:
-        gate.registry.record(report.name, "validated", version, report=summary(report))
+        gate.registry.record(report.name, "validated", version, report=admission.summary(report))
     if xml is not None:
         junit.write(report, xml)
     return report

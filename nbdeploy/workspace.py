@@ -121,12 +121,12 @@ class Workspace:
         Raises:
             GateRefused: `report`, of `validate`, is not that these very bytes passed.
         """
-        from nbdeploy import gating
+        from nbdeploy import admission
 
         known = self.registry.find(bundle.name, bundle.digest)
         if known is not None and known.state == "ok" and not again:
-            return replace(gating.noted(self.registry, known, bundle, report), already_published=True)
-        return gating.publish(
+            return replace(admission.noted(self.registry, known, bundle, report), already_published=True)
+        return admission.publish(
             self.settings, self.registry, bundle, report=report, skip=skip_gate, bump=bump, force=force
         )
 
@@ -161,7 +161,7 @@ class Workspace:
         Raises:
             GateRefused: with the failing checks and the report; nothing was published.
         """
-        from nbdeploy import gating
+        from nbdeploy import admission, gating
         from nbdeploy.capture import bundle as staging
 
         asked = gating.asked(
@@ -200,7 +200,7 @@ class Workspace:
             def commit(also: Also) -> Version:
                 progress("publish")
                 report = judging and judging.report
-                return gating.publish(
+                return admission.publish(
                     self.settings,
                     self.registry,
                     bundle,
@@ -233,7 +233,7 @@ class Workspace:
         progress: Progress = silent,
     ) -> Service:
         """Make a version live and serve it, the live one by default; a Bundle is tried in memory, unregistered."""
-        from nbdeploy import gating
+        from nbdeploy import admission
         from nbdeploy.keep import store
 
         if not isinstance(what, str):
@@ -245,19 +245,19 @@ class Workspace:
             chosen = self._chosen(name, number)
             if require_compatible and not force:
                 self._refuse_breaking(store.manifest_of(chosen))
-            gating.admit(self.settings, self.registry, chosen, force=force)
+            admission.admit(self.settings, self.registry, chosen, force=force)
             return deployment.serve(chosen, wanted, progress)
 
     def rollback(self, name: str, to: str | None = None, *, progress: Progress = silent) -> Service:
         """Serve the version that was live before the live one first was, or `to`; it proves itself before it takes over."""
-        from nbdeploy import gating
+        from nbdeploy import admission
         from nbdeploy.keep.history import rollback_target
 
         self.registry.get(name, to)
         deployment = self._deployment(name)
         with deployment.turn(progress):
             target = self.registry.get(name, to) if to else rollback_target(self.registry, name)
-            gating.admit(self.settings, self.registry, target, before=True)
+            admission.admit(self.settings, self.registry, target, before=True)
             return deployment.serve(target, Running(), progress, kind="rolled back")
 
     # services

@@ -192,6 +192,7 @@ def test_a_condition_for_the_worse_is_warned_of(workspace: Workspace, run: FakeR
         ({"gate": ["accuracy>=0.9"]}, WrongUse, "give --data X_test,y_test"),
         ({"data": 1, "skip_gate": "late"}, WrongUse, "not both"),
         ({"skip_gate": ""}, WrongUse, "needs a reason"),
+        ({"skip_gate": "\u200b"}, WrongUse, "needs a reason"),
         ({"data": 1, "gate": ["accuracy=>1"]}, WrongUse, 'Did you mean ">="?'),
         ({"data": 1, "validate": "nowhere.ipynb"}, NotFound, "nowhere.ipynb"),
         ({"data": 1, "gate": ["nowhere.yaml"]}, WrongUse, "nowhere.yaml"),
@@ -307,6 +308,35 @@ def test_another_version_is_compared_with_the_live_one(workspace: Workspace, run
     assert run.given[-1]["live_url"].endswith(live.digest[-8:])
     assert run.given[-1]["limit"] == 0.7
     assert (report.verdict, report.subject, report.version) == ("passed", bundle.reference, None)
+
+
+def test_a_report_lets_pass_while_what_it_compared_with_is_live(
+    workspace: Workspace, run: FakeRun, gatebook: Path
+) -> None:
+    deploy(workspace)
+    bundle = bundled(workspace, C=0.1)
+    run.metrics = {"accuracy": 0.9, "live.accuracy": 0.8}
+    report = workspace.validate(bundle.reference, gatebook, gate=["accuracy>live"])
+    assert report.live == "1.0.0"
+    deploy(workspace, C=0.01)
+    with pytest.raises(GateRefused, match=r"compares with 1\.0\.0, and 1\.0\.1 is live now"):
+        workspace.publish(bundle, report)
+    workspace.rollback("penguins")
+    assert workspace.publish(bundle, report).gate == "passed"
+
+
+def test_the_live_version_answers_only_for_a_notebook_that_asks_it(
+    workspace: Workspace, run: FakeRun, tmp_path: Path
+) -> None:
+    alone = notebook(tmp_path / "alone.ipynb", "judge()", parameters='url = ""')
+    deploy(workspace)
+    shutil.rmtree(Path(workspace.settings.bentoml_home) / "bentos" / "penguins")
+    bundle = bundled(workspace, C=0.1)
+    assert workspace.validate(bundle.reference, alone, gate=["accuracy>0.5"]).verdict == "passed"
+    report = workspace.validate(bundle.reference, alone, gate=["accuracy>live"])
+    (check,) = report.checks
+    assert check.passed is False
+    assert "declare live_url" in check.detail
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ API = {
     "trial",
     "hindsight",
     "gating",
+    "admission",
 }  # workspace is the door, the others are its parts
 STAGES = ["capture", "keep", "run", "judge", "watch"]  # a stage may use those before it
 

@@ -80,7 +80,7 @@ def _case(suite: ET.Element, report: Report, check: Outcome) -> None:
 
 def _number(value: float) -> str:
     return (
-        repr(value)
+        repr(value).removesuffix(".0")
         if math.isfinite(value)
         else "NaN"
         if math.isnan(value)

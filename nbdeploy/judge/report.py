@@ -20,6 +20,7 @@ from nbdeploy.errors import Corrupt
 from nbdeploy.execution import DONE
 from nbdeploy.homes import failing, private, sync_folder, write_whole
 from nbdeploy.judge import outcome
+from nbdeploy.judge.conditions import Condition
 from nbdeploy.judge.metrics import metric
 from nbdeploy.judge.outcome import Outcome
 from nbdeploy.judge.records import Record
@@ -69,6 +70,7 @@ class Report(Shown):
     conditions: tuple[str, ...]
     data: Mapping[str, Any]  # path, rows, columns, fingerprint, target
     parameters: Mapping[str, Any]
+    live: str = ""  # the other version that was live, "1.1.0"; reports of before this was noted have none
     warnings: tuple[str, ...] = ()
     ended: str  # "done", or how else
     started: str
@@ -81,6 +83,11 @@ class Report(Shown):
     def verdict(self) -> Verdict:
         """Passed when the notebook ran to its end, at least one check applied, and every one that did holds."""
         return outcome.verdict(self.checks) if self.ended == DONE else "refused"
+
+    @property
+    def compares(self) -> bool:
+        """Whether the verdict hangs on the version that was live."""
+        return "live_url" in self.parameters or any(Condition.parse(text).bound.live for text in self.conditions)
 
     @property
     def html(self) -> Path:
@@ -144,6 +151,11 @@ class Report(Shown):
                 ("verdict", self.sentence),
                 ("judged by", f"{self.notebook} in {self.seconds:.0f} s"),
                 ("on", self.rows()),
+                *(
+                    (("compared with", f"{self.name}:{self.live}, which was live"),)
+                    if self.live and self.compares
+                    else ()
+                ),
                 ("report", self.html),
             ),
             tables=tables,

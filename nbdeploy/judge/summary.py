@@ -88,6 +88,7 @@ def _facts(report: Report) -> str:
         "version": report.version or "not published yet",
         "digest": report.digest,
         "rows": report.rows(),
+        "compared with": f"{report.name}:{report.live}, which was live" if report.live and report.compares else "",
         "data": report.data.get("path"),
         "fingerprint of the data": fingerprint.get("sha256") if isinstance(fingerprint, dict) else fingerprint,
         "notebook": report.notebook,

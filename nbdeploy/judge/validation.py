@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nbdeploy.judge.conditions import Condition
     from nbdeploy.judge.gatebook import Executed, Gatebook
     from nbdeploy.judge.heldout import HeldOut
+    from nbdeploy.keep.version import Version
     from nbdeploy.settings import Settings
 
 
@@ -55,11 +56,12 @@ class Order:
 
 @dataclass(frozen=True)
 class Reached:
-    """Where the notebook finds what it judges; "" where there is none."""
+    """Where the notebook finds what it judges; "" where there is none. `live`: the other version that is live."""
 
     url: str
     token_file: str = ""
     live_url: str = ""
+    live: Version | None = None
 
 
 def validate(order: Order, reached: Reached, settings: Settings, progress: Callable[[str], None]) -> Report:
@@ -82,11 +84,12 @@ def validate(order: Order, reached: Reached, settings: Settings, progress: Calla
                 digest=order.bundle.digest,
                 notebook=str(order.book.path),
                 notebook_digest=order.book.digest,
-                checks=failing_first(_checks(order, executed, live=bool(reached.live_url))),
+                checks=failing_first(_checks(order, executed, live=reached.live is not None)),
                 metrics=executed.records.named,
                 conditions=tuple(condition.text for condition in order.conditions),
                 data=order.held.facts() if order.held is not None else {},
                 parameters=given,
+                live=reached.live.version if reached.live is not None else "",
                 warnings=tuple(_warnings(order)),
                 ended=executed.ended,
                 started=started,
@@ -113,8 +116,9 @@ def refuse(found: Report, *, published: bool = False) -> None:
         raise GateRefused(found.subject, failing, str(found.html), found, published)
 
 
-def require_valid(found: Any, bundle: Bundle) -> Report:
-    """The report as it is stored, if it lets this bundle pass: judged on these bytes, by this notebook, untouched since.
+def require_valid(found: Any, bundle: Bundle, live: Version | None = None) -> Report:
+    """The report as it is stored, if it lets this bundle pass: judged on these bytes, by this notebook, untouched since,
+    and where it compares, with the version that is `live`.
 
     Raises:
         GateRefused: with every reason why not.
@@ -126,7 +130,7 @@ def require_valid(found: Any, bundle: Bundle) -> Report:
     except Corrupt as exc:
         raise GateRefused(bundle.reference, (str(exc),), str(found.html), found) from exc
     refuse(stored)
-    reasons = [*_not_its_bytes(stored, bundle), *_not_its_notebook(stored)]
+    reasons = [*_not_its_bytes(stored, bundle), *_not_its_notebook(stored), *_not_its_rival(stored, live)]
     if reasons:
         raise GateRefused(bundle.reference, reasons, str(stored.html), stored)
     return stored
@@ -195,3 +199,9 @@ def _not_its_notebook(stored: Report) -> Iterator[str]:
         yield f"the gate notebook {path} is gone; judge again"
     elif digest_of(path) != stored.notebook_digest:
         yield f"the gate notebook {path} was edited after it ran; judge again"
+
+
+def _not_its_rival(stored: Report, live: Version | None) -> Iterator[str]:
+    number = "" if live is None else live.version
+    if stored.compares and stored.live != number and not (live is not None and live.digest == stored.digest):
+        yield f"the report compares with {stored.live or 'no live version'}, and {number or 'none'} is live now; judge again"
