@@ -164,6 +164,13 @@ def test_no_answer_that_is_a_number_gives_nan_for_every_metric() -> None:
         ([1, 2], ["2", "1"], [2, 1]),
         (["Adelie", "Gentoo"], ["Gentoo", "Unknown"], ["Gentoo", "Unknown"]),
         ([1.5, 2.5], [2.5, "1.5"], [2.5, 1.5]),
+        ([0, 1], ["1.0", "0.0", "true"], [1, 0, 1]),
+        ([False, True], ["1", "false", "0.0"], [True, False, False]),
+        (["False", "True"], [True, 0, 1.0], ["True", "False", "True"]),
+        (["0.0", "1.0"], [1, 0, True], ["1.0", "0.0", "1.0"]),
+        (["007", "011"], [7, "11", "007"], ["007", "011", "007"]),
+        (["7", "007"], [7, "007", "07"], ["7", "007", "07"]),  # who reads like two of them is neither
+        (["a"], ["1", 1, "1.0"], ["1", "1", "1"]),  # nobody knows it, but it is one
     ],
 )
 def test_labels_of_a_file_are_those_the_model_answers(labels: Any, values: Any, expected: Any) -> None:

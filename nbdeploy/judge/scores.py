@@ -7,8 +7,11 @@ against each other with equal weights.
 from __future__ import annotations
 
 import math
+import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -234,21 +237,44 @@ class Regressed:
 def coded(labels: Sequence[Any], values: Sequence[Any]) -> tuple[tuple[Any, ...], Any]:
     """Every label there is, in order, and the places of `values` in it.
 
-    A value is the label it equals (1 is 1.0 and True), else the one it reads like: a CSV file knows no types.
+    A value is the label it equals (1 is 1.0 and True), else the one it is written like, else the only one that reads like
+    it: a file knows no types. Values that are no label are one label where they read alike.
     """
     import numpy as np
 
     own = dict.fromkeys(labels)
     texts = {str(label): label for label in own}
-    found = [value if value in own else texts.get(_read(value), value) for value in values]
+    readings = Counter(alike(label) for label in own)
+    read = {alike(label): label for label in own if readings[alike(label)] == 1}
+    met: dict[tuple[type, Any], Any] = {}
+
+    def place(value: Any) -> Any:
+        if value in own:
+            return value
+        reading = alike(value)
+        known = texts.get(str(value), read.get(reading, value))
+        return read.setdefault(reading, known) if known not in own and reading not in readings else known
+
+    for value in values:
+        key = (type(value), value)
+        if key not in met:
+            met[key] = place(value)
+    found = [met[type(value), value] for value in values]
     known = ordered([*own, *found])
     places = {label: place for place, label in enumerate(known)}
     return known, np.array([places[value] for value in found], dtype=np.intp)
 
 
-def _read(value: Any) -> str:
-    whole = isinstance(value, float) and value.is_integer()
-    return str(int(value)) if whole else str(value)
+_NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{0,40})?([eE][+-]?\d{1,3})?")
+_WORDS = {"true": Decimal(1), "false": Decimal(0)}
+
+
+def alike(value: Any) -> Any:
+    """What is the same for labels that read alike: 1, 1.0, "1", "1.0", "01", True and "true" are; other texts are themselves."""
+    text = str(value).strip()
+    if _NUMBER.fullmatch(text):
+        return Decimal(text)
+    return _WORDS.get(text.lower(), text)
 
 
 def ordered(labels: Sequence[Any]) -> tuple[Any, ...]:
