@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from nbdeploy import interruption
 from nbdeploy.homes import failing, private
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 FILE = "turn.lock"
+LOOK = 0.1  # seconds between two looks of a thread that may be interrupted
 
 
 @contextmanager
@@ -94,6 +96,9 @@ def _lock(descriptor: int, name: str, progress: Callable[[str], None]) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         progress(f"waiting: another process is changing {name}")
+        work = interruption.current()
+        while work is not None and not _locked(descriptor):
+            work.wait(LOOK)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
@@ -101,10 +106,12 @@ def _lock(descriptor: int, name: str, progress: Callable[[str], None]) -> None:
 def uninterrupted() -> Iterator[None]:
     """Hold back Ctrl-C while a change that must not be left half done is made; it is raised at the end.
 
-    Elsewhere than in the main thread Python delivers no signals, and there is nothing to hold back.
+    Elsewhere than in the main thread Python delivers no signals; there an `Interruption` is held back.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        work = interruption.current()
+        with nullcontext() if work is None else work.held_back():
+            yield
         return
     held: list[int] = []
 

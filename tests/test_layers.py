@@ -13,7 +13,19 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "nbdeploy"
 
-LEAVES = {"errors", "homes", "settings", "names", "reference", "templates", "turns", "execution", "render", "wording"}
+LEAVES = {
+    "errors",
+    "homes",
+    "settings",
+    "names",
+    "reference",
+    "templates",
+    "turns",
+    "interruption",
+    "execution",
+    "render",
+    "wording",
+}
 FRONT = {"front", "default"}
 API = {
     "workspace",
@@ -35,10 +47,11 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"errors"},
     "reference": {"errors"},
     "templates": {"errors"},
-    "turns": {"homes"},
+    "turns": {"homes", "interruption"},
+    "interruption": set(),
     "wording": set(),
     **{part: {*LEAVES, *STAGES, *API, "runtime"} for part in API},
-    "execution": {"errors", "homes"},
+    "execution": {"errors", "homes", "interruption"},
     **{stage: {*LEAVES, *STAGES[:place], "runtime"} for place, stage in enumerate(STAGES)},
     "default": {"workspace"},
     "front": {"errors", "names", "reference", "render", "execution", "wording", "workspace", "default"},

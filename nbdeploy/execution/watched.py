@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from nbdeploy import interruption
 from nbdeploy.execution import orphans
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ def _driven(order: dict[str, Any], folder: Path, temporary: Path, progress: Call
     timer.daemon = True
     try:
         timer.start()
-        ended = _followed(process, order, progress)
+        with interruption.waking(process.kill):
+            ended = _followed(process, order, progress)
     finally:  # also at Ctrl-C
         timer.cancel()
         process.kill()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nbdeploy import interruption
 from nbdeploy.errors import NotReady, NotRunning, PortTaken, ServiceFailed, Unsupported
 from nbdeploy.homes import private
 from nbdeploy.run import tokens
@@ -37,6 +40,7 @@ BOOT = "import sys; sys.path.append(sys.argv[1]); from nbdeploy.runtime.supervis
 PACKAGES = Path(__file__).parents[2]  # the folder that holds the package nbdeploy
 TRIES = 5  # a supervisor may end between our connecting to it and its first word
 GRACE = 10.0  # seconds beyond its own time-outs before a supervisor is taken to be stuck
+LOOK = 0.1  # seconds
 LOG = "supervisor.log"
 LOG_SIZE = 1_000_000  # bytes; a longer one is begun anew
 GONE: tuple[type[OSError], ...] = (FileNotFoundError, ConnectionRefusedError)
@@ -184,12 +188,26 @@ def _until_ready(launch: Launch, channel: Channel, progress: Callable[[str], Non
 def _heard(name: str, channel: Channel, patience: float | None) -> Message | None:
     """The next event; None when the supervisor is gone. Raises ServiceFailed for what no supervisor says."""
     try:
-        told = channel.receive(patience)
+        told = _received(channel, patience)
     except control.Garbled as exc:
         raise ServiceFailed(name, f"its supervisor says {exc}", f"`stop {name}`, then serve it again") from exc
     if told is not None and "event" not in told:
         raise ServiceFailed(name, "its supervisor says what is no event", f"`stop {name}`, then serve it again")
     return told
+
+
+def _received(channel: Channel, patience: float | None) -> Message | None:
+    """A thread that may be interrupted looks up now and then: nothing else ends a wait in the system."""
+    if interruption.current() is None:
+        return channel.receive(patience)
+    end = math.inf if patience is None else time.monotonic() + patience
+    while True:
+        left = end - time.monotonic()
+        try:
+            return channel.receive(max(0.0, min(LOOK, left)) or LOOK)
+        except TimeoutError:
+            if left <= LOOK:
+                raise
 
 
 def _raise_failed(launch: Launch, channel: Channel, told: Message) -> None:

@@ -1,0 +1,135 @@
+"""A thread's work is interrupted as Ctrl-C interrupts the main thread's."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nbdeploy.interruption import Interruption, waking
+from nbdeploy.turns import turn, uninterrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Worker:
+    """`work` in a thread, and what came of it."""
+
+    def __init__(self, work: Callable[[Worker], object]) -> None:
+        self.interruption = Interruption()
+        self.reached = threading.Event()
+        self.go = threading.Event()
+        self.said: list[str] = []
+        self.ended = ""
+        self._work = work
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+        assert self.reached.wait(10)
+
+    def _run(self) -> None:
+        try:
+            self.interruption.run(lambda: self._work(self))
+            self.ended = "done"
+        except KeyboardInterrupt:
+            self.ended = "interrupted"
+
+    def end(self) -> str:
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+        return self.ended
+
+
+def spin(worker: Worker) -> None:
+    worker.reached.set()
+    while not worker.go.is_set():
+        pass
+
+
+def test_work_that_computes_is_interrupted() -> None:
+    worker = Worker(spin)
+    worker.interruption.interrupt()
+    worker.interruption.interrupt()  # once is enough
+    assert worker.end() == "interrupted"
+
+
+def test_a_change_is_made_whole_first() -> None:
+    def change(worker: Worker) -> None:
+        with uninterrupted():
+            worker.reached.set()
+            worker.go.wait(10)
+            worker.said.append("whole")
+        worker.said.append("gone on")
+
+    worker = Worker(change)
+    worker.interruption.interrupt()
+    worker.go.set()
+    assert worker.end() == "interrupted"
+    assert worker.said == ["whole"]
+
+
+def test_what_was_asked_for_before_a_change_is_raised_before_it() -> None:
+    def change(worker: Worker) -> None:
+        worker.reached.set()
+        worker.go.wait(10)  # nothing is raised in here
+        with uninterrupted():
+            worker.said.append("begun")
+
+    worker = Worker(change)
+    worker.interruption.interrupt()
+    worker.go.set()
+    assert worker.end() == "interrupted"
+    assert worker.said == []
+
+
+def test_a_wait_in_the_system_is_ended_by_who_knows_how() -> None:
+    reading, writing = os.pipe()
+
+    def wait(worker: Worker) -> None:
+        with waking(lambda: os.close(writing)):
+            worker.reached.set()
+            os.read(reading, 1)
+
+    worker = Worker(wait)
+    worker.interruption.interrupt()
+    assert worker.end() == "interrupted"
+    os.close(reading)
+
+
+def test_a_thread_that_waits_for_its_turn_can_be_interrupted(tmp_path: Path) -> None:
+    def wait(worker: Worker) -> None:
+        with turn(tmp_path, lambda _text: worker.reached.set()):
+            worker.said.append("mine")
+
+    with turn(tmp_path, print):
+        worker = Worker(wait)
+        worker.interruption.interrupt()
+        assert worker.end() == "interrupted"
+    assert worker.said == []
+
+
+def test_a_thread_that_waits_has_its_turn_all_the_same(tmp_path: Path) -> None:
+    def wait(worker: Worker) -> None:
+        with turn(tmp_path, lambda _text: worker.reached.set()):
+            worker.said.append("mine")
+
+    with turn(tmp_path, print):
+        worker = Worker(wait)
+    assert worker.end() == "done"
+    assert worker.said == ["mine"]
+
+
+def test_work_that_has_ended_is_left_alone() -> None:
+    interruption = Interruption()
+    assert interruption.run(lambda: 1) == 1
+    interruption.interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        interruption.run(lambda: 1)
+
+
+def test_elsewhere_nothing_wakes() -> None:
+    with waking(lambda: pytest.fail("nobody asked")):
+        assert threading.current_thread() is threading.main_thread()
