@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
-from models import classifier
 
-from nbdeploy.trial import trial
 from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -96,22 +94,3 @@ def test_nbval_finds_a_promise_that_is_broken(tmp_path: Path) -> None:
     node.cells[1].outputs[0].data["text/plain"] = "Services\n\n  one is running"
     nbformat.write(node, tmp_path / "quickstart.ipynb")
     assert "Cell outputs differ" in nbval(tmp_path).stdout
-
-
-@pytest.mark.slow
-def test_papermill_runs_a_template_by_its_own_command(settings: Settings, tmp_path: Path) -> None:
-    fitted, workspace = classifier(), Workspace(settings)
-    bundle = workspace.bundle(fitted.model, name="penguins", sample=fitted.X, target=fitted.y)
-    data = tmp_path / "held-out.csv"
-    fitted.X.assign(weight=fitted.y).to_csv(data, index=False)
-    with trial(settings, workspace.registry, bundle, lambda _text: None) as client:
-        words = ["-p", "url", client.url, "-p", "data", str(data), "-p", "target", "weight"]
-        done = papermill(ROOT / "templates" / "validate_classification.ipynb", tmp_path / "out.ipynb", *words)
-    outputs = [output for cell in done.cells for output in cell.get("outputs", ())]
-    said = [
-        output.data["application/vnd.nbdeploy+json"]
-        for output in outputs
-        if "vnd.nbdeploy" in str(output.get("data", {}))
-    ]
-    (accuracy,) = [item["value"] for item in said if item.get("name") == "accuracy"]
-    assert accuracy == pytest.approx(float(fitted.model.score(fitted.X, fitted.y)))
