@@ -116,8 +116,10 @@ class App:
 
 PREDLOG = """
 class PredictionLog:
-    def __init__(self, folder, *, strict=False):
+    def __init__(self, folder, *, strict=False, rules=None):
         self.folder = folder
+    def rest(self):
+        pass
 """
 
 

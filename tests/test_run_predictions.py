@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime.predlog import PredictionLog
 from nbdeploy.runtime.records import line
+from nbdeploy.runtime.rules import Rules
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +72,7 @@ def test_f28_a_flipped_byte_costs_its_record_alone(tmp_path: Path) -> None:
 
 
 def test_f28_a_missing_segment_does_not_stop_the_others(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path, segment_bytes=1)
+    log = PredictionLog(tmp_path, rules=Rules(rotate_bytes=1))
     for number in range(3):
         log.write(record(number), 1)
     log.close()

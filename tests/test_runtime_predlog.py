@@ -18,8 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbdeploy.runtime.predlog import PredictionLog, is_growing
+from nbdeploy.runtime.predlog import PredictionLog
 from nbdeploy.runtime.records import line, parse
+from nbdeploy.runtime.rules import Rules
+from nbdeploy.runtime.segments import is_growing
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -82,7 +84,7 @@ def test_files_are_ours_alone(tmp_path: Path) -> None:
 
 
 def test_a_full_segment_is_followed_by_the_next(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path, segment_bytes=100)
+    log = PredictionLog(tmp_path, rules=Rules(rotate_bytes=100))
     for number in range(50):
         log.write(record(number), 1)
     log.close()
@@ -92,7 +94,7 @@ def test_a_full_segment_is_followed_by_the_next(tmp_path: Path) -> None:
 
 
 def test_a_record_larger_than_a_segment_is_kept(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path, segment_bytes=10)
+    log = PredictionLog(tmp_path, rules=Rules(rotate_bytes=10))
     for number in range(3):
         log.write(record(number), 1)
     log.close()
@@ -210,8 +212,8 @@ def test_an_fsync_that_fails_is_not_durable(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_f06_kill_minus_nine_loses_no_acknowledged_record(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from nbdeploy.runtime.predlog import PredictionLog;"
-        "from nbdeploy.runtime.records import line; log = PredictionLog(Path(sys.argv[1]), segment_bytes=5_000)\n"
+        "import sys; from pathlib import Path; from nbdeploy.runtime.predlog import PredictionLog; from nbdeploy.runtime.rules import Rules;"
+        "from nbdeploy.runtime.records import line; log = PredictionLog(Path(sys.argv[1]), rules=Rules(rotate_bytes=5_000))\n"
         "for n in range(10**9): log.write(line(b'{\"n\":%d}' % n), 1); print(n, flush=True)"
     )
     for number in range(5):

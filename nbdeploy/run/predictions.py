@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.runtime.predlog import is_growing
-from nbdeploy.runtime.records import SUFFIX, parse
+from nbdeploy.runtime.records import HEAD, SUFFIX, parse
+from nbdeploy.runtime.segments import is_growing, worker_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -113,17 +113,18 @@ class Predictions:
             file = path.open("rb")
         except FileNotFoundError:
             return  # retention took it meanwhile
-        worker = _worker(path)
+        worker = worker_of(path)
         with file:
             for text in file:
                 if not text.endswith(b"\n"):
                     self.torn += not is_growing(file.fileno())
                     return
-                record = _record(text[:-1], worker)
-                if record is None:
-                    self.damaged += 1
-                else:
+                raw = parse(text[:-1])
+                record = None if raw is None else _record(raw, worker)
+                if record is not None:
                     yield record
+                elif raw is None or HEAD not in raw:
+                    self.damaged += 1
 
 
 _REQUEST = ("time", "request_id", "version", "schema", "worker", "method", "status", "code", "milliseconds")
@@ -140,15 +141,7 @@ def _table(lines: list[dict[str, Any]], fixed: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=None if lines else list(fixed))
 
 
-def _worker(path: Path) -> int:
-    pid = path.stem.rpartition("-")[2]
-    return int(pid) if pid.isdecimal() else 0
-
-
-def _record(text: bytes, worker: int) -> Record | None:
-    raw = parse(text)
-    if raw is None:
-        return None
+def _record(raw: Mapping[str, Any], worker: int) -> Record | None:
     known = {name: raw[name] for name in _FIELDS if name in raw}
     try:
         return Record(**{**known, "time": datetime.fromtimestamp(raw["time"], UTC)}, worker=worker)

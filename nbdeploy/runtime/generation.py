@@ -159,6 +159,7 @@ class Generation:
             token_sha256=order.token_sha256,
             log=order.log,
             strict_log=order.strict_log,
+            log_rules=order.log_rules,
             drain_timeout=order.drain_timeout,
             limits=order.limits,
             loop=order.loop,

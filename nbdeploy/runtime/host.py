@@ -155,6 +155,7 @@ def _load(spec: Spec, phase: Callable[[str], None]) -> App:
     from .app import App, Identity, Limits
     from .model import ServedModel
     from .predlog import PredictionLog
+    from .rules import Rules
 
     phase("loading the model")
     model = ServedModel.load(Path(spec.src), guard=True)
@@ -167,7 +168,9 @@ def _load(spec: Spec, phase: Callable[[str], None]) -> App:
         model,
         Identity(spec.name, None, spec.digest, spec.nonce),
         token_sha256=spec.token_sha256,
-        log=PredictionLog(Path(spec.log), strict=spec.strict_log) if spec.log else None,
+        log=PredictionLog(Path(spec.log), strict=spec.strict_log, rules=Rules.from_dict(spec.log_rules))
+        if spec.log
+        else None,
         limits=Limits(**{key: value for key, value in spec.limits.items() if key in known}),
         fallthrough=_fallthrough,
     )
@@ -242,9 +245,14 @@ class Host:
 
         return {
             "activate": activate,
-            "ping": lambda _: self._supervisor.tell({"event": "pong", "busy": self._app.busy_for}),
+            "ping": self._pong,
             "drain": drain,
         }
+
+    def _pong(self, _message: Message) -> None:
+        self._supervisor.tell({"event": "pong", "busy": self._app.busy_for})
+        if self._app.log is not None:
+            self._app.log.rest()
 
     def _activate(self, connections: Connections, message: Message) -> None:
         """Take the public socket, under the version's number and from its published folder."""

@@ -9,7 +9,8 @@ from pydantic_core import to_json
 
 from .answers import dumps
 from .identity import schema_id
-from .records import line
+from .policy import Policy
+from .records import head, line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +48,11 @@ class Journal:
         self._metrics = metrics
         self._version: str | None = None
         self._heads: dict[tuple[str, int], bytes] = {}
+        self._policy = Policy() if log is None else log.rules.policy
+        self._row = self._policy.rows(schema)
+        self._key = self._policy.keys(schema)
+        if log is not None:
+            log.head = head(self._schema, self._policy)
 
     @property
     def active(self) -> bool:
@@ -91,10 +97,14 @@ class Journal:
         self._metrics.request(route.label, exchange.status)
 
     def _record(self, job: Job, predictions: bytes, elapsed: float) -> bytes:
-        head = self._head(job.method, 200) % (time.time(), job.request_id.encode(), elapsed * 1_000)
-        rows = strict_json(job.request.rows)
-        keys = b',"keys":' + strict_json(job.request.keys) if job.request.keys else b""
-        return line(b'%b,"rows":%b,"predictions":%b%b}' % (head, rows, predictions, keys))
+        start = self._head(job.method, 200) % (time.time(), job.request_id.encode(), elapsed * 1_000)
+        if not self._policy.sampled():
+            return line(b'%b,"count":%d}' % (start, job.count))
+        request = job.request
+        rows = request.rows if self._row is None else [self._row(row) for row in request.rows]
+        kept = request.keys if self._key is None else [self._key(key) for key in request.keys]
+        keys = b',"keys":' + strict_json(kept) if kept else b""
+        return line(b'%b,"rows":%b,"predictions":%b%b}' % (start, strict_json(rows), predictions, keys))
 
     def _head(self, method: str, status: int) -> bytes:
         """A pattern for time, id and milliseconds."""

@@ -22,6 +22,7 @@ class Order:
     token_sha256: str | None = None
     log: str | None = None  # the folder of the prediction log
     strict_log: bool = False
+    log_rules: dict[str, Any] = field(default_factory=dict)  # fields of Rules
     limits: dict[str, Any] = field(default_factory=dict)
     ready_timeout: float = 120.0
     drain_timeout: float = 30.0

@@ -1,13 +1,12 @@
 """The prediction log: append-only segments, written before the answer goes out.
 
-One file per process, named by its start and pid; `os.write` puts a record into the kernel, where it survives `kill -9`
-of this process. With `strict` an answer also waits for an fsync shared with its neighbours, and survives a power cut.
+One file per process at a time; `os.write` puts a record into the kernel, where it survives `kill -9` of this process.
+With `strict` an answer also waits for an fsync shared with its neighbours, and survives a power cut.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
@@ -15,26 +14,32 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from .records import SUFFIX
+from .retention import clean
+from .rules import Rules
+from .segments import create
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 logger = logging.getLogger("nbdeploy")
-SEGMENT_BYTES = 64 * 2**20
 
 
 class PredictionLog:
-    """`folder` is made if it is missing. While writing fails the log is `degraded` and counts what it could not keep."""
+    """`folder` is made if it is missing. While writing fails the log is `degraded` and counts what it could not keep.
 
-    def __init__(self, folder: Path, *, strict: bool = False, segment_bytes: int = SEGMENT_BYTES) -> None:
+    `head` is a line that begins every segment.
+    """
+
+    def __init__(self, folder: Path, *, strict: bool = False, rules: Rules | None = None) -> None:
         self.strict = strict
+        self.rules = rules or Rules()
+        self.head = b""
         self.degraded = False
         self.unlogged_rows = 0
         self.folder = folder
-        self._segment_bytes = segment_bytes
         self._fd: int | None = None
         self._size = 0
+        self._born = 0.0
         self._sync: asyncio.Future[bool] | None = None
         self._syncer: ThreadPoolExecutor | None = None
 
@@ -61,6 +66,11 @@ class PredictionLog:
         self._sync = asyncio.get_running_loop().run_in_executor(self._syncer, self._flush, self._fd)
         return await asyncio.shield(self._sync)
 
+    def rest(self) -> None:
+        """Close a segment that is old enough though nothing is written: readers may have it, and retention."""
+        if self._fd is not None and self._aged():
+            self.close()
+
     def close(self) -> None:
         if self._syncer is not None:
             self._syncer.shutdown(wait=True)
@@ -73,8 +83,10 @@ class PredictionLog:
 
     def _append(self, lines: bytes) -> None:
         fd = self._fd
-        if fd is None or (self._size and self._size + len(lines) > self._segment_bytes):
+        if fd is None or (self._size and (self._size + len(lines) > self.rules.rotate_bytes or self._aged())):
             fd = self._rotate()
+        if not self._size:
+            lines = self.head + lines
         written = os.write(fd, lines)
         if written != len(lines):
             self._cut(fd)
@@ -90,12 +102,29 @@ class PredictionLog:
 
     def _rotate(self) -> int:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = _create(self.folder)
+        fd = create(self.folder)
         self.close()
         if self.strict:
             _sync_folder(self.folder)
-        self._fd, self._size = fd, 0
+        self._fd, self._size, self._born = fd, 0, time.monotonic()
+        self._clean()
         return fd
+
+    def _aged(self) -> bool:
+        return time.monotonic() - self._born > self.rules.rotate_minutes * 60
+
+    def _clean(self) -> None:
+        rules = self.rules
+        if rules.retention_days is None and rules.retention_bytes is None:
+            return
+        try:
+            removed = clean(self.folder, rules.retention_days, rules.retention_bytes)
+        except OSError as exc:
+            logger.warning("old segments of the prediction log cannot be removed: %s", exc)
+        else:
+            if removed.segments:
+                told = "the prediction log let go of %d old segments (%d bytes), as its retention says"
+                logger.info(told, removed.segments, removed.bytes)
 
     def _flush(self, fd: int | None) -> bool:
         try:
@@ -113,42 +142,9 @@ class PredictionLog:
             logger.error("the prediction log in %s cannot be written: %s", self.folder, error)
 
 
-def _create(folder: Path) -> int:
-    """A new segment, locked for as long as it may grow; readers tell a torn record from one being written by that."""
-    while True:
-        path = folder / f"{time.time_ns() // 1_000:016d}-{os.getpid()}{SUFFIX}"
-        try:
-            fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
-        except FileExistsError:
-            continue  # two logs of one process within a microsecond
-        _lock(fd)
-        return fd
-
-
 def _sync_folder(folder: Path) -> None:
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _lock(fd: int) -> None:
-    with contextlib.suppress(ImportError, OSError):  # Windows has no fcntl, some file systems no locks
-        import fcntl
-
-        fcntl.flock(fd, fcntl.LOCK_EX)
-
-
-def is_growing(fd: int) -> bool:
-    """Whether a process still writes to this segment."""
-    try:
-        import fcntl
-
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except ImportError:
-        return False
-    except OSError:
-        return True
-    fcntl.flock(fd, fcntl.LOCK_UN)
-    return False

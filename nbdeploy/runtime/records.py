@@ -2,20 +2,31 @@ r"""A line of the prediction log: eight hexadecimal figures, the CRC-32 of what 
 
 JSON holds no raw line end, so each line stands for itself: one without its end is torn, one whose sum differs is
 damaged, and a reader goes on with the next. Fields: time (seconds since 1970, UTC), request_id, version, schema,
-method, status, milliseconds; with status 200 also rows, predictions and, where the service has them, keys; else code.
+method, status, milliseconds; with status 200 also rows, predictions and, where the service has them, keys; else code. A
+request whose rows are not kept has their count in place of them. A segment's first line is no request, but its head: the
+schema of its rows and what the log's policy makes of their columns.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .policy import Policy
 
 SUFFIX = ".log"
+HEAD = "log"  # the field only a head has
 
 
 def line(payload: bytes) -> bytes:
     return b"%08x %b\n" % (zlib.crc32(payload), payload)
+
+
+def head(schema: str, policy: Policy) -> bytes:
+    told = {HEAD: 1, "schema": schema, "policy": dict(policy.columns), "sample": policy.sample}
+    return line(json.dumps(told).encode())
 
 
 def parse(text: bytes) -> dict[str, Any] | None:

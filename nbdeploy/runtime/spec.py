@@ -21,6 +21,7 @@ class Spec:
     token_sha256: str | None = None
     log: str | None = None  # the folder of the prediction log
     strict_log: bool = False
+    log_rules: dict[str, Any] = field(default_factory=dict)  # fields of Rules
     drain_timeout: float = 30.0
     limits: dict[str, Any] = field(default_factory=dict)  # fields of Limits
     loop: str = "uvloop"  # or asyncio

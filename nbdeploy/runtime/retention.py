@@ -1,0 +1,81 @@
+"""Old segments of the prediction log are unlinked: nothing is written for it, so it works on a full disk as well (F38)."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .records import SUFFIX
+from .segments import is_growing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COPY = ".parquet"  # what a reader made of a closed segment
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How many segments went, and how many bytes with them, copies included."""
+
+    segments: int = 0
+    bytes: int = 0
+
+
+def clean(folder: Path, days: float | None, most: int | None) -> Removed:
+    """Remove closed segments last written `days` ago, then the oldest until all take at most `most` bytes; never one that
+    may still grow. A copy goes with its segment.
+    """
+    found = sorted(folder.glob(f"*{SUFFIX}"))
+    _orphans(folder, {path.stem for path in found})
+    sizes = {path: _size(path) for path in found}
+    total = sum(sizes.values())
+    gone = freed = 0
+    for path in found:
+        old = days is not None and _written(path) < time.time() - days * DAY
+        if not old and (most is None or total <= most):
+            continue
+        if _growing(path):
+            continue
+        path.unlink(missing_ok=True)
+        path.with_suffix(COPY).unlink(missing_ok=True)
+        total -= sizes[path]
+        gone, freed = gone + 1, freed + sizes[path]
+    return Removed(gone, freed)
+
+
+def _orphans(folder: Path, segments: set[str]) -> None:
+    for path in folder.glob(f"*{COPY}"):
+        if path.stem not in segments:
+            path.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    total = 0
+    for one in (path, path.with_suffix(COPY)):
+        try:
+            total += one.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
+
+
+def _growing(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return True  # another one took it
+    try:
+        return is_growing(fd)
+    finally:
+        os.close(fd)

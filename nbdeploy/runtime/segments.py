@@ -1,0 +1,52 @@
+"""Segments of the prediction log as files: named by start and process, locked for as long as they may grow."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+from .records import SUFFIX
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def create(folder: Path) -> int:
+    """A new segment; readers tell a torn record from one being written by its lock."""
+    while True:
+        path = folder / f"{time.time_ns() // 1_000:016d}-{os.getpid()}{SUFFIX}"
+        try:
+            fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+        except FileExistsError:
+            continue  # two logs of one process within a microsecond
+        _lock(fd)
+        return fd
+
+
+def worker_of(path: Path) -> int:
+    """The process that wrote it; 0 of a file somebody else named."""
+    pid = path.stem.rpartition("-")[2]
+    return int(pid) if pid.isdecimal() else 0
+
+
+def _lock(fd: int) -> None:
+    with contextlib.suppress(ImportError, OSError):  # Windows has no fcntl, some file systems no locks
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX)
+
+
+def is_growing(fd: int) -> bool:
+    """Whether a process still writes to this segment."""
+    try:
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except ImportError:
+        return False
+    except OSError:
+        return True
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return False
