@@ -35,6 +35,19 @@ class Test:
     def exceeded(self) -> bool:
         return self.limit.exceeded(self.value)
 
+    @property
+    def far(self) -> bool:
+        """So far beyond that one window is enough."""
+        return self.limit.far(self.value)
+
+    @property
+    def ratio(self) -> float:
+        """Over the threshold, on the side where it is nearer to it; 1 and more is beyond."""
+        above = self.value / self.limit.high if self.limit.high else float(self.exceeded)
+        if self.limit.low is None or self.limit.low <= 0:
+            return above
+        return max(above, 2 - self.value / self.limit.low)
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "test": self.name,
@@ -50,8 +63,8 @@ class Test:
 class ColumnDrift:
     """`name` as in `predictions().frame()`. `tests` decide; `measures`, all distances by their names, are for reading.
 
-    verdict: stable | suspected (beyond a threshold, not for as many windows as the budget asks) | drifted, or why there is
-    none. `shifts` say what a drifted or suspected column looks like, the plainest explanation first.
+    verdict: stable | suspected (beyond a threshold, not for as many windows as the budget asks, nor far) | drifted, or why
+    there is none. `shifts` say what a drifted or suspected column looks like, the plainest explanation first.
     """
 
     name: str
@@ -70,7 +83,7 @@ class ColumnDrift:
     @property
     def leading(self) -> Test | None:
         """The test that is farthest beyond its limit, or nearest to it."""
-        ranked = sorted(self.tests, key=lambda test: (test.exceeded, test.value / (test.limit.high or 1.0)))
+        ranked = sorted(self.tests, key=lambda test: (test.exceeded, test.ratio))
         return ranked[-1] if ranked else None
 
     @property
@@ -132,11 +145,14 @@ class Drift(Shown):
 
 
 def history(calibration: Calibration, windows: Sequence[Window], *, schema: str | None = None) -> list[Drift]:
-    """Each window in its turn, oldest first; what lasts is counted along. `schema` is the reference's id."""
+    """Each window in its turn, oldest first; what lasts is counted along. `schema` is the reference's id. Of the last one
+    it is also said what is visible.
+    """
     found = []
     runs: dict[tuple[str, str], int] = {}
     for window in windows:
-        columns = [_judged(name, calibration, window, schema) for name in calibration.parts]
+        last = window is windows[-1]
+        columns = [_judged(name, calibration, window, schema, visible=last) for name in calibration.parts]
         runs = {
             (column.name, test.name): runs.get((column.name, test.name), 0) + 1
             for column in columns
@@ -153,7 +169,7 @@ def drift(calibration: Calibration, windows: Sequence[Window], *, schema: str | 
     return history(calibration, windows, schema=schema)[-1]
 
 
-def _judged(name: str, calibration: Calibration, window: Window, schema: str | None) -> ColumnDrift:
+def _judged(name: str, calibration: Calibration, window: Window, schema: str | None, *, visible: bool) -> ColumnDrift:
     reference, counts = calibration.parts[name], parts_of(window.profile).get(name)
     if schema is not None and window.schema is not None and window.schema != schema:
         return ColumnDrift(name, NotComputable(f"logged with schema {window.schema}, the reference has {schema}"), 0)
@@ -161,7 +177,7 @@ def _judged(name: str, calibration: Calibration, window: Window, schema: str | N
         return ColumnDrift(name, NotComputable("it is not in this window"), 0)
     cells = calibration.cells[name]
     values = cells if isinstance(cells, NotComputable) else cells.counted(counts)
-    limits = calibration.limits(name, counts.total, counts.total - absent(counts))
+    limits = calibration.limits(name, counts.total, counts.total - absent(counts), visible=visible)
     found = {"missing": absent(counts) / counts.total}
     if not isinstance(cells, NotComputable) and not isinstance(values, NotComputable):
         found["unseen"] = float(values[cells.unseen].sum()) / counts.total
@@ -175,7 +191,7 @@ def _judged(name: str, calibration: Calibration, window: Window, schema: str | N
 
 def _lasted(column: ColumnDrift, runs: Mapping[tuple[str, str], int], needed: int) -> ColumnDrift:
     tests = tuple(replace(test, lasting=runs.get((column.name, test.name), 0)) for test in column.tests)
-    lasts = any(test.lasting >= needed for test in tests)
+    lasts = any(test.lasting >= needed or test.far for test in tests)
     return replace(column, tests=tests, verdict=DRIFTED if lasts else column.verdict)
 
 

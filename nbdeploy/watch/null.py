@@ -35,16 +35,19 @@ def statistics(cells: Cells, counts: NDArray[Any]) -> dict[str, NDArray[np.float
     return found
 
 
-def lasting(cells: Cells, rows: int, windows: int, random: np.random.Generator) -> dict[str, NDArray[np.float64]]:
-    """Draws of the least statistic among `windows` windows on end, all of one population."""
+Draws = dict[str, "NDArray[np.float64]"]
+
+
+def drawn(cells: Cells, rows: int, windows: int, random: np.random.Generator) -> tuple[Draws, Draws]:
+    """Of the statistics of one window, and of the least among `windows` on end, all of one population."""
     weights = cells.reference + cells.prior
     draws = int(np.clip(WORK // len(weights), *DRAWS))
     population = shares(random.standard_gamma(weights, size=(draws, len(weights))))
-    least = statistics(cells, random.multinomial(rows, population))
+    least = first = statistics(cells, random.multinomial(rows, population))
     for _ in range(windows - 1):
         more = statistics(cells, random.multinomial(rows, population))
         least = {name: np.minimum(least[name], more[name]) for name in least}
-    return least
+    return first, least
 
 
 def upper(draws: NDArray[np.float64], level: float) -> float:

@@ -1,0 +1,252 @@
+"""`Served`: the rows of one version, counted window by window over a baseline's bins, in one reading of the log."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nbdeploy.capture.columns import column_values
+from nbdeploy.capture.profile import Profile
+from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.distinct import Distinct
+from nbdeploy.watch.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from nbdeploy.capture.counts import Counts
+    from nbdeploy.watch.axis import Axis
+
+SHARES = 2_000  # answers of a window whose probabilities are kept, drawn evenly
+PREDICTION = "prediction"
+ANSWERS = ("predict", "predict_proba")
+INPUT = "input"
+THREADS = min(4, os.cpu_count() or 1)  # sorting and hashing let go of the interpreter
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the rows of a version are counted over. `called` says it in words; `columns` are those the version's rows have.
+
+    `labels` are the classes of `predict_proba`, by the texts that stand for them in answers; `policy` names the columns
+    that the log does not keep as they came.
+    """
+
+    version: str
+    profile: Profile
+    schema: str | None = None
+    called: str = "training"
+    container: str = "frame"
+    columns: frozenset[str] | None = None
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    policy: Mapping[str, str] = field(default_factory=dict)
+
+    def lacking(self, name: str) -> str | None:
+        """Why a column cannot be counted."""
+        if self.columns is not None and name not in self.columns:
+            return f"version {self.version} does not have it"
+        if name in self.policy:
+            word = {"drop": "dropped", "hash": "hashed", "bucket": "rounded"}.get(self.policy[name], self.policy[name])
+            return f"{word} by the log's policy"
+        return None
+
+
+@dataclass
+class Sample:
+    """Rows of shares drawn evenly: those of the smallest random numbers, so that parts can be added."""
+
+    random: np.random.Generator
+    numbers: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    rows: NDArray[np.float64] | None = None
+
+    def add(self, rows: NDArray[np.float64]) -> None:
+        numbers = np.concatenate([self.numbers, self.random.random(len(rows))])
+        rows = rows if self.rows is None else np.concatenate([self.rows, rows])
+        kept = np.sort(np.argsort(numbers, kind="stable")[:SHARES])
+        self.numbers, self.rows = numbers[kept], rows[kept]
+
+
+class Served:
+    """`rows`, `duplicates` and `shares` are by the place of their window; `broken` are columns, and why."""
+
+    def __init__(self, baseline: Baseline, axis: Axis) -> None:
+        self.baseline = baseline
+        self.axis = axis
+        self.rows: dict[int, int] = {}
+        self.distinct: dict[int, Distinct] = {}
+        self.samples: dict[int, Sample] = {}
+        self.broken: dict[str, NotComputable] = {}
+        self._counts: dict[int, dict[str, Counts]] = {}
+        for name in baseline.profile.columns:
+            if reason := baseline.lacking(name):
+                self.broken[name] = NotComputable(reason)
+
+    @property
+    def places(self) -> list[int]:
+        return sorted(self.rows)
+
+    def windows(self) -> list[Window]:
+        """Those that have rows, oldest first."""
+        return [self._window(place) for place in self.places]
+
+    def whole(self) -> Window | None:
+        """All of them together."""
+        found: Window | None = None
+        for window in self.windows():
+            found = window if found is None else found.merged(window)
+        return found
+
+    def shares(self, places: Iterable[int] | None = None) -> NDArray[np.float64]:
+        """Of these windows, or of all; a column for each label."""
+        chosen = self.samples if places is None else places
+        kept = [sample.rows for place in chosen if (sample := self.samples.get(place)) and sample.rows is not None]
+        return np.concatenate(kept) if kept else np.empty((0, len(self.baseline.labels)))
+
+    def add(self, frame: pd.DataFrame, places: NDArray[np.int64], pool: ThreadPoolExecutor) -> None:
+        """Rows of this version, sorted by window."""
+        parts = list(_parts(places))
+        for place, begin, end in parts:
+            self.rows[place] = self.rows.get(place, 0) + end - begin
+        profile = self.baseline.profile
+        columns = [(name, own) for name, own in profile.columns.items() if name not in self.broken]
+        given = _inputs(frame, self.baseline)
+        tasks = [(name, own, given(name), parts) for name, own in columns]
+        if profile.predictions is not None and PREDICTION not in self.broken:
+            said = frame["method"].isin(ANSWERS).to_numpy()
+            answers = _answers(frame[said], self.baseline)
+            tasks.append((PREDICTION, profile.predictions, answers, list(_parts(places[said]))))
+        again = pool.submit(self._hash, frame, parts)
+        for name, counted in pool.map(lambda task: (task[0], _counted(*task[1:])), tasks):
+            self._note(name, counted)
+        again.result()
+        self._sample(frame, parts)
+
+    def _note(self, name: str, counted: dict[int, Counts] | NotComputable) -> None:
+        if isinstance(counted, NotComputable):
+            self.broken[name] = counted
+            return
+        for place, counts in counted.items():
+            kept = self._counts.setdefault(place, {})
+            kept[name] = kept[name].merged(counts) if name in kept else counts
+
+    def _hash(self, frame: pd.DataFrame, parts: list[tuple[int, int, int]]) -> None:
+        """Rows asked of two methods are two questions, no duplicates."""
+        names = [name for name in frame.columns if name == INPUT or str(name).startswith((f"{INPUT}.", "key."))]
+        asked = frame[[*names, "method"]]
+        for place, begin, end in parts:
+            self.distinct[place] = self.distinct.get(place, Distinct()).counted(asked.iloc[begin:end])
+
+    def _sample(self, frame: pd.DataFrame, parts: list[tuple[int, int, int]]) -> None:
+        labels = list(self.baseline.labels)
+        asked = (frame["method"] == "predict_proba").to_numpy()
+        if len(labels) < 2 or not asked.any():
+            return
+        answers = frame["prediction"].to_numpy(dtype=object)
+        for place, begin, end in parts:
+            given = [item for item, proba in zip(answers[begin:end], asked[begin:end], strict=True) if proba]
+            rows = [[item.get(label) for label in labels] for item in given if isinstance(item, dict)]
+            if rows:
+                seed = round(self.axis.begin(place).timestamp())
+                sample = self.samples.setdefault(place, Sample(np.random.default_rng(seed)))
+                sample.add(np.array(rows, dtype=np.float64))
+
+    def _window(self, place: int) -> Window:
+        profile, kept = self.baseline.profile, self._counts.get(place, {})
+        empty = {name: own.counted([]) for name, own in profile.columns.items() if name not in kept}
+        counted = Profile(
+            rows=self.rows[place],
+            columns={name: kept.get(name) or empty[name] for name in profile.columns},
+            predictions=None if profile.predictions is None else kept.get(PREDICTION, profile.predictions.counted([])),
+        )
+        return Window(counted, self.baseline.schema, self.axis.begin(place), self.axis.begin(place + 1))
+
+
+def read(batches: Iterable[pd.DataFrame], baselines: Mapping[str, Baseline], axis: Axis) -> dict[str, Served]:
+    """By version. One batch is held at a time; rows of versions without a baseline, and of other times, are passed over."""
+    found = {version: Served(baseline, axis) for version, baseline in baselines.items()}
+    with ThreadPoolExecutor(THREADS) as pool:
+        for batch in batches:
+            for version, frame, places in _split(batch, axis):
+                if version in found:
+                    found[version].add(frame, places, pool)
+    return found
+
+
+def _split(batch: pd.DataFrame, axis: Axis) -> Iterator[tuple[str, pd.DataFrame, NDArray[np.int64]]]:
+    """The answered rows by version, sorted by window."""
+    if not len(batch):
+        return
+    places = axis.places(batch["time"])
+    kept = batch["row"].notna().to_numpy() & (places >= 0) & (places < axis.count)
+    if not kept.all():
+        batch, places = batch[kept], places[kept]
+    for version in batch["version"].unique():
+        own = (batch["version"] == version).to_numpy()
+        frame, at = (batch, places) if own.all() else (batch[own], places[own])
+        if np.any(at[1:] < at[:-1]):
+            order = np.argsort(at, kind="stable")
+            frame, at = frame.iloc[order], at[order]
+        yield str(version), frame, at
+
+
+def _parts(places: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    """Place, begin and end of each stretch."""
+    if not len(places):
+        return
+    starts = np.flatnonzero(np.diff(places, prepend=places[0] - 1))
+    for begin, end in zip(starts, [*starts[1:], len(places)], strict=True):
+        yield int(places[begin]), int(begin), int(end)
+
+
+def _counted(own: Counts, values: Any, parts: list[tuple[int, int, int]]) -> dict[int, Counts] | NotComputable:
+    """By place, so that what one column holds never hides another."""
+    try:
+        at = getattr(values, "iloc", values)
+        return {place: own.counted(at[begin:end]) for place, begin, end in parts if len(values)}
+    except Exception as exc:  # noqa: BLE001 - whatever a log of months holds, in one column: the reason stands in its place
+        return NotComputable(f"it could not be counted: {type(exc).__name__}: {exc}")
+
+
+def _inputs(frame: pd.DataFrame, baseline: Baseline) -> Any:
+    """A function from a column's name to its values; nothing where there is no such column."""
+    if INPUT in frame.columns and baseline.container not in {"frame", "records"}:
+        rows: Any = frame[INPUT].tolist()
+        if baseline.container == "array":
+            rows = _matrix(rows)
+        return lambda name: column_values(rows, name)
+    values = {str(name): frame[name] for name in frame.columns if str(name).startswith(f"{INPUT}.")}
+    return lambda name: values.get(f"{INPUT}.{name}", [])
+
+
+def _matrix(rows: list[Any]) -> Any:
+    """An array of numbers where the rows are; else of what they hold. Nothing, where they differ in length."""
+    for dtype in (np.float64, object):
+        try:
+            return np.asarray(rows, dtype=dtype)
+        except (TypeError, ValueError):
+            continue
+    return []
+
+
+def _answers(frame: pd.DataFrame, baseline: Baseline) -> Any:
+    """What `predict` answered, and the most probable label where probabilities were asked for."""
+    proba = (frame["method"] == "predict_proba").to_numpy()
+    if not proba.any():
+        return frame["prediction"]
+    said = frame["prediction"].to_numpy(dtype=object).copy()
+    said[proba] = [_top(item, baseline.labels) for item in said[proba]]
+    return said
+
+
+def _top(shares: Any, labels: Mapping[str, Any]) -> Any:
+    if not isinstance(shares, dict) or not shares:
+        return None
+    text = max(shares, key=lambda label: shares[label] if isinstance(shares[label], int | float) else -1.0)
+    return labels.get(text, text)
