@@ -110,10 +110,11 @@ class Traffic(Shown):
 
     def card(self) -> Card:
         parts = [*self.versions.values(), *(self.workers.values() if len(self.workers) > 1 else ())]
-        tables = [
-            Table(("from (UTC)", *HEADERS), [(_moment(flow.began), *cells(flow)) for flow in self.windows[-SHOWN:]])
-        ]
-        if parts:
+        tables = []
+        if len(self.windows) > 1:
+            lines = [(_moment(flow.began), *cells(flow)) for flow in self.windows[-SHOWN:]]
+            tables.append(Table(("from (UTC)", *HEADERS), lines))
+        if len(parts) > 1:
             tables.append(Table(("of", *HEADERS), [(split.title, *cells(split.whole)) for split in parts]))
         told = notes(self.whole)
         if len(self.windows) > SHOWN:
