@@ -28,7 +28,7 @@ def resolve(call: Call, namespace: MutableMapping[str, Any]) -> Call:
         if "name" not in values:
             values["name"] = _name_for(values["model"])
     for item in verb.of_kind("data"):
-        if item.name in values and not _is_file(values[item.name], namespace):
+        if item.name in values and not is_file(values[item.name], namespace):
             values[item.name] = evaluate(values[item.name], namespace)
     for item in verb.of_kind("model", "expression"):
         if item.name in values and not _is_column(item.name, values, namespace):
@@ -45,7 +45,7 @@ def _is_column(option: str, values: Mapping[str, Any], namespace: Mapping[str, A
     return option == "target" and text not in namespace and text in list(getattr(values.get("sample"), "columns", ()))
 
 
-def _is_file(text: str, namespace: Mapping[str, Any]) -> bool:
+def is_file(text: str, namespace: Mapping[str, Any]) -> bool:
     """Whether --data names files: `test.csv` is one unless there is a variable `test`."""
     parts = [part.strip() for part in text.split(",")]
     return all(_FILE.fullmatch(part) and part.partition(".")[0] not in namespace for part in parts)
