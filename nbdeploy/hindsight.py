@@ -12,7 +12,7 @@ from nbdeploy.errors import NotebookFailed, NotFound, Refused
 from nbdeploy.judge import replay as judge
 from nbdeploy.judge import rerun
 from nbdeploy.judge.conditions import Condition
-from nbdeploy.judge.logged import LIMIT, Selection, span
+from nbdeploy.judge.logged import LIMIT, Selection
 from nbdeploy.judge.origin import Origin
 from nbdeploy.judge.replayed import Replay
 from nbdeploy.judge.reproduction import Finding, Reproduction, closest, differences
@@ -20,6 +20,7 @@ from nbdeploy.judge.sandbox import Sandbox, sandbox
 from nbdeploy.keep import store
 from nbdeploy.run.environments import kernel_for
 from nbdeploy.run.predictions import Predictions
+from nbdeploy.spans import span
 from nbdeploy.trial import trial
 
 if TYPE_CHECKING:

@@ -17,12 +17,13 @@ from nbdeploy.errors import Refused, WrongUse
 from nbdeploy.front.verbs import exit_code
 from nbdeploy.judge import replay
 from nbdeploy.judge.conditions import Condition
-from nbdeploy.judge.logged import Selection, span
+from nbdeploy.judge.logged import Selection
 from nbdeploy.judge.replayed import Replay
 from nbdeploy.judge.tally import KEPT, LARGEST, Tally, moved
 from nbdeploy.run.predictions import Predictions, Record
 from nbdeploy.run.transport import Answer
 from nbdeploy.runtime.records import line
+from nbdeploy.spans import span
 from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+from nbdeploy import parquet
 from nbdeploy.errors import CannotTravel, NotFound, UnsupportedData, WrongUse
 
 MODELS = (".pkl", ".pickle", ".joblib")
@@ -45,7 +46,7 @@ def read_table(text: str) -> Any:
         raise NotFound("data file", text)
     if path.suffix not in TABLES:
         raise UnsupportedData(text, "is neither CSV nor Parquet", f"give a file ending in {' or '.join(TABLES)}")
-    return _parquet(path) if path.suffix == ".parquet" else _csv(path)
+    return parquet.frame(path) if path.suffix == ".parquet" else _csv(path)
 
 
 def read_target(text: str, sample: Any) -> Any:
@@ -63,14 +64,3 @@ def _csv(path: Path) -> Any:
         return pd.read_csv(path)
     except (ValueError, UnicodeDecodeError) as exc:  # pandas' parser errors are ValueErrors
         raise UnsupportedData(str(path), f"cannot be read as CSV ({exc})", "mend the file") from exc
-
-
-def _parquet(path: Path) -> Any:
-    """DuckDB reads Parquet without pyarrow, which is not among our requirements."""
-    import duckdb
-
-    with duckdb.connect() as connection:
-        try:
-            return connection.execute("SELECT * FROM read_parquet(?)", [str(path)]).df()
-        except duckdb.Error as exc:
-            raise UnsupportedData(str(path), f"cannot be read as Parquet ({exc})", "write it again") from exc

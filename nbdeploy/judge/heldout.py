@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy import parquet
 from nbdeploy.capture.columns import length
 from nbdeploy.capture.fingerprint import fingerprint
 from nbdeploy.capture.schema import infer, without_keys
 from nbdeploy.errors import NotFound, UnsupportedData, WrongUse, did_you_mean
-from nbdeploy.judge import parquet
 from nbdeploy.runtime.checks import unit_of
 from nbdeploy.runtime.manifest import schema_from
 from nbdeploy.runtime.tables import build, rows_of

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from nbdeploy.errors import Refused, WrongUse
+from nbdeploy.errors import Refused
+from nbdeploy.spans import span as span  # noqa: PLC0414 - where it was before
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import timedelta
 
     from nbdeploy.run.predictions import Predictions, Record
 
 LIMIT = 10_000  # requests
-_SPAN = re.compile(r"(\d{1,9})\s*([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def span(text: str) -> timedelta:
-    """Such as 90s, 30m, 1h, 7d, 2w. Raises WrongUse."""
-    match = _SPAN.fullmatch(text.strip())
-    try:
-        if match:
-            return timedelta(**{_UNITS[match[2]]: int(match[1])})
-    except OverflowError:
-        pass
-    raise WrongUse(f'"{text}" is no span of time; write it like 30m, 1h, 7d or 2w.')
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,11 @@ class Journal:
             return line(b'%b,"count":%d}' % (start, job.count))
         request = job.request
         rows = request.rows if self._row is None else [self._row(row) for row in request.rows]
-        kept = request.keys if self._key is None else [self._key(key) for key in request.keys]
-        keys = b',"keys":' + strict_json(kept) if kept else b""
+        keys = b',"keys":' + strict_json(self._kept_keys(request.keys)) if request.keys else b""
         return line(b'%b,"rows":%b,"predictions":%b%b}' % (start, strict_json(rows), predictions, keys))
+
+    def _kept_keys(self, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return keys if self._key is None else [self._key(key) for key in keys]
 
     def _head(self, method: str, status: int) -> bytes:
         """A pattern for time, id and milliseconds."""

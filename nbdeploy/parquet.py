@@ -1,9 +1,10 @@
-"""Columns of JSON values as a Parquet file with real types, and back (door to duckdb; pyarrow is no requirement)."""
+"""Columns of JSON values as a Parquet file with real types, and back (the door to duckdb; pyarrow is no requirement)."""
 
 from __future__ import annotations
 
 import json
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,10 @@ from nbdeploy.errors import UnsupportedData
 from nbdeploy.runtime import times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+
+    import pandas as pd
 
 KEY = "nbdeploy"  # of the file's metadata
 _TEXTS = {"Infinity": math.inf, "-Infinity": -math.inf}
@@ -86,6 +89,53 @@ def read(file: Path, described: Sequence[dict[str, Any]]) -> dict[str, list[Any]
         rows = connection.execute(f"SELECT {chosen} FROM read_parquet(?)", [str(file)]).fetchall()  # noqa: S608 - quoted
     columns: Iterable[tuple[Any, ...]] = zip(*rows, strict=True) if rows else [() for _ in described]
     return {item["name"]: _restored(item, values) for item, values in zip(described, columns, strict=True)}
+
+
+class Reader:
+    """Many files of `write` as frames, over one connection."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def about(self, file: Path) -> dict[str, Any] | None:
+        """None of a file that is not whole, or not ours."""
+        import duckdb
+
+        sql = "SELECT value FROM parquet_kv_metadata(?) WHERE key = ?"
+        try:
+            found = self._connection.execute(sql, [str(file), KEY.encode()]).fetchall()
+        except duckdb.Error:
+            return None
+        told: dict[str, Any] | None = json.loads(found[0][0]) if found else None
+        return told
+
+    def frame(
+        self, file: Path, described: Sequence[dict[str, Any]], where: str = "TRUE", values: Sequence[Any] = ()
+    ) -> pd.DataFrame:
+        """The described columns by name, as pandas has their types; `where` is SQL over the stored names."""
+        chosen = ", ".join(f"{_quoted(item['stored'])} AS c{place}" for place, item in enumerate(described))
+        sql = f"SELECT {chosen} FROM read_parquet(?) WHERE {where}"  # noqa: S608 - quoted; `where` is ours
+        with _readable(file):
+            found: pd.DataFrame = self._connection.execute(sql, [str(file), *values]).df()
+        for place, item in enumerate(described):
+            if item["kind"] == "JSON":
+                texts = found[f"c{place}"].astype(object)
+                found[f"c{place}"] = texts.map(lambda text: json.loads(text) if isinstance(text, str) else None)
+        return found.set_axis([item["name"] for item in described], axis=1)
+
+
+@contextmanager
+def reading() -> Iterator[Reader]:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute("SET preserve_insertion_order = true")
+        yield Reader(connection)
+
+
+def plain(column: Column) -> Any:
+    """The cells as `Reader.frame` would give them back, without a file."""
+    return _doubles(column.cells) if _kind(column) == "DOUBLE" else list(column.cells)
 
 
 def frame(file: Path) -> Any:

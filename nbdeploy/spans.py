@@ -1,0 +1,22 @@
+"""Spans of time as they are typed: 90s, 30m, 1h, 7d, 2w."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from nbdeploy.errors import WrongUse
+
+_SPAN = re.compile(r"(\d{1,9})\s*([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def span(text: str) -> timedelta:
+    """Raises WrongUse."""
+    match = _SPAN.fullmatch(text.strip())
+    try:
+        if match:
+            return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    except OverflowError:
+        pass
+    raise WrongUse(f'"{text}" is no span of time; write it like 30m, 1h, 7d or 2w.')
