@@ -67,7 +67,7 @@ class Contract:
 
     def decode(self, body: bytes, max_rows: int = MAX_ROWS) -> Request:
         """Raises Refusal 400 (not JSON), 413 (too many rows) or 422, with all problems, none of which holds a value."""
-        rows = self._list(self._document(body), max_rows)
+        rows = self._list(self.document(body), max_rows)
         if self._keyed and len(body) > LARGE and any(type(row) is dict and len(row) > self._width for row in rows):
             raise self._refusal(rows)
         keys = None
@@ -84,11 +84,12 @@ class Contract:
         """JSON Schema (2020-12) of a request's body."""
         return input_schema(self.schema, MAX_ROWS)
 
-    def _document(self, body: bytes) -> Any:
+    def document(self, body: bytes, wanted: str = '{"rows": [...]}') -> dict[str, Any]:
+        """The JSON object of a body that should be like `wanted`. Raises Refusal 400."""
         if not body.strip():
-            raise Refusal(400, "bad_json", 'The body is empty; send {"rows": [...]}.')
+            raise Refusal(400, "bad_json", f"The body is empty; send {wanted}.")
         try:
-            return self._json.decode(body.decode())
+            found = self._json.decode(body.decode())
         except UnicodeDecodeError as exc:
             raise Refusal(400, "bad_json", f"The body is not UTF-8: byte {exc.start} cannot be read.") from None
         except json.JSONDecodeError as exc:
@@ -100,10 +101,11 @@ class Contract:
         except ValueError as exc:
             fact = str(exc) if str(exc) == _NOT_A_NUMBER else "it holds a number of too many digits"
             raise Refusal(400, "bad_json", f"The body is not JSON: {fact}.") from None
+        if type(found) is not dict:
+            raise Refusal(400, "bad_json", f"The body must be a JSON object: {wanted}.")
+        return found
 
-    def _list(self, document: Any, max_rows: int) -> list[Any]:
-        if type(document) is not dict:
-            raise Refusal(400, "bad_json", 'The body must be a JSON object: {"rows": [...]}.')
+    def _list(self, document: dict[str, Any], max_rows: int) -> list[Any]:
         if document.keys() != {"rows"}:
             raise self._misshapen(document)
         rows = document["rows"]

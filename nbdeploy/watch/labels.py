@@ -6,22 +6,26 @@ label that came last counts. A label may be missing (not known yet); it changes 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nbdeploy.errors import WrongUse
+from nbdeploy.judge.scores import alike
+from nbdeploy.runtime.columns import values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
 
 REQUEST = "request_id"
-COLUMNS = (
-    "id",
-    "row",
-    "label",
-)  # of a table of labels, in the order they came; row None: the only row, or any by a key
+COLUMNS = ("on", "id", "row", "label")
+# of a table of labels, in the order they came; `on` is request_id or a key's name; row None: the only row, or any by a key
 
 
 @dataclass(frozen=True)
@@ -29,19 +33,21 @@ class Joined:
     """`frame`: the answered rows of the log with a column `label`, None where there is none yet; the rest are counts.
 
     given: labels that came. empty: without a value. repeated: the same as before. corrections: another than before.
-    unknown: no such row in the log. surplus: more labels than the request had rows. unplaced: one label without a row for
-    a request of several. shared: rows that have their key, and so their label, in common with another.
+    unknown: no such row in the log. unkept: the log kept no rows of the request. surplus: more labels than the request
+    had rows. unplaced: one label without a row for a request of several. shared: rows that have their key, and so their
+    label, in common with another.
     """
 
     frame: pd.DataFrame
-    given: int
-    empty: int
-    repeated: int
-    corrections: int
-    unknown: int
-    surplus: int
-    unplaced: int
-    shared: int
+    given: int = 0
+    empty: int = 0
+    repeated: int = 0
+    corrections: int = 0
+    unknown: int = 0
+    unkept: int = 0
+    surplus: int = 0
+    unplaced: int = 0
+    shared: int = 0
 
     @property
     def labelled(self) -> pd.DataFrame:
@@ -55,101 +61,210 @@ class Joined:
     def coverage(self) -> float:
         return len(self.labelled) / len(self.frame) if len(self.frame) else 0.0
 
+    @property
+    def counts(self) -> dict[str, int]:
+        return {name: value for name, value in vars(self).items() if name != "frame"}
+
     def to_dict(self) -> dict[str, Any]:
-        counts = {name: value for name, value in asdict(self).items() if name != "frame"}
-        return {"rows": len(self.frame), "labelled": len(self.labelled), "coverage": self.coverage, **counts}
+        return {"rows": len(self.frame), "labelled": len(self.labelled), "coverage": self.coverage, **self.counts}
 
 
 def of_requests(feedback: Iterable[tuple[str, Sequence[Any]]]) -> pd.DataFrame:
     """Labels as `POST /feedback` has them: a request's id and a label for each of its rows."""
     import pandas as pd
 
-    lines = [(request, row, label) for request, labels in feedback for row, label in enumerate(labels)]
+    lines = [(REQUEST, request, row, label) for request, labels in feedback for row, label in enumerate(labels)]
     return pd.DataFrame(lines, columns=list(COLUMNS), dtype=object)
 
 
 def of_frame(frame: pd.DataFrame, on: str = REQUEST) -> pd.DataFrame:
-    """Labels of a table: the column `on`, one of labels, and maybe `row`, the place in the request.
+    """Labels of a table: the column `on`, one of labels, and maybe `row`, the place in the request. As JSON has them.
 
     Raises:
-        WrongUse: a column is missing, or it is not clear which one holds the labels.
+        WrongUse: a column is missing, it is not clear which one holds the labels, or they are no single values.
     """
     import pandas as pd
 
     names = [str(name) for name in frame.columns]
     others = [name for name in names if name not in {on, "row"}]
     label = "label" if "label" in others else others[0] if len(others) == 1 else None
-    if on not in names or label is None:
-        raise WrongUse(f'Labels need a column "{on}" and one called "label"; this table has {", ".join(names)}.')
-    rows = frame["row"].astype(object) if "row" in names else [None] * len(frame)
-    columns = {"id": frame[on].astype(object), "row": rows, "label": frame[label].astype(object)}
-    return pd.DataFrame(columns, dtype=object).reset_index(drop=True)
+    if on not in names or label is None or len(set(names)) < len(names):
+        raise WrongUse(_columns_wanted(on, names))
+    named = frame.set_axis(names, axis=1)
+    columns = {
+        "on": [on] * len(frame),
+        "id": _values(named[on], on),
+        "row": _places(named["row"]) if "row" in names else [None] * len(frame),
+        "label": _values(named[label], label),
+    }
+    return pd.DataFrame(columns, dtype=object)
+
+
+def _columns_wanted(on: str, names: Sequence[str]) -> str:
+    told = f'Labels need a column "{on}" and one called "label"; this table has {", ".join(names) or "no columns"}.'
+    if on in names:
+        return f'{told} Name the one that holds them: labels.rename(columns={{"...": "label"}})'
+    keyed = f" By a key kept with `--keys`: feedback NAME labels --on {names[0]}." if names and on == REQUEST else ""
+    return f"{told}{keyed}"
+
+
+def _values(column: pd.Series[Any], name: str) -> list[Any]:
+    """JSON values; moments as the log has them."""
+    try:
+        found = values_of(column.infer_objects().reset_index(drop=True))
+    except TypeError as exc:
+        raise WrongUse(f'The column "{name}" holds what is no label: {exc}; give numbers, texts or booleans.') from exc
+    if any(isinstance(value, list | dict) for value in found):
+        raise WrongUse(f'The column "{name}" holds lists; give one value a row.')
+    return [None if value == "NaN" and column.dtype.kind == "f" else value for value in found]
+
+
+def _places(column: pd.Series[Any]) -> list[int | None]:
+    found = _values(column, "row")
+    if not all(value is None or (_whole(value) and value >= 0) for value in found):
+        raise WrongUse(
+            'The column "row" holds places in a request, counted from 0; leave it out where there is one row each.'
+        )
+    return [None if value is None else int(value) for value in found]
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and value.is_integer())
 
 
 def join(predictions: pd.DataFrame, labels: pd.DataFrame, on: str = REQUEST) -> Joined:
-    """`predictions` as `predictions().frame()` has them; `labels` of `of_requests` or `of_frame`.
+    """`predictions` as `predictions().frame()` has them; `labels` of `of_requests`, `of_frame` or `Feedback.frame`.
+
+    Labels without a column `on` go by `on`. A label by a key and one by the request are the same row's: the later counts.
 
     Raises:
         WrongUse: the log has no such key.
     """
     import pandas as pd
 
-    column = REQUEST if on == REQUEST else f"key.{on}"
+    table = labels if "on" in labels.columns else labels.assign(on=on)
+    table = table.reset_index(drop=True)
+    answered = predictions[predictions["row"].notna()].reset_index(drop=True)
+    unkept = set(_unkept(predictions))
+    newest = np.full(len(answered), -1, dtype=np.intp)
+    counts: Counter[str] = Counter()
+    for way, part in table.groupby("on", sort=False):
+        ids = logged_keys(predictions, answered, str(way))
+        found, told = _found(
+            part, ids, answered["row"], by_row=way == REQUEST, unkept=unkept if way == REQUEST else set()
+        )
+        newest = np.maximum(newest, found)
+        counts += told
+    values = [*table["label"].tolist(), None]  # -1 is the last of them
+    said = pd.Series([values[place] for place in newest.tolist()], dtype=object)
+    return Joined(answered.assign(label=said), **counts)
+
+
+def logged_keys(predictions: pd.DataFrame, answered: pd.DataFrame, on: str) -> Keys:
+    """What the rows of the log go by. Raises WrongUse where the log has no such key."""
+    column = column_of(on)
     if column not in predictions.columns and len(predictions):
         logged = [name.removeprefix("key.") for name in predictions.columns if name.startswith("key.")]
-        known = ", ".join([REQUEST, *logged])
-        raise WrongUse(
-            f'The log has no key "{on}" to join labels by; it has {known}. `--keys {on}` at deploy keeps one.'
-        )
-    answered = predictions[predictions["row"].notna()].reset_index(drop=True)
-    ids = _texts(answered[column]) if len(answered) else pd.Series([], dtype=object)
-    places = answered["row"].astype(int) if on == REQUEST else pd.Series(0, index=answered.index)
-    given, counts = _settled(labels, ids, by_row=on == REQUEST)
-    keys: Any = pd.MultiIndex.from_arrays([ids, places])
-    found = given.reindex(keys).to_numpy(dtype=object)
-    known = keys.isin(given.index)
-    frame = answered.assign(
-        label=pd.Series([item if there else None for item, there in zip(found, known, strict=True)], dtype=object)
-    )
-    lost = given.index[~given.index.isin(keys)]
-    surplus = int(lost.get_level_values(0).isin(ids).sum())
-    shared = int(ids[known].duplicated(keep=False).sum()) if on != REQUEST else 0
-    return Joined(frame, **counts, unknown=len(lost) - surplus, surplus=surplus, shared=shared)
+        raise no_key(on, logged)
+    return Keys.of(answered[column] if column in answered.columns else [])
 
 
-def _settled(labels: pd.DataFrame, ids: pd.Series[Any], *, by_row: bool) -> tuple[pd.Series[Any], dict[str, int]]:
-    """The last label of each id and row, and what was passed over for it."""
+def column_of(on: str) -> str:
+    return REQUEST if on == REQUEST else f"key.{on}"
+
+
+def no_key(on: str, logged: Sequence[str]) -> WrongUse:
+    known = ", ".join([REQUEST, *logged])
+    return WrongUse(f'The log has no key "{on}" to join labels by; it has {known}. `--keys {on}` at deploy keeps one.')
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Keys as texts. `numbers` marks those that were numbers: there 7, 7.0, "7.0" and "007" of a file are one."""
+
+    texts: NDArray[Any]
+    numbers: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, values: Any) -> Keys:
+        import pandas as pd
+
+        column = pd.Series(values, dtype=object)
+        if pd.api.types.infer_dtype(column, skipna=False) in {"string", "empty"}:
+            return cls(column.to_numpy(), np.zeros(len(column), dtype=bool))
+        numbers = column.map(lambda value: isinstance(value, int | float) and value == value)  # noqa: PLR0124  # NaN
+        return cls(column.map(_text).to_numpy(dtype=object), numbers.to_numpy(dtype=bool))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def known(self, ids: Iterable[str | None]) -> dict[str, str]:
+        """The key that each of `ids` is here; those that are none are left out."""
+        own, numbers = set(self.texts), set(self.texts[self.numbers])
+        found = {name: name if name in own else number_of(name) for name in set(ids) if name is not None}
+        return {name: key for name, key in found.items() if key is not None and (key in numbers or key == name in own)}
+
+
+def _found(
+    labels: pd.DataFrame, keys: Keys, rows: pd.Series[Any], *, by_row: bool, unkept: set[str]
+) -> tuple[NDArray[np.intp], Counter[str]]:
+    """For each row of the log the place of its label in the whole table, -1 for none; and the counts."""
     import pandas as pd
 
     valued = labels[labels["label"].notna()]
-    table = pd.DataFrame({"id": _texts(valued["id"]), "row": valued["row"], "label": valued["label"]}, dtype=object)
-    unplaced = 0
+    ids = pd.Series(Keys.of(valued["id"]).texts, index=valued.index, dtype=object)
+    known = keys.known(ids)
+    table = pd.DataFrame({"id": ids.map(lambda name: known.get(name, name)), "row": valued["row"]}, dtype=object)
+    counts = Counter(given=len(labels), empty=len(labels) - len(valued))
     if by_row:
-        several = set(ids[ids.duplicated()])
-        open_ = table["row"].isna()
-        loose = open_ & table["id"].isin(several)
-        unplaced = int(loose.sum())
+        several = set(pd.Series(keys.texts)[pd.Series(keys.texts).duplicated()])
+        loose = table["row"].isna() & table["id"].isin(several)
+        counts["unplaced"] = int(loose.sum())
         table = table[~loose]
     table["row"] = table["row"].fillna(0).astype(int) if by_row else 0
-    before = table.groupby(["id", "row"], sort=False)["label"].shift()
+    counts += _again(table, labels["label"])
+    last = table.drop_duplicates(["id", "row"], keep="last")
+    index = pd.MultiIndex.from_arrays([last["id"], last["row"]])
+    wanted = pd.MultiIndex.from_arrays([keys.texts, rows.astype(int) if by_row else np.zeros(len(keys), dtype=int)])
+    places = index.get_indexer(wanted)
+    hits = places >= 0
+    lost = last[~np.isin(np.arange(len(last)), places[hits])]
+    counts["surplus"] = int(lost["id"].isin(set(keys.texts)).sum())
+    counts["unkept"] = int(lost["id"].isin(unkept).sum())
+    counts["unknown"] = len(lost) - counts["surplus"] - counts["unkept"]
+    if not by_row:
+        counts["shared"] = int(pd.Series(keys.texts[hits]).duplicated(keep=False).sum())
+    at = last.index.to_numpy(dtype=np.intp)
+    return np.where(hits, at[places] if len(at) else -1, -1), counts
+
+
+def _again(table: pd.DataFrame, labels: pd.Series[Any]) -> Counter[str]:
+    """How often a label came for a row that had one: the same, or another."""
+    said = labels.loc[table.index].map(alike)
+    before = said.groupby([table["id"], table["row"]], sort=False).shift()
     again = before.notna()
-    same = again & (before == table["label"])
-    last = table.drop_duplicates(["id", "row"], keep="last").set_index(["id", "row"])["label"]
-    return last, {
-        "given": len(labels),
-        "empty": len(labels) - len(valued),
-        "repeated": int(same.sum()),
-        "corrections": int((again & ~same).sum()),
-        "unplaced": unplaced,
-    }
+    same = again & (before == said)
+    return Counter(repeated=int(same.sum()), corrections=int((again & ~same).sum()))
 
 
-def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Keys as texts: files know no types, and pandas makes floats of whole numbers where one is missing."""
-    return values.map(_text).astype(object)
+def _unkept(predictions: pd.DataFrame) -> Iterable[str]:
+    """Requests that were answered, and no row of them was kept."""
+    if "status" not in predictions.columns:
+        return []
+    without: list[str] = predictions[REQUEST][predictions["row"].isna() & (predictions["status"] == 200)].tolist()
+    return without
 
 
 def _text(value: Any) -> str | None:
+    """Keys as texts: files know no types, and pandas makes floats of whole numbers where one is missing."""
     if value is None or value != value:  # noqa: PLR0124  # NaN
         return None
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def number_of(text: str) -> str | None:
+    """A number of a file as the log's numbers are written; None of any other text."""
+    read = alike(text)
+    if not isinstance(read, Decimal) or not (text[:1].isdigit() or text[:1] in "+-"):
+        return None
+    return str(int(read)) if read == read.to_integral_value() else str(float(read))

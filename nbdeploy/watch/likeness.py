@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nbdeploy.watch.budget import Budget
 from nbdeploy.watch.calibration import Calibration
 from nbdeploy.watch.drift import Drift, drift
 from nbdeploy.watch.window import Window, parts_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from nbdeploy.capture.profile import Profile
 
 ONCE_IN = 100.0  # looks at a part that is like the rest, one false warning
+FEWEST = 20  # rows of either part
 
 
 def likeness(bins: Profile, labelled: tuple[Any, Any], rest: tuple[Any, Any]) -> Drift:
@@ -20,10 +25,14 @@ def likeness(bins: Profile, labelled: tuple[Any, Any], rest: tuple[Any, Any]) ->
 
     Its `drifted` columns are those in which the labelled part is another one.
     """
-    others = bins.counted(rest[0], predictions=rest[1])
+    return compared(bins.counted(labelled[0], predictions=labelled[1]), bins.counted(rest[0], predictions=rest[1]))
+
+
+def compared(labelled: Profile, rest: Profile) -> Drift:
+    """The same of rows that are counted."""
     budget = Budget(windows=ONCE_IN, alarms=1.0, persistence=1)
-    calibration = Calibration(parts_of(others), budget, called="the rest")
-    return drift(calibration, [Window(bins.counted(labelled[0], predictions=labelled[1]))])
+    calibration = Calibration(parts_of(rest), budget, called="the rest")
+    return drift(calibration, [Window(labelled)])
 
 
 def warnings_of(found: Drift) -> list[str]:
@@ -32,3 +41,37 @@ def warnings_of(found: Drift) -> list[str]:
         f"The labelled rows are unlike the rest in {column.name}: {'; '.join(shift.text for shift in column.shifts)}."
         for column in found.drifted
     ]
+
+
+class Part:
+    """Rows of the log, counted as they come; columns the log does not keep count nothing."""
+
+    def __init__(self, bins: Profile) -> None:
+        self._bins = bins
+        self.profile = bins.counted([], predictions=[])
+
+    def add(self, rows: pd.DataFrame) -> None:
+        if len(rows):
+            answers = [top(answer) for answer in rows["prediction"].tolist()]
+            self.profile = self.profile.merged(self._bins.counted(inputs_of(rows), predictions=answers))
+
+
+def unlike(labelled: Part, rest: Part) -> list[str]:
+    """Where they differ; nothing where one of them has too few rows to say."""
+    if min(labelled.profile.rows, rest.profile.rows) < FEWEST:
+        return []
+    return warnings_of(compared(labelled.profile, rest.profile))
+
+
+def top(answer: Any) -> Any:
+    """The label of the largest share where the answer is shares."""
+    return max(answer, key=lambda label: answer[label]) if isinstance(answer, dict) else answer
+
+
+def inputs_of(rows: pd.DataFrame) -> Any:
+    """What the model was given, as far as the log has it: a frame, or an array of what has no names."""
+    named = {name: str(name).removeprefix("input.") for name in rows.columns if str(name).startswith("input.")}
+    if "input" in rows.columns and rows["input"].notna().any():
+        return np.asarray(rows["input"].tolist())
+    present = [name for name in named if rows[name].notna().any()]
+    return rows[present].rename(columns=named)

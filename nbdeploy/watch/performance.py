@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from nbdeploy.watch.computable import NotComputable, plain
 from nbdeploy.watch.intervals import LEVEL, Estimates, estimates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime, timedelta
 
     import pandas as pd
@@ -40,6 +41,19 @@ class Performance(Shown):
     @property
     def coverage(self) -> float:
         return self.labelled / self.rows if self.rows else 0.0
+
+    def values(self) -> dict[str, float | NotComputable]:
+        """Every metric by name, with NAME.low and NAME.high, and the coverage."""
+        found: dict[str, float | NotComputable] = {"coverage": self.coverage}
+        for name, metric in self.metrics.items():
+            if isinstance(metric, NotComputable):
+                found[name] = metric
+                continue
+            found[name] = metric.value
+            missing = NotComputable(f"{metric.n} labelled rows are too few for an interval")
+            found[f"{name}.low"] = missing if metric.low is None else metric.low
+            found[f"{name}.high"] = missing if metric.high is None else metric.high
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         metrics = {
@@ -65,36 +79,78 @@ def performances(
     joined: Joined, task: str, *, every: timedelta | None = None, level: float = LEVEL
 ) -> list[Performance]:
     """By time and version; one window for all where `every` is None. task: classification | regression."""
-    return [
-        Performance(
-            version=str(version),
-            began=rows["time"].min().to_pydatetime(),
-            ended=rows["time"].max().to_pydatetime(),
-            rows=len(rows),
-            labelled=int(rows["label"].notna().sum()),
-            metrics=metrics_of(rows[rows["label"].notna()], task, level=level),
+    counted = Counted()
+    counted.add(joined.frame, every)
+    return counted.performances(joined.labelled, task, every=every, level=level)
+
+
+@dataclass
+class Counted:
+    """How many rows were answered, by window and version. A window is where it begins, None where there is one for all;
+    they begin at multiples of `every` since 1970.
+    """
+
+    rows: Counter[tuple[Any, str]] = field(default_factory=Counter)
+    spans: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    def add(self, frame: pd.DataFrame, every: timedelta | None) -> None:
+        for (began, version), part in frame.groupby(_windows(frame, every), sort=False)["time"]:
+            self.rows[None if every is None else began, str(version)] += len(part)
+            first, last = self.spans.get(str(version), (part.min(), part.max()))
+            self.spans[str(version)] = min(first, part.min()), max(last, part.max())
+
+    def performances(
+        self,
+        labelled: pd.DataFrame,
+        task: str,
+        *,
+        every: timedelta | None = None,
+        level: float = LEVEL,
+        classes: Sequence[Any] = (),
+    ) -> list[Performance]:
+        groups = {
+            (None if every is None else began, str(version)): part
+            for (began, version), part in labelled.groupby(_windows(labelled, every), sort=False)
+        }
+        keys = list(self.rows) if every is None else sorted(self.rows, key=lambda key: (key[0], self.spans[key[1]]))
+        found = []
+        for key in keys:
+            part = groups.get(key, labelled.iloc[:0])
+            metrics = metrics_of(part, task, level=level, classes=classes)
+            found.append(self._performance(key, len(part), metrics, every))
+        return found
+
+    def _performance(
+        self, key: tuple[Any, str], labelled: int, metrics: Estimates, every: timedelta | None
+    ) -> Performance:
+        began, version = key
+        span = self.spans[version] if every is None else (began, began + every)
+        return Performance(
+            version=version,
+            began=span[0].to_pydatetime(),
+            ended=span[1].to_pydatetime(),
+            rows=self.rows[key],
+            labelled=labelled,
+            metrics=metrics,
         )
-        for version, rows in _parts(joined.frame, every)
-    ]
 
 
-def _parts(frame: pd.DataFrame, every: timedelta | None) -> Iterator[tuple[Any, pd.DataFrame]]:
-    if every is None:
-        yield from frame.groupby("version", sort=False)
-        return
-    for (_, version), rows in frame.groupby([frame["time"].dt.floor(every), "version"], sort=True):
-        yield version, rows
+def _windows(frame: pd.DataFrame, every: timedelta | None) -> list[Any]:
+    import pandas as pd
+
+    began = pd.Series(0, index=frame.index) if every is None else frame["time"].dt.floor(every)
+    return [began, frame["version"]]
 
 
-def metrics_of(labelled: pd.DataFrame, task: str, *, level: float = LEVEL) -> Estimates:
-    """Of rows that have a `prediction` and a `label`."""
+def metrics_of(labelled: pd.DataFrame, task: str, *, level: float = LEVEL, classes: Sequence[Any] = ()) -> Estimates:
+    """Of rows that have a `prediction` and a `label`. `classes`: the model's labels, where they are known."""
     if task == "regression":
         truth, answers = (_numbers(labelled[name].tolist()) for name in ("label", "prediction"))
         known = np.isfinite(truth) & np.isfinite(answers)
         return estimates(Regressed(truth[known], answers[known]), level)
     if task != "classification":
         raise WrongUse(f"There are no metrics of labels for the task {task}.")
-    return _of_classes(labelled["prediction"].tolist(), labelled["label"].tolist(), level)
+    return _of_classes(labelled["prediction"].tolist(), labelled["label"].tolist(), level, classes)
 
 
 def _numbers(values: Sequence[Any]) -> Any:
@@ -109,28 +165,32 @@ def _number(value: Any) -> float:
         return math.nan
 
 
-def _of_classes(predictions: Sequence[Any], truth: Sequence[Any], level: float) -> Estimates:
+def _of_classes(predictions: Sequence[Any], truth: Sequence[Any], level: float, classes: Sequence[Any]) -> Estimates:
     """Answers of `predict_proba` have shares by label; all others are labels. Metrics of shares are of the former alone."""
-    scored = classified(predictions, truth)
+    scored = classified(predictions, truth, classes)
     if isinstance(scored, NotComputable):
         return dict.fromkeys(("accuracy", *OF_SHARES), scored)
     found = {name: value for name, value in estimates(scored, level).items() if name not in OF_SHARES}
     sharing = [place for place, answer in enumerate(predictions) if isinstance(answer, dict)]
     if not sharing:
         return found | dict.fromkeys(OF_SHARES, NotComputable("no request asked for probabilities"))
-    shared = classified([predictions[place] for place in sharing], [truth[place] for place in sharing])
+    shared = classified([predictions[place] for place in sharing], [truth[place] for place in sharing], classes)
     if isinstance(shared, NotComputable):
         return found | dict.fromkeys(OF_SHARES, shared)
     return found | {name: value for name, value in estimates(shared, level).items() if name in OF_SHARES}
 
 
-def classified(predictions: Sequence[Any], truth: Sequence[Any]) -> Classified | NotComputable:
-    """With shares where every answer has them. The label of the largest share is the answer."""
+def classified(
+    predictions: Sequence[Any], truth: Sequence[Any], classes: Sequence[Any] = ()
+) -> Classified | NotComputable:
+    """With shares where every answer has them. The label of the largest share is the answer, the first of equal ones."""
     if not len(predictions):
         return NotComputable("no row has a label")
+    if any(isinstance(answer, list) or answer is None for answer in predictions):
+        return NotComputable("there are answers that are no single label")
     answers = [max(item, key=lambda label: item[label]) if isinstance(item, dict) else item for item in predictions]
     named = [label for item in predictions if isinstance(item, dict) for label in item]
-    own = [item for item, answer in zip(answers, predictions, strict=True) if not isinstance(answer, dict)]
+    own = [*classes, *(item for item, answer in zip(answers, predictions, strict=True) if not isinstance(answer, dict))]
     model, _ = coded(own, list(dict.fromkeys(named)))
     labels, places = coded(model, truth)
     if not {labels[place] for place in set(places.tolist())} & set(model):

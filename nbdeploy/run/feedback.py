@@ -1,0 +1,133 @@
+"""The labels that came: `services/NAME/feedback/`, written by workers and by notebook and command at once.
+
+Each process appends to segments of its own, so nothing is torn; a reader goes by the time a label came.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.errors import DiskFailed
+from nbdeploy.homes import private, sync_folder
+from nbdeploy.runtime.feedback import Clock, entry
+from nbdeploy.runtime.records import SUFFIX, parse
+from nbdeploy.runtime.segments import create, is_growing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pandas as pd
+
+FOLDER = "feedback"
+COLUMNS = ("time", "on", "id", "row", "label")
+SEGMENT_BYTES = 64 * 2**20
+
+_FIELDS = {"time", "on", "id", "row", "labels"}
+_clock = Clock()
+
+
+class Feedback:
+    """`torn` and `damaged` count what the last reading passed over."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.torn = 0
+        self.damaged = 0
+
+    def __repr__(self) -> str:
+        return f"<Feedback in {self.folder}; .frame() is a table of it>"
+
+    def frame(self) -> pd.DataFrame:
+        """A line for each label, in the order they came: when, what it goes by, id, row (None: not known), label."""
+        import pandas as pd
+
+        lines = sorted(self._lines(), key=lambda line: line[0])  # stable: one process's own order stays
+        frame = pd.DataFrame(lines, columns=list(COLUMNS), dtype=object)
+        return frame.assign(time=pd.to_datetime(frame["time"].astype(float), unit="s", utc=True))
+
+    def add(self, labels: pd.DataFrame) -> None:
+        """Keep labels (on, id, row, label); on the disk when this returns.
+
+        Raises:
+            DiskFailed: and then nothing of them is kept.
+        """
+        now = _clock.now()
+        columns = (labels[name].tolist() for name in COLUMNS[1:])
+        text = b"".join(entry(now, on, id_, row, [label]) for on, id_, row, label in zip(*columns, strict=True))
+        if not text:
+            return
+        try:
+            self._append(text)
+        except OSError as exc:
+            fact = exc.strerror or str(exc)
+            raise DiskFailed(
+                "Keeping the labels", str(self.folder), fact, "None of them is kept", "give them again"
+            ) from exc
+
+    def _append(self, text: bytes) -> None:
+        private(self.folder)
+        fd = self._open(len(text))
+        try:
+            size = os.fstat(fd).st_size
+            try:
+                _write(fd, text)
+                os.fsync(fd)
+            except OSError:
+                os.ftruncate(fd, size)
+                raise
+        finally:
+            os.close(fd)
+        sync_folder(self.folder)
+
+    def _open(self, more: int) -> int:
+        """The newest segment that nobody writes to and that has room, locked; else a new one."""
+        for path in sorted(self.folder.glob(f"*{SUFFIX}"), reverse=True)[:8]:
+            fd = os.open(path, os.O_RDWR | os.O_APPEND)
+            if _claimed(fd) and os.fstat(fd).st_size + more <= SEGMENT_BYTES and _whole(fd):
+                return fd
+            os.close(fd)
+        return create(self.folder)
+
+    def _lines(self) -> Iterator[tuple[float, str, Any, int | None, Any]]:
+        self.torn = self.damaged = 0
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+            with path.open("rb") as file:
+                for text in file:
+                    if not text.endswith(b"\n"):
+                        self.torn += not is_growing(file.fileno())
+                        break
+                    found = parse(text[:-1])
+                    if found is None or not found.keys() >= _FIELDS:
+                        self.damaged += 1
+                    else:
+                        yield from _labels(found)
+
+
+def _labels(found: dict[str, Any]) -> Iterator[tuple[float, str, Any, int | None, Any]]:
+    first = found["row"]
+    for place, label in enumerate(found["labels"]):
+        yield found["time"], found["on"], found["id"], None if first is None else first + place, label
+
+
+def _write(fd: int, text: bytes) -> None:
+    view = memoryview(text)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _claimed(fd: int) -> bool:
+    try:
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _whole(fd: int) -> bool:
+    """Whether its last line has its end."""
+    size = os.fstat(fd).st_size
+    return size == 0 or os.pread(fd, 1, size - 1) == b"\n"

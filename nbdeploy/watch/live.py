@@ -1,0 +1,209 @@
+"""`Live`: what the labels that came so far say of a service's answers, read from its log without holding it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.render import Card, Shown, Table
+from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.intervals import LEVEL
+from nbdeploy.watch.labels import REQUEST, Joined, Keys, column_of, join, number_of
+from nbdeploy.watch.likeness import Part, unlike
+from nbdeploy.watch.performance import Counted, Performance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
+    import pandas as pd
+
+    from nbdeploy.capture.profile import Profile
+    from nbdeploy.render import Tone
+    from nbdeploy.run.feedback import Feedback
+    from nbdeploy.run.predictions import Predictions
+
+ANSWERS = ("predict", "predict_proba")  # methods whose answers a label can be held against
+FIXED = (REQUEST, "time", "row", "version", "method", "status", "prediction")
+LEADING = {"classification": ("accuracy", "f1_macro", "roc_auc"), "regression": ("mae", "mse", "r2")}
+
+
+@dataclass(frozen=True)
+class Live(Shown):
+    """`rows` were answered, `labelled` have a label by now. `versions` are over the whole time, `windows` by time and
+    version, oldest first; both may have rows without a label. `labels` counts what came, see `Joined`; those for rows
+    outside the time that was looked at are among the `unknown`.
+    """
+
+    task: str
+    rows: int
+    labelled: int
+    versions: tuple[Performance, ...]
+    windows: tuple[Performance, ...]
+    labels: Mapping[str, int]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def coverage(self) -> float:
+        return self.labelled / self.rows if self.rows else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "rows": self.rows,
+            "labelled": self.labelled,
+            "coverage": self.coverage,
+            "versions": [one.to_dict() for one in self.versions],
+            "windows": [one.to_dict() for one in self.windows],
+            "labels": dict(self.labels),
+            "warnings": list(self.warnings),
+        }
+
+    def card(self) -> Card:
+        names = list(dict.fromkeys(name for one in self.versions for name in one.metrics))
+        metrics = Table(
+            ("metric", *(one.version for one in self.versions)),
+            [(name, *(_said(one.metrics.get(name)) for one in self.versions)) for name in names],
+            empty="no row has a label yet",
+        )
+        tables = (metrics, self._windows()) if self.windows else (metrics,)
+        notes: list[tuple[Tone, str]] = [("warning", text) for text in self.warnings]
+        facts = (("rows", self.rows), ("labelled", f"{self.labelled} ({self.coverage:.0%})"))
+        return Card("live metrics", facts=facts, tables=tables, notes=tuple(notes))
+
+    def _windows(self) -> Table:
+        leading = LEADING.get(self.task, ())
+        headers = ("from", "version", "rows", "labelled", *leading)
+        return Table(headers, [_line(one, leading) for one in self.windows])
+
+
+def live(
+    predictions: Predictions,
+    feedback: Feedback,
+    task: str,
+    *,
+    every: timedelta | None = None,
+    reference: Profile | None = None,
+    classes: Sequence[Any] = (),
+    level: float = LEVEL,
+) -> Live:
+    """Of the rows in `predictions` (a view: `.within(...)`) and all labels that came.
+
+    task: classification | regression. `every`: windows of that length, from multiples of it since 1970. `reference`: the
+    training profile, over whose bins the labelled part is compared with the rest. `classes`: the model's labels, where
+    they are known better than from its answers.
+
+    Memory grows with the labels, not with the log.
+
+    Raises:
+        WrongUse: another task.
+    """
+    labels = feedback.frame()
+    log = Log(labels, every, reference)
+    for batch in predictions.batches(log.columns):
+        log.add(batch)
+    joined = log.joined()
+    labelled = joined.labelled
+    versions = log.whole.performances(labelled, task, level=level, classes=classes)
+    windows = log.counted.performances(labelled, task, every=every, level=level, classes=classes) if every else []
+    return Live(
+        task=task,
+        rows=log.rows,
+        labelled=len(labelled),
+        versions=tuple(versions),
+        windows=tuple(windows),
+        labels=joined.counts,
+        warnings=tuple(log.warnings()),
+    )
+
+
+class Log:
+    """The log as its batches pass by: rows counted by window, and kept only where their request has labels."""
+
+    def __init__(self, labels: pd.DataFrame, every: timedelta | None = None, reference: Profile | None = None) -> None:
+        self.labels = labels
+        self.every = every
+        self.whole = Counted()
+        self.counted = Counted()
+        self.rows = 0
+        self._ways = {str(way): Ids.of(part["id"]) for way, part in labels.groupby("on", sort=False)}
+        self._reference = reference
+        self._parts = None if reference is None else (Part(reference), Part(reference))
+        self._kept: list[pd.DataFrame] = []
+
+    @property
+    def columns(self) -> list[str] | None:
+        """What is read of the log; None for all of it."""
+        keys = [column_of(way) for way in self._ways if way != REQUEST]
+        if self._reference is None:
+            return [*FIXED, *keys]
+        inputs = ["input", *(f"input.{name}" for name in self._reference.columns)]
+        return [*FIXED, *keys, *inputs]
+
+    def add(self, batch: pd.DataFrame) -> None:
+        if not len(batch):
+            return
+        batch = batch[batch["method"].isin(ANSWERS) & (batch["status"] == 200)].reset_index(drop=True)
+        answered = batch["row"].notna()
+        rows = batch[answered]
+        self.rows += len(rows)
+        self.whole.add(rows, None)
+        if self.every is not None:
+            self.counted.add(rows, self.every)
+        there = self._labelled(batch)
+        own = [name for name in batch.columns if not str(name).startswith("input")]
+        self._kept.append(batch.loc[there, own])
+        if self._parts is not None:
+            self._parts[0].add(batch[there & answered])
+            self._parts[1].add(batch[~there & answered])
+
+    def joined(self) -> Joined:
+        import pandas as pd
+
+        columns = [*FIXED, *(column_of(way) for way in self._ways if way != REQUEST)]
+        kept = [part for part in self._kept if len(part)]
+        frame = pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=columns)
+        return join(frame, self.labels)
+
+    def warnings(self) -> list[str]:
+        """Where the labelled rows are unlike the rest."""
+        return [] if self._parts is None else unlike(*self._parts)
+
+    def _labelled(self, batch: pd.DataFrame) -> pd.Series[bool]:
+        """Rows of a request that has a label, or with a key that has."""
+        import pandas as pd
+
+        found = pd.Series(data=False, index=batch.index)
+        for way, ids in self._ways.items():
+            found |= ids.among(Keys.of(batch[column_of(way)]))
+        return found
+
+
+@dataclass(frozen=True)
+class Ids:
+    """The ids that labels came for, as texts, and those of them that are numbers as the log writes them."""
+
+    texts: frozenset[str]
+    numbers: frozenset[str]
+
+    @classmethod
+    def of(cls, ids: pd.Series[Any]) -> Ids:
+        texts = frozenset(name for name in Keys.of(ids).texts if name is not None)
+        return cls(texts, frozenset(number for name in texts if (number := number_of(name)) is not None))
+
+    def among(self, keys: Keys) -> Any:
+        import pandas as pd
+
+        own = pd.Series(keys.texts, dtype=object)
+        found = own.isin(self.texts).to_numpy()
+        return found | (keys.numbers & own.isin(self.numbers).to_numpy()) if keys.numbers.any() else found
+
+
+def _said(metric: Any) -> str:
+    return "-" if metric is None else str(metric)
+
+
+def _line(one: Performance, leading: Sequence[str]) -> tuple[Any, ...]:
+    began = f"{one.began:%Y-%m-%d %H:%M}"
+    cells = (None if isinstance(one.metrics.get(name), NotComputable) else one.metrics.get(name) for name in leading)
+    return (began, one.version, one.rows, one.labelled, *cells)
