@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from nbdeploy.keep.history import Moment
     from nbdeploy.keep.recover import Recovery
     from nbdeploy.keep.registry import Also, Registry
+    from nbdeploy.keep.semver import Number, Suggestion
     from nbdeploy.keep.version import Version, VersionDetails, Versions
+    from nbdeploy.overview import Overview
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import Services
     from nbdeploy.runtime.manifest import Manifest
@@ -57,6 +59,12 @@ class Workspace:
         from nbdeploy.keep.registry import Registry
 
         return Registry(self.settings.registry)
+
+    def panel(self, name: str | None = None) -> Overview:
+        """What runs and what there is, at this moment; a notebook with the extension loaded shows it as the panel."""
+        from nbdeploy.overview import Overview
+
+        return Overview.of(self, None if name is None else names.checked(name))
 
     # the path, step by step
 
@@ -105,6 +113,12 @@ class Workspace:
             NotReady, CheckFailed: with the culprit.
         """
         return trial.check(self.settings, self.registry, bundle, progress)
+
+    def foreseen(self, bundle: Bundle, bump: str | None = None) -> tuple[Number, Suggestion]:
+        """The number `publish` would give the bundle now, and the reasons."""
+        from nbdeploy.keep import store
+
+        return store.foreseen(self.registry, self.settings.bentoml_home, bundle.manifest, bump)
 
     def publish(
         self,

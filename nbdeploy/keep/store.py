@@ -84,6 +84,15 @@ def publish(
     return version
 
 
+def foreseen(
+    registry: Registry, bentoml_home: Path, manifest: Manifest, bump: str | None = None
+) -> tuple[Number, Suggestion]:
+    """What `publish` would call the bundle now, and why. Raises DowngradeRefused."""
+    with registry.reading() as view:
+        suggestion = _asked(view, manifest, bump, force=False)
+        return _number(view, Store(bentoml_home), manifest.name, suggestion), suggestion
+
+
 _INITIAL = ("first version",)
 
 

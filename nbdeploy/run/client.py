@@ -63,18 +63,13 @@ class Client:
             Unsupported: the answer is of a library that is not installed here.
             Unreachable.
         """
-        from nbdeploy.runtime import answers, tables
+        from nbdeploy.runtime import answers
 
         interface = self.interface()
         known = interface.methods.get(method)
         if known is None:
             raise NotFound("method", method, sorted(interface.methods))
-        try:
-            given = tables.rows_of(interface.schema, rows)
-        except tables.SingleRow as exc:
-            raise UnsupportedData(f"what {method} was given", exc.fact, exc.advice) from None
-        except (TypeError, ValueError) as exc:
-            raise UnsupportedData("the rows", f"cannot be sent: {exc}", "give a table like the model's sample") from exc
+        given = self.rows(rows, asked_by=method)
         predictions = self.predictions(method, given)
         index = rows.index if hasattr(rows, "iloc") else None
         try:
@@ -85,6 +80,17 @@ class Client:
                 f"Giving back what {method} returns, something of {library},",
                 f"install it where you ask from: python -m pip install {library}",
             ) from exc
+
+    def rows(self, rows: Any, *, asked_by: str = "the service") -> list[Any]:
+        """The rows as JSON has them. Raises UnsupportedData."""
+        from nbdeploy.runtime import tables
+
+        try:
+            return tables.rows_of(self.interface().schema, rows)
+        except tables.SingleRow as exc:
+            raise UnsupportedData(f"what {asked_by} was given", exc.fact, exc.advice) from None
+        except (TypeError, ValueError) as exc:
+            raise UnsupportedData("the rows", f"cannot be sent: {exc}", "give a table like the model's sample") from exc
 
     def predictions(self, method: str, rows: list[Any]) -> list[Any]:
         """JSON rows to JSON predictions."""

@@ -161,22 +161,24 @@ class Service(Shown):
             return (here,)
         return (
             here,
-            ("in a shell", self._curl(method)),
+            ("in a shell", self.curl(method, self.examples[:1])),
             ("OpenAPI", f"curl{self._authorization()} {self.url}/docs.json"),
         )
 
     def _authorization(self) -> str:
         return f' -H "Authorization: Bearer $(nbdeploy token {self.name})"' if self.authenticated else ""
 
-    def _curl(self, method: str) -> str:
-        body = json.dumps({"rows": self._example()}, ensure_ascii=False)
+    def curl(self, method: str, rows: list[Any]) -> str:
+        """The line that asks this from a shell; the token is looked up, not shown."""
+        body = json.dumps({"rows": rows}, ensure_ascii=False)
         data = shlex.quote(body) if len(body) <= LONGEST_ROW else "@rows.json"
         return f'curl{self._authorization()} -H "Content-Type: application/json" -d {data} {self.url}/{method}'
 
-    def _example(self) -> list[Any]:
-        """One golden row."""
+    @property
+    def examples(self) -> list[Any]:
+        """The golden rows, as JSON has them."""
         try:
             rows: list[Any] = json.loads((self.bundle / "src" / "golden.json").read_bytes())["rows"]
         except (OSError, ValueError, KeyError):
             return []
-        return rows[:1]
+        return rows
