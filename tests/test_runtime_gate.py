@@ -68,7 +68,7 @@ def test_reading_routes_take_get_only(verb: str, path: str) -> None:
         "/static_content/a/b",
         "/static_content/",
         "/predict_proba",
-        "/feedback",
+        "/feedback/",
         "/healthz",
         "/schema.json",
         "/docs.json",

@@ -174,6 +174,7 @@ def states(services: Path) -> list[ServiceState]:
 
 def _ready_app(launch: Launch) -> App:
     from nbdeploy.runtime.app import App, metric_routes
+    from nbdeploy.runtime.feedback import FeedbackLog
     from nbdeploy.runtime.identity import Identity
     from nbdeploy.runtime.metrics import Metrics
     from nbdeploy.runtime.predlog import PredictionLog
@@ -184,6 +185,7 @@ def _ready_app(launch: Launch) -> App:
         Identity(launch.name, None, launch.digest, os.urandom(8).hex()),
         token_sha256=launch.token_sha256,
         log=PredictionLog(launch.folder / "predictions", strict=launch.strict_log),
+        feedback=FeedbackLog(launch.folder / "feedback", strict=launch.strict_log),
         limits=launch.limits,
         metrics=Metrics(metric_routes(method.name for method in model.manifest.methods)),
     )

@@ -13,6 +13,7 @@ from .about import About
 from .batching import Batcher, Failure, Job
 from .body import Bodies, Disconnected
 from .exchange import Exchange
+from .feedback import Labels
 from .gate import Gate, allowed_hosts, routes
 from .identity import Identity
 from .journal import Journal, strict_json
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from .batching import Outcome
     from .exchange import Receive, Send
+    from .feedback import FeedbackLog
     from .gate import Route
     from .model import ServedModel
     from .predlog import PredictionLog
@@ -37,6 +39,8 @@ SMALL = 65_536  # a declared body up to this is read before its refusal is sent,
 class App:
     """`hosts` None takes them from NBDEPLOY_ALLOWED_HOSTS. `fallthrough` builds BentoML's own app at its first use.
 
+    Labels are taken where there is a `feedback` log.
+
     Setting `identity.version` activates: from then on traffic is logged and counted under that version. Without
     `metrics` the counters lie beside the log, and every worker that writes there is counted in.
     """
@@ -48,6 +52,7 @@ class App:
         *,
         token_sha256: str | None,
         log: PredictionLog | None = None,
+        feedback: FeedbackLog | None = None,
         limits: Limits | None = None,
         fallthrough: Callable[[], Any] | None = None,
         metrics: Metrics | None = None,
@@ -56,6 +61,7 @@ class App:
         self.model = model
         self.identity = identity
         self.log = log
+        self.feedback = feedback
         self.limits = limits or Limits()
         self.ready = False
         methods = {method.name: method for method in model.manifest.methods}
@@ -69,6 +75,7 @@ class App:
         shared = log.folder / "metrics" if log is not None else None
         self.metrics = metrics or Metrics(metric_routes(methods), shared)
         self.batcher = Batcher(model.answer, methods, self.limits, self._done)
+        self._labels = Labels(model.manifest, model.contract)
         self._journal = Journal(identity, model.manifest.schema, log, self.metrics)
         self._about = About(self, fallthrough)
         self._bodies = Bodies(self.limits)
@@ -108,6 +115,8 @@ class App:
         self.metrics.close()
         if self.log is not None:
             self.log.close()
+        if self.feedback is not None:
+            self.feedback.close()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -120,6 +129,9 @@ class App:
             self.gate.check(route, scope)
             if route.kind == "predict":
                 await exchange.reply(200, await self._predict(route, exchange))
+            elif route.kind == "feedback":
+                await exchange.reply(200, await self._take_labels(exchange))
+                self._journal.served(route, exchange)
             else:
                 counted = self._journal.active
                 await self._about.answer(route, exchange)
@@ -147,6 +159,18 @@ class App:
         else:
             self._done([job], [[]], 0.0)
         return await answer
+
+    async def _take_labels(self, exchange: Exchange) -> bytes:
+        """Acknowledged once they are written; whose rows they are is found out by who reads them."""
+        if self.feedback is None:
+            text = "This service keeps neither predictions nor labels: it was given no folder for them."
+            raise Refusal(404, "labels_not_kept", text, [])
+        request_id, labels = self._labels.decode(await self._read(exchange), self.limits.max_rows)
+        if not self._journal.active:
+            raise Refusal(503, "not_ready", "This version is not in use yet.", [])
+        await self.feedback.keep(request_id, labels)
+        empty = labels.count(None)
+        return replies.feedback(len(labels) - empty, empty, exchange.request_id)
 
     async def _read(self, exchange: Exchange) -> bytes:
         if not self.ready:

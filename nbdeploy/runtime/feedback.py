@@ -11,11 +11,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .answers import dumps
+from .predlog import PredictionLog
 from .records import line
 from .schema import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from .manifest import Manifest
     from .schema import Contract
@@ -96,6 +98,25 @@ def kinds_of(manifest: Manifest) -> frozenset[str]:
 def entry(at: float, on: str, name: Any, row: int | None, labels: Sequence[Any]) -> bytes:
     """A line of the log."""
     return line(dumps({"time": round(at, 6), "on": on, "id": name, "row": row, "labels": labels}))
+
+
+class FeedbackLog:
+    """Where a worker writes labels: `folder` may have other writers, each has segments of its own."""
+
+    def __init__(self, folder: Path, *, strict: bool = False) -> None:
+        self._log = PredictionLog(folder, strict=strict, called="log of labels")
+        self._clock = Clock()
+
+    async def keep(self, request_id: str, labels: Sequence[Any]) -> None:
+        """Raises Refusal 503 where they could not be written; then none of them is kept."""
+        if not labels:
+            return
+        text = entry(self._clock.now(), REQUEST, request_id, 0, labels)
+        if not self._log.write(text, len(labels)) or (self._log.strict and not await self._log.durable()):
+            raise Refusal(503, "log_unavailable", "The labels cannot be written now; send them again later.", [])
+
+    def close(self) -> None:
+        self._log.close()
 
 
 class Clock:

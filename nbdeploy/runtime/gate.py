@@ -45,7 +45,7 @@ class GateRefusal(Refusal):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`kind`: predict | health | metrics | metadata | bentoml. `label` is its name in metrics."""
+    """`kind`: predict | feedback | health | metrics | metadata | bentoml. `label` is its name in metrics."""
 
     method: str
     kind: str
@@ -59,6 +59,7 @@ def routes(methods: Iterable[str], *, bentoml: bool) -> dict[bytes, Route]:
         b"/readyz": Route("GET", "health", "/readyz"),
         b"/metrics": Route("GET", "metrics", "/metrics"),
         b"/metadata": Route("GET", "metadata", "/metadata"),
+        b"/feedback": Route("POST", "feedback", "/feedback"),
     }
     if bentoml:
         table |= {path.encode(): Route("GET", "bentoml", path) for path in BENTOML_SERVED}
@@ -103,7 +104,7 @@ class Gate:
             self._check_origin(found[1])
         if self._token is not None:
             self._check_token(found[2])
-        if route.kind == "predict":
+        if route.method == "POST":
             self._check_body(found[3], found[4], found[5])
 
     def route(self, scope: Mapping[str, Any]) -> Route:
@@ -140,7 +141,7 @@ class Gate:
 
     def _check_body(self, content_type: bytes | None, declared: bytes | None, coding: bytes | None) -> None:
         if content_type != b"application/json" and not JSON_TYPE.fullmatch(content_type or b""):
-            raise Refusal(415, "not_json", "Send the rows as Content-Type: application/json.", [])
+            raise Refusal(415, "not_json", "Send the body as Content-Type: application/json.", [])
         if declared is not None and int(declared) > self._max_body:
             raise too_large(self._max_body)
         if coding is not None and coding.strip().lower() != b"chunked":
@@ -170,7 +171,7 @@ def _doubled(slot: int) -> Refusal:
     if slot in {WANTED[b"host"], WANTED[b"origin"]}:
         return Refusal(403, "host_not_allowed", "Host and Origin may be sent once only.", [])
     if slot == WANTED[b"content-type"]:
-        return Refusal(415, "not_json", "Send the rows as Content-Type: application/json.", [])
+        return Refusal(415, "not_json", "Send the body as Content-Type: application/json.", [])
     return Refusal(400, "bad_framing", "The length of the body is stated twice.", [])
 
 

@@ -153,6 +153,7 @@ def load(spec: Spec, phase: Callable[[str], None]) -> App:
 
 def _load(spec: Spec, phase: Callable[[str], None]) -> App:
     from .app import App, Identity, Limits
+    from .feedback import FeedbackLog
     from .model import ServedModel
     from .predlog import PredictionLog
     from .rules import Rules
@@ -171,6 +172,7 @@ def _load(spec: Spec, phase: Callable[[str], None]) -> App:
         log=PredictionLog(Path(spec.log), strict=spec.strict_log, rules=Rules.from_dict(spec.log_rules))
         if spec.log
         else None,
+        feedback=FeedbackLog(Path(spec.log).with_name("feedback"), strict=spec.strict_log) if spec.log else None,
         limits=Limits(**{key: value for key, value in spec.limits.items() if key in known}),
         fallthrough=_fallthrough,
     )

@@ -27,11 +27,14 @@ logger = logging.getLogger("nbdeploy")
 class PredictionLog:
     """`folder` is made if it is missing. While writing fails the log is `degraded` and counts what it could not keep.
 
-    `head` is a line that begins every segment.
+    `head` is a line that begins every segment; `called` is what messages say of it.
     """
 
-    def __init__(self, folder: Path, *, strict: bool = False, rules: Rules | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, strict: bool = False, rules: Rules | None = None, called: str = "prediction log"
+    ) -> None:
         self.strict = strict
+        self.called = called
         self.rules = rules or Rules()
         self.head = b""
         self.degraded = False
@@ -51,7 +54,7 @@ class PredictionLog:
             self._failed(exc, rows)
             return False
         if self.degraded:
-            logger.warning("the prediction log is written again; %d rows were not kept", self.unlogged_rows)
+            logger.warning("the %s is written again; %d rows were not kept", self.called, self.unlogged_rows)
             self.degraded = False
         return True
 
@@ -131,7 +134,7 @@ class PredictionLog:
             if fd is not None:
                 os.fsync(fd)
         except OSError:
-            logger.exception("the prediction log could not be synced")
+            logger.exception("the %s could not be synced", self.called)
             return False
         return True
 
@@ -139,7 +142,7 @@ class PredictionLog:
         self.unlogged_rows += rows
         if not self.degraded:
             self.degraded = True
-            logger.error("the prediction log in %s cannot be written: %s", self.folder, error)
+            logger.error("the %s in %s cannot be written: %s", self.called, self.folder, error)
 
 
 def _sync_folder(folder: Path) -> None:

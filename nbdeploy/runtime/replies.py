@@ -30,6 +30,10 @@ def prediction(predictions: bytes, version: bytes, request_id: str) -> bytes:
     return b'{"predictions":%b,"version":"%b","request_id":"%b"}' % (predictions, version, request_id.encode())
 
 
+def feedback(accepted: int, empty: int, request_id: str) -> bytes:
+    return b'{"accepted":%d,"empty":%d,"request_id":"%b"}' % (accepted, empty, request_id.encode())
+
+
 def error(code: str, message: str, details: list[dict[str, Any]], request_id: str) -> bytes:
     return to_json({"error": {"code": code, "message": message, "details": details}, "request_id": request_id})
 

@@ -1,7 +1,8 @@
 """The application under plain `bentoml serve`: identity from the Bento, token and log from the environment.
 
 NBDEPLOY_TOKEN_FILE: the file holding the token; without it the service is open, as BentoML's own are.
-NBDEPLOY_LOG_DIR: the folder for prediction log and counters; without it nothing is kept.
+NBDEPLOY_LOG_DIR: the folder for prediction log, counters and, in `feedback/`, labels; without it nothing is kept, and
+/feedback is 404.
 NBDEPLOY_ALLOWED_HOSTS: hosts beside loopback.
 """
 
@@ -56,6 +57,7 @@ class Standalone:
             return Failed()
 
     def _ready(self, fallthrough: Any) -> App:
+        from .feedback import FeedbackLog
         from .model import ServedModel
         from .predlog import PredictionLog
 
@@ -71,6 +73,7 @@ class Standalone:
             Identity(model.manifest.name, version_of(self._src) or short(digest), digest),
             token_sha256=token,
             log=PredictionLog(Path(folder)) if folder else None,
+            feedback=FeedbackLog(Path(folder) / "feedback") if folder else None,
             fallthrough=lambda: fallthrough,
         )
         app.ready = True
