@@ -361,7 +361,7 @@ class Workspace:
     def recover(self) -> Recovery:
         """Put the homes in order: rebuild the registry where it is lost, clear what a crash left behind."""
         from nbdeploy.capture import bundle
-        from nbdeploy.judge import report
+        from nbdeploy.judge import report, sandbox
         from nbdeploy.keep import recover
 
         running = [state for state in self.services() if state.running]
@@ -370,6 +370,7 @@ class Workspace:
         found.cleaned.extend(f"bundles/{name}" for name in bundle.sweep(self.settings.bundles))
         found.cleaned.extend(f"services/{name}" for name in sweep(self.settings.services))
         found.cleaned.extend(f"reports/.drafts/{name}" for name in report.sweep(self.settings.reports))
+        found.cleaned.extend(f"{sandbox.HOME}/{name}" for name in sandbox.sweep(self.settings))
         told = {state.name: state for state in running}
         for name in self.names():
             self._deployment(name).recall(told.get(name))

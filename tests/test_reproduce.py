@@ -7,9 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nbformat
@@ -18,14 +18,13 @@ from models import classifier, plain
 
 from nbdeploy import cli
 from nbdeploy.errors import NotebookFailed, Refused
-from nbdeploy.judge import rerun
+from nbdeploy.judge import rerun, sandbox
 from nbdeploy.judge.origin import Origin
 from nbdeploy.settings import Settings
 from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from nbdeploy.capture.bundle import Bundle
 
@@ -131,11 +130,10 @@ def ours(workspace: Workspace) -> dict[str, int]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_notebook_that_deploys_itself_gives_the_same_bytes_and_touches_nothing(
-    made: tuple[Workspace, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    made: tuple[Workspace, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     workspace, path = made
     before, events = ours(workspace), len(workspace.show("penguins").events)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert cli.main(["reproduce", "penguins:1.0.0", "--json"], lambda: workspace) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["same"]
@@ -145,7 +143,7 @@ def test_a_notebook_that_deploys_itself_gives_the_same_bytes_and_touches_nothing
     assert ours(workspace) == before
     assert len(workspace.show("penguins").events) == events
     assert [state.version for state in workspace.services()] == ["1.0.0"]
-    assert list(tmp_path.glob("nbdeploy-*")) == []
+    assert list((workspace.settings.home / sandbox.HOME).iterdir()) == []
     assert path.exists()
 
 
@@ -192,7 +190,11 @@ def test_a_notebook_the_command_deployed_is_bundled_again_by_the_same_words(made
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_nothing_behind(made: tuple[Workspace, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_one_that_is_ended_leaves_nothing_behind(
+    made: tuple[Workspace, Path], tmp_path: Path, number: signal.Signals
+) -> None:
+    """Ctrl-C at once; where even that is impossible, with the next `recover`."""
     workspace, path = made
     original = path.read_bytes()
     mark = tmp_path / "reached"
@@ -201,17 +203,30 @@ def test_ctrl_c_leaves_nothing_behind(made: tuple[Workspace, Path], tmp_path: Pa
     command = [sys.executable, "-m", "nbdeploy", "reproduce", "penguins"]
     environment = os.environ | homes | {"TMPDIR": str(tmp_path)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    sandboxes = workspace.settings.home / sandbox.HOME
     try:
         until = time.monotonic() + 120
         while not mark.exists() and process.poll() is None and time.monotonic() < until:
             time.sleep(0.1)
         assert mark.exists(), process.communicate()[0]
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
         path.write_bytes(original)
-    assert process.returncode == 1, output
-    assert [item.name for item in tmp_path.iterdir() if item.name.startswith("nbdeploy-")] == []
-    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False).stdout
-    assert left == ""
+    if number == signal.SIGKILL:
+        names = [f"{sandbox.HOME}/{folder.name}" for folder in sandboxes.iterdir()]
+        assert workspace.recover().cleaned == names
+    else:
+        assert process.returncode == 1, output
+        assert [item.name for item in tmp_path.iterdir() if item.name.startswith("nbdeploy-")] == []
+    assert list(sandboxes.iterdir()) == []
+    left = [path for path in Path("/proc").glob("[0-9]*/environ") if str(sandboxes) in _text(path)]
+    assert left == []
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:  # it ended meanwhile
+        return ""

@@ -11,11 +11,11 @@ import json
 import math
 import re
 import secrets
-import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy import ephemeral
 from nbdeploy.errors import Corrupt
 from nbdeploy.execution import DONE
 from nbdeploy.homes import failing, private, sync_folder, write_whole
@@ -27,7 +27,7 @@ from nbdeploy.judge.records import Record
 from nbdeploy.judge.summary import interval, number
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.runtime.manifest import digest_of
-from nbdeploy.turns import FILE, claimed, turn
+from nbdeploy.turns import FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -201,14 +201,9 @@ class Report(Shown):
 @contextmanager
 def draft(reports: Path) -> Iterator[Path]:
     """A folder for a run that is not judged yet; gone afterwards unless its report was stored."""
-    home = reports / DRAFTS
     sweep(reports)
-    folder = home / secrets.token_hex(8)
-    with turn(folder, _nobody_waits):
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    with ephemeral.ephemeral(reports / DRAFTS) as folder:
+        yield folder
 
 
 def store(report: Report, reports: Path) -> Report:
@@ -232,7 +227,7 @@ def store(report: Report, reports: Path) -> Report:
 
 def sweep(reports: Path) -> list[str]:
     """Remove the drafts whose process is gone; their names."""
-    return [folder.name for folder in (reports / DRAFTS).glob("*") if _removed(folder)]
+    return ephemeral.sweep(reports / DRAFTS)
 
 
 def seal(content: Mapping[str, Any]) -> str:
@@ -253,17 +248,6 @@ def _table(measured: tuple[Measured, ...]) -> Table:
 def _label(report: Report) -> str:
     moment = "".join(char for char in report.started.partition(".")[0] if char.isalnum())
     return f"{moment}Z-{report.digest.removeprefix('sha256:')[:12]}-{secrets.token_hex(4)}"
-
-
-def _removed(folder: Path) -> bool:
-    with claimed(folder / FILE) as ours:
-        if ours:
-            shutil.rmtree(folder, ignore_errors=True)
-        return ours
-
-
-def _nobody_waits(_text: str) -> None:
-    """Only a sweep ever holds the lock of a draft that has just been made, for a moment."""
 
 
 def _read(path: Path) -> tuple[bytes, dict[str, Any]]:

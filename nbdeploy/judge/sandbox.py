@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy import ephemeral
 from nbdeploy.capture.bundle import Bundle
 from nbdeploy.errors import NotRunning
 from nbdeploy.homes import private
@@ -22,10 +20,12 @@ from nbdeploy.turns import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from nbdeploy.settings import Settings
 
 KERNEL = "nbdeploy-again"
+HOME = ".again"
 
 
 @dataclass(frozen=True)
@@ -75,19 +75,24 @@ class Sandbox:
 @contextmanager
 def sandbox(settings: Settings) -> Iterator[Sandbox]:
     """Environments that were built are shared with the user's own home; nothing else is."""
-    folder = Path(tempfile.mkdtemp(prefix="nbdeploy-again-"))
-    own = replace(settings, home=private(folder / "home"), bentoml_home=private(folder / "bentoml"))
-    try:
+    sweep(settings)
+    with ephemeral.ephemeral(settings.home / HOME) as folder:
+        own = replace(settings, home=private(folder / "home"), bentoml_home=private(folder / "bentoml"))
         own.environments.symlink_to(private(settings.environments), target_is_directory=True)
-        yield Sandbox(folder, own)
-    finally:
-        with uninterrupted():
-            _stop(own.services)
-            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            yield Sandbox(folder, own)
+        finally:
+            with uninterrupted():
+                _stop(folder)
 
 
-def _stop(services: Path) -> None:
+def sweep(settings: Settings) -> list[str]:
+    """End what runs in the homes of a process that is gone, and remove them; their names."""
+    return ephemeral.sweep(settings.home / HOME, end=_stop)
+
+
+def _stop(folder: Path) -> None:
     launcher = LocalLauncher()
-    for folder in services.glob("*"):
+    for service in (folder / "home" / "services").glob("*"):
         with suppress(NotRunning):
-            launcher.stop(folder.name, folder)
+            launcher.stop(service.name, service)
