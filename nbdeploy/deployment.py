@@ -179,8 +179,13 @@ class Deployment:
             return self.handle(commit(), previous=before.version if before else None, already_live=True)
         return self.take_over(store.runnable(self.registry, version), wanted, commit, progress)
 
+    def logging(self, wanted: Running) -> Running:
+        """With what the settings say of the log; where they say nothing, it stays as it was."""
+        return replace(wanted, log=self.settings.log) if self.settings.log and wanted.log is None else wanted
+
     def answers(self, version: Version, wanted: Running) -> bool:
         """Whether that version answers now, in the way that is wanted."""
+        wanted = self.logging(wanted)
         state = self.state()
         same = state.state == "ready" and (state.version, state.digest) == (version.version, version.digest)
         known = bool(self.kept.get("no_auth")) or (self.folder / tokens.FILE).exists()  # else nobody gets in any more
@@ -196,6 +201,7 @@ class Deployment:
         """
         if self.serving() is not None:
             wanted.fits_running(self.name, self.kept)
+        wanted = self.logging(wanted)
         running = wanted.over(self.kept)
         before = self.registry.live(self.name)
         token = None if running.no_auth else tokens.ensure(self.folder)
@@ -241,9 +247,13 @@ class Deployment:
     def launch(self, bundle: Bundle, running: Running, progress: Progress) -> Launch:
         from nbdeploy.run.environments import interpreter_for
         from nbdeploy.run.launcher import Launch
+        from nbdeploy.run.rules import decided, understood
         from nbdeploy.runtime.limits import Limits
 
         settings = self.settings
+        log = self.logging(running).log or {}
+        self._refuse_unknown(log, bundle)
+        rules = decided(log, bundle, self.folder)
         python = Path(sys.executable)
         if running.launcher != "memory":
             python = interpreter_for(bundle.manifest.environment, bundle.requirements, settings, progress)
@@ -258,6 +268,8 @@ class Deployment:
             port=running.port,
             environment=_passed_on(running.env or (), settings),
             token_sha256=None if running.no_auth else tokens.sha256(tokens.ensure(self.folder)),
+            log=running.launcher == "memory" or understood(rules, bundle, progress, strict=bool(running.strict_log)),
+            log_rules=rules,
             strict_log=bool(running.strict_log),
             limits=Limits(
                 max_body=settings.max_body, max_rows=settings.max_rows, predict_timeout=settings.predict_timeout
@@ -265,6 +277,22 @@ class Deployment:
             ready_timeout=settings.ready_timeout,
             drain_timeout=settings.drain_timeout,
         )
+
+    def _refuse_unknown(self, log: dict[str, Any], bundle: Bundle) -> None:
+        """An older version may lack a column that the settings name; one that no version has is misspelled."""
+        from nbdeploy.capture import policy
+        from nbdeploy.keep import store
+
+        own = bundle.manifest.schema
+        if not policy.unknown(log, [own]):
+            return
+        with self.registry.reading() as view:
+            versions = view.versions(bundle.name)
+        others = []
+        for version in versions:
+            with suppress(Corrupt):  # said by whoever wants to serve it
+                others.append(store.manifest_of(version).schema)
+        policy.refuse_unknown(log, bundle.name, own, *others)
 
     def forget_choices(self) -> None:
         """A later service of this name is none the wiser: it has a token again, and no port of its own."""

@@ -95,7 +95,9 @@ class Workspace:
 
             model = Function(model)
         return bundle.stage(
-            bundle.Model(model, called, sample, target, tuple(keys), real_rows, cross_validated),
+            bundle.Model(
+                model, called, sample, target, tuple(keys), real_rows, cross_validated, self.settings.log
+            ),
             self.settings.bundles,
             shell,
         )

@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,12 @@ class Model:
     keys: Sequence[str] = ()
     real_rows: bool = True
     cross_validated: bool = False  # whether its scores by folds are wanted, as by a gate
+    log: Mapping[str, Any] = field(default_factory=dict)  # the settings' [tool.nbdeploy.log]
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Columns that are marked `drop`: of their values nothing is stored, so none is in the golden rows or the profile."""
+        return frozenset(name for name, word in self.log.get("columns", {}).items() if word == "drop")
 
 
 @dataclass(frozen=True)
@@ -143,6 +149,7 @@ def stage(model: Model, home: Path, shell: Any = None) -> Bundle:
         CannotTravel, UnsupportedData, NotServable: with the object or column, and what to do.
         NotAModel, WrongUse: data, or a class.
     """
+    from nbdeploy.capture import policy
     from nbdeploy.capture.code import capture_model
     from nbdeploy.capture.environment import lock, warm
     from nbdeploy.capture.golden import observe
@@ -154,9 +161,11 @@ def stage(model: Model, home: Path, shell: Any = None) -> Bundle:
     model = _features(model)
     captured = capture_model(model.object, shell=shell)
     schema = infer(model.sample, keys=tuple(model.keys))
+    policy.refuse_unknown(model.log, model.name, schema)
+    policy.columns(model.log, schema)
     model = replace(model, sample=without_keys(model.sample, model.keys))
     fitted.refuse_target(model.object, model.sample, model.target)
-    observed = observe(model.object, model.sample, schema, real_rows=model.real_rows)
+    observed = observe(model.object, model.sample, schema, real_rows=model.real_rows, hidden=model.hidden)
     modules = captured.modules | ({"polars"} if schema.library == "polars" else set())
     locked = lock(modules, frames=schema.container in {"frame", "series"})
     observed, predictions = _predictions(model, observed)
@@ -211,7 +220,9 @@ def _files(
     files |= {f"captured/{name}": content for name, content in captured.files.items()}
     files |= {f"captured/{name}": path.read_bytes() for name, path in locked.copied}
     files["golden.json"] = _json(observed.golden)
-    files["profile.json"] = _json(profile(model.sample, observed.schema, target=model.target, predictions=predictions))
+    files["profile.json"] = _json(
+        profile(model.sample, observed.schema, target=model.target, predictions=predictions, hidden=model.hidden)
+    )
     for path in sorted(RUNTIME.glob("*.py")):
         files[f"nbdeploy_runtime/{path.name}"] = path.read_bytes()
     return files

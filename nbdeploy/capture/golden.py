@@ -16,6 +16,8 @@ from nbdeploy.capture.schema import without_keys
 from nbdeploy.capture.tries import accepted
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from nbdeploy.runtime.manifest import Method, Schema
 
 SECONDS = 10.0  # for all that is tried beyond one call of each method
@@ -31,8 +33,17 @@ class Observed:
     warnings: tuple[str, ...]
 
 
-def observe(model: Any, sample: Any, schema: Schema, *, real_rows: bool = True, seconds: float = SECONDS) -> Observed:
-    """With `real_rows` some rows of the sample become golden rows; without, rows made up from the schema.
+def observe(
+    model: Any,
+    sample: Any,
+    schema: Schema,
+    *,
+    real_rows: bool = True,
+    hidden: Collection[str] = (),
+    seconds: float = SECONDS,
+) -> Observed:
+    """With `real_rows` some rows of the sample become golden rows; without, rows made up from the schema. What the sample
+    has in `hidden` columns is in neither.
 
     Raises:
         NotServable: no method answers the sample's rows.
@@ -41,6 +52,7 @@ def observe(model: Any, sample: Any, schema: Schema, *, real_rows: bool = True, 
     budget = Budget(seconds)
     with undisturbed():
         chosen = golden_rows.choose(schema, sample) if real_rows else golden_rows.invented(schema)
+        chosen = golden_rows.without(schema, chosen, hidden)
         seen = watch(model, schema, chosen, budget)
         tried = accepted(model, schema, seen, budget, sample)
         edges = edge_cases(model, tried, seen, budget)

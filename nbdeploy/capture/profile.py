@@ -13,7 +13,7 @@ from nbdeploy.capture.columns import column_values, kind_of, labels, length, thi
 from nbdeploy.capture.counts import Bins, Counts, Tally, counts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from nbdeploy.runtime.manifest import Schema
 
@@ -72,8 +72,10 @@ class Profile:
         )
 
 
-def profile(sample: Any, schema: Schema, target: Any = None, predictions: Any = None) -> dict[str, Any]:
-    """The JSON form of a sample's Profile; at most 100,000 evenly spread rows are counted.
+def profile(
+    sample: Any, schema: Schema, target: Any = None, predictions: Any = None, *, hidden: Collection[str] = ()
+) -> dict[str, Any]:
+    """The JSON form of a sample's Profile; at most 100,000 evenly spread rows are counted, and no `hidden` columns.
 
     `target` may be the name of a column of the sample.
     """
@@ -83,6 +85,7 @@ def profile(sample: Any, schema: Schema, target: Any = None, predictions: Any = 
     columns = {
         name: counts_of(kind, column_values(rows, name), known)
         for name, kind, known in labels(rows, schema)[:MOST_COLUMNS]
+        if name not in hidden
     }
     return Profile(
         rows=length(rows),

@@ -10,7 +10,7 @@ from nbdeploy.runtime import tables, times
 from nbdeploy.runtime.checks import unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from nbdeploy.runtime.manifest import Column, Schema
 
@@ -54,6 +54,24 @@ def invented(schema: Schema) -> Rows:
     """Made from ranges and categories; nothing of the sample's own rows."""
     rows = [_shaped(schema, number) for number in range(INVENTED)]
     return Rows(rows, lambda some: tables.build(schema, [rows[place] for place in some]))
+
+
+def without(schema: Schema, chosen: Rows, hidden: Collection[str]) -> Rows:
+    """The same rows with made-up values in the hidden columns."""
+    places = [place for place, column in enumerate(schema.columns) if column.name in hidden]
+    if not places:
+        return chosen
+    rows = [_masked(schema, row, number, places) for number, row in enumerate(chosen.rows)]
+    return Rows(rows, lambda some: tables.build(schema, [rows[place] for place in some]))
+
+
+def _masked(schema: Schema, row: Any, number: int, places: Sequence[int]) -> Any:
+    made = _shaped(schema, number)
+    if isinstance(row, dict):
+        return row | {schema.columns[place].name: made[schema.columns[place].name] for place in places}
+    if isinstance(row, list) and len(schema.columns) > 1:
+        return [made[place] if place in places else value for place, value in enumerate(row)]
+    return made
 
 
 def take(sample: Any, positions: Sequence[int]) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from nbdeploy.runtime.limits import Limits
+from nbdeploy.runtime.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,8 @@ class Launch:
     port: int | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     token_sha256: str | None = None
+    log: bool = True
+    log_rules: Rules = field(default_factory=Rules)
     strict_log: bool = False
     limits: Limits = field(default_factory=Limits)
     ready_timeout: float = 120.0

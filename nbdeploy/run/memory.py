@@ -184,7 +184,7 @@ def _ready_app(launch: Launch) -> App:
         model,
         Identity(launch.name, None, launch.digest, os.urandom(8).hex()),
         token_sha256=launch.token_sha256,
-        log=PredictionLog(launch.folder / "predictions", strict=launch.strict_log),
+        log=PredictionLog(launch.folder / "predictions", strict=launch.strict_log, rules=launch.log_rules),
         feedback=FeedbackLog(launch.folder / "feedback", strict=launch.strict_log),
         limits=launch.limits,
         metrics=Metrics(metric_routes(method.name for method in model.manifest.methods)),

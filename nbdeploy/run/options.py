@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import Refused, UnknownOption, WrongUse
@@ -31,6 +31,7 @@ class Running:
     env: tuple[str, ...] | None = None  # names of environment variables passed on
     no_auth: bool | None = None
     strict_log: bool | None = None
+    log: dict[str, Any] | None = field(default=None, hash=False)  # the settings' [tool.nbdeploy.log]
 
     def __post_init__(self) -> None:
         if self.launcher is not None and self.launcher not in LAUNCHERS:

@@ -1,0 +1,113 @@
+"""`[tool.nbdeploy.log]`: what a service's prediction log keeps, from the settings and a schema to the rules of its workers."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.capture.counts import Bins
+from nbdeploy.capture.profile import Profile
+from nbdeploy.errors import UnknownOption, WrongUse, did_you_mean
+from nbdeploy.runtime.policy import WORDS, Policy, default
+from nbdeploy.runtime.rules import Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from nbdeploy.runtime.manifest import Schema
+
+WHERE = "[tool.nbdeploy.log]"
+BUCKETED = {"integer", "number", "datetime"}
+# The smallest value of each number, and whether it is whole.
+_NUMBERS: dict[str, tuple[float, bool]] = {
+    "sample": (0.0, False),
+    "retention_days": (0.0, False),
+    "retention_bytes": (1, True),
+    "rotate_bytes": (1, True),
+    "rotate_minutes": (0.01, False),
+}
+KNOWN = ("columns", *_NUMBERS)
+
+
+def checked(log: Mapping[str, Any]) -> dict[str, Any]:
+    """The table, its words and numbers known to be right; of columns nothing is known yet.
+
+    Raises:
+        WrongUse, UnknownOption: naming the setting.
+    """
+    for key, value in log.items():
+        if key not in KNOWN:
+            raise UnknownOption(key, f"setting in {WHERE}", KNOWN)
+        if key in _NUMBERS:
+            _number(key, value)
+    columns = log.get("columns", {})
+    if not isinstance(columns, dict):
+        raise WrongUse(f'columns = {columns!r} in {WHERE} is no table; write columns = {{email = "drop"}}.')
+    for name, word in columns.items():
+        if word not in WORDS:
+            raise UnknownOption(str(word), f'policy of a log for "{name}" in {WHERE}', WORDS)
+    return dict(log)
+
+
+def _number(key: str, value: Any) -> None:
+    least, whole = _NUMBERS[key]
+    if type(value) not in ({int} if whole else {int, float}) or not value >= least:
+        kind = "a whole number" if whole else "a number"
+        raise WrongUse(f"{key} = {value!r} in {WHERE} must be {kind} of at least {least:g}.")
+    if key == "sample" and value > 1:
+        raise WrongUse(f"sample = {value!r} in {WHERE} is a share of the requests; give a number from 0 to 1.")
+
+
+def unknown(log: Mapping[str, Any], schemas: Iterable[Schema]) -> list[str]:
+    """Columns of the settings that none of the schemas has."""
+    known = {name for schema in schemas for name in _names(schema)}
+    return [name for name in checked(log).get("columns", {}) if name not in known]
+
+
+def refuse_unknown(log: Mapping[str, Any], name: str, *schemas: Schema) -> None:
+    """Raises WrongUse naming the column, which would be kept."""
+    for column in unknown(log, schemas):
+        known = list(dict.fromkeys(known for schema in schemas for known in _names(schema)))
+        hint = did_you_mean(column, known) or f" It has: {', '.join(known[:30])}."
+        raise WrongUse(f'The settings say what is logged of "{column}" ({WHERE}), and {name} has no such column.{hint}')
+
+
+def columns(log: Mapping[str, Any], schema: Schema) -> dict[str, str]:
+    """A word for each column and key of the schema that is not kept as it is.
+
+    Raises:
+        WrongUse: a bucket is asked of what has none.
+    """
+    words = default(schema)
+    kinds = {column.name: column.kind for column in schema.columns}
+    for name, word in checked(log).get("columns", {}).items():
+        if word == "bucket" and kinds.get(name, "number") not in BUCKETED:
+            raise WrongUse(
+                f'"{name}" is of kind {kinds[name]}, and only numbers and moments have buckets; let {WHERE} say keep, hash or drop.'
+            )
+        words[name] = word
+    known = set(_names(schema))
+    return {name: word for name, word in words.items() if word != "keep" and name in known}
+
+
+def rules(log: Mapping[str, Any], schema: Schema, profile: Path, secret: str = "") -> Rules:
+    """For a version with this schema; `profile` is its profile.json, whose bins are the buckets."""
+    words = columns(log, schema)
+    bucketed = [name for name, word in words.items() if word == "bucket"]
+    others = {
+        key: log[key] for key in ("rotate_bytes", "rotate_minutes", "retention_days", "retention_bytes") if key in log
+    }
+    policy = Policy(words, _edges(profile) if bucketed else {}, float(log.get("sample", 1.0)), secret)
+    return Rules(policy, **others)
+
+
+def _edges(profile: Path) -> dict[str, tuple[float, ...]]:
+    known = Profile.from_dict(json.loads(profile.read_bytes())).columns
+    return {
+        name: counts.edges for name, counts in known.items() if isinstance(counts, Bins) and counts.kind == "number"
+    }
+
+
+def _names(schema: Schema) -> tuple[str, ...]:
+    return (*(column.name for column in schema.columns), *schema.keys)

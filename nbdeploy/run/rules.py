@@ -1,0 +1,46 @@
+"""How a version's requests are logged, decided in the kernel: by the settings, as far as its own runtime knows how."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.capture import policy
+from nbdeploy.errors import Refused
+from nbdeploy.run import secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from nbdeploy.capture.bundle import Bundle
+    from nbdeploy.runtime.rules import Rules
+
+RUNTIME = "nbdeploy_runtime/policy.py"  # in bundles whose workers know policies
+
+
+def decided(log: Mapping[str, Any], bundle: Bundle, folder: Path) -> Rules:
+    """Raises WrongUse, UnknownOption."""
+    schema, profile = bundle.manifest.schema, bundle.src / "profile.json"
+    rules = policy.rules(log, schema, profile)
+    if not secret.needed(rules.policy):
+        return rules
+    return policy.rules(log, schema, profile, secret.ensure(folder))
+
+
+def understood(rules: Rules, bundle: Bundle, progress: Callable[[str], None], *, strict: bool) -> bool:
+    """Whether the version may log at all: one made before there were policies would keep what is to be dropped.
+
+    Raises:
+        Refused: it must (`strict`), and may not.
+    """
+    if rules.policy.keeps_all or RUNTIME in bundle.manifest.files:
+        return True
+    columns = ", ".join(f'"{name}" ({word})' for name, word in rules.policy.columns.items())
+    asked = columns or f"a sample of {rules.policy.sample:g}"
+    fact = f"{bundle.name} was bundled by an older nbdeploy, whose worker cannot do what the log's policy asks: {asked}"
+    if strict:
+        raise Refused(f"{fact}; and --strict-log lets nothing pass unlogged. Deploy the model again.")
+    progress(
+        f"{fact}. So nothing is logged while it serves; deploy the model again, or keep these columns in the settings."
+    )
+    return False
