@@ -36,6 +36,7 @@ NbdeployError                     exit code 1
 ├── CallRefused                   a service answered a call with an error
 ├── NotebookFailed                a notebook run by papermill stopped at a cell
 ├── Unreachable                   nobody answered
+├── DeliveryFailed                an alert's channel did not take a message
 └── Unsupported                   this platform or this launcher cannot do it
 
 Each class builds its own message: the value, the fact, the next step.
@@ -498,6 +499,18 @@ class Unreachable(NbdeployError):
 
     def message(self) -> str:
         return f"{self.url} did not answer: {self.fact}. `ps` shows what is running."
+
+
+@dataclass(eq=False)
+class DeliveryFailed(NbdeployError):
+    """`after` is in how many seconds the other side wants to be asked again, where it says so."""
+
+    channel: str
+    fact: str  # without the address, which may hold a secret
+    after: float | None = None
+
+    def message(self) -> str:
+        return f"The channel {self.channel} did not take the message: {self.fact}."
 
 
 @dataclass(eq=False)

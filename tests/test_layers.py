@@ -76,6 +76,7 @@ DOORS = {
     "click": {"cli", "front"},
     "IPython": {"magics", "front", "render", "capture"},
     "duckdb": {"parquet"},
+    "apprise": {"watch"},
     "bentoml": set[str](),
     "ipywidgets": set[str](),
 }

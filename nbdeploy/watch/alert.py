@@ -1,0 +1,91 @@
+"""`Alert`: what is told of a rule, once: it fires, or it is over."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+State = Literal["firing", "resolved"]
+TIMES = ("since", "began", "ended")
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """`since` is when the first window began that was beyond, `began` to `ended` the window that is told of.
+
+    `held` counts the firings before this one that were not told, because the rule had been told too recently. `id` is the
+    same whoever finds it, and however often.
+    """
+
+    name: str
+    rule: str
+    when: str
+    state: State
+    value: float | None
+    worst: float | None
+    since: datetime
+    began: datetime
+    ended: datetime
+    version: str | None = None
+    held: int = 0
+    note: str = ""
+
+    @property
+    def id(self) -> str:
+        parts = (self.name, self.rule, self.when, self.state, self.since.isoformat())
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+    @property
+    def text(self) -> str:
+        """One sentence, for people."""
+        rule = self.when if self.rule == self.when else f"{self.rule} ({self.when})"
+        if self.state == "resolved":
+            value = "" if self.value is None else f", now {self.value:.3g}"
+            why = f", {self.note}" if self.note else ""
+            return f"{self.name}: {rule} is over{value}{why}; it lasted {lasted(self.ended - self.since)}, from {clock(self.since)}"
+        held = f"; it fired {self.held} more time{'s' if self.held > 1 else ''} meanwhile" if self.held else ""
+        version = f", version {self.version}" if self.version else ""
+        more = f", since {clock(self.since)}" if self.since != self.began else ""
+        return f"{self.name}: {rule} fires: {self.value:.3g} {self._window()}{more}{version}{held}"
+
+    def to_dict(self) -> dict[str, Any]:
+        times = {key: getattr(self, key).isoformat() for key in TIMES}
+        return {"id": self.id} | asdict(self) | times | {"text": self.text}
+
+    def kept(self) -> dict[str, Any]:
+        return asdict(self) | {key: getattr(self, key).isoformat() for key in TIMES}
+
+    @classmethod
+    def back(cls, raw: Mapping[str, Any]) -> Alert:
+        """Of what `kept` gave."""
+        return cls(**{**raw, **{key: datetime.fromisoformat(raw[key]) for key in TIMES}})
+
+    def _window(self) -> str:
+        if self.began == self.ended:
+            return f"at {clock(self.ended)}"
+        same = self.began.astimezone(UTC).date() == self.ended.astimezone(UTC).date()
+        return (
+            f"from {clock(self.began, zone=False)} to {self.ended.astimezone(UTC):%H:%M} UTC"
+            if same
+            else (f"from {clock(self.began, zone=False)} to {clock(self.ended)}")
+        )
+
+
+def clock(moment: datetime, *, zone: bool = True) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}{' UTC' if zone else ''}"
+
+
+def lasted(length: timedelta) -> str:
+    """90 s, 35 min, 2 h 5 min, 3 d 4 h."""
+    seconds = max(int(length.total_seconds()), 0)
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{minutes} min" if seconds >= 120 else f"{seconds} s"

@@ -1,0 +1,159 @@
+"""`Alerts`: the rules of a service, what fires, and how its channels do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.render import Card, Shown, Table
+from nbdeploy.watch import vocabulary
+from nbdeploy.watch.alert import Alert, clock
+from nbdeploy.watch.channels import NOTEBOOK
+from nbdeploy.watch.standing import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from nbdeploy.render import Tone
+    from nbdeploy.watch.book import Book, Post
+    from nbdeploy.watch.plan import Plan
+    from nbdeploy.watch.rule import Rule
+
+RECENT = 10
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who watches."""
+
+    pid: int
+    since: str
+    interval: float
+
+
+@dataclass(frozen=True)
+class Alerts(Shown):
+    """`problems` says, by rule, why the last window could not be judged."""
+
+    name: str
+    rules: tuple[tuple[Rule, Standing], ...]
+    posts: Mapping[str, Post]
+    shown: Mapping[str, str]  # each channel's address, without a secret
+    recent: tuple[Alert, ...] = ()
+    looked: datetime | None = None
+    watch: Watch | None = None
+
+    @classmethod
+    def of(cls, name: str, plan: Plan, book: Book, shown: Mapping[str, str], watch: Watch | None) -> Alerts:
+        return cls(
+            name=name,
+            rules=tuple((rule, book.standings.get(rule.key, Standing())) for rule in plan.of_name(name, book.rules)),
+            posts={channel: book.post(channel) for channel in plan.channels},
+            shown=shown,
+            recent=tuple(
+                Alert.back({key: value for key, value in raw.items() if key != "id"}) for raw in book.recent[-RECENT:]
+            ),
+            looked=book.looked,
+            watch=watch,
+        )
+
+    @property
+    def firing(self) -> tuple[Rule, ...]:
+        return tuple(rule for rule, standing in self.rules if standing.state == "firing")
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait for a channel; the notebook's wait for nobody."""
+        return sum(len(post.waiting) for channel, post in self.posts.items() if channel != NOTEBOOK)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "firing": [rule.name for rule in self.firing],
+            "rules": [rule.to_dict() | _stands(standing) for rule, standing in self.rules],
+            "channels": [
+                {"name": channel, "address": self.shown.get(channel)} | _does(post)
+                for channel, post in self.posts.items()
+            ],
+            "recent": [alert.to_dict() for alert in self.recent],
+            "looked": self.looked and self.looked.isoformat(),
+            "watched": None if self.watch is None else {"pid": self.watch.pid, "since": self.watch.since},
+        }
+
+    def card(self) -> Card:
+        firing = len(self.firing)
+        headers = ("rule", "when", "judged", "state", "since (UTC)", "now", "from")
+        rows = [_line(rule, standing) for rule, standing in self.rules]
+        posts = [
+            (channel, self.shown.get(channel, "shown by the next %deploy"), *_delivery(post))
+            for channel, post in self.posts.items()
+        ]
+        return Card(
+            title=f"Alerts of {self.name}",
+            status=f"{firing} firing" if firing else "nothing fires" if self.looked else "not looked at yet",
+            tone="bad" if firing else "good" if self.looked else "neutral",
+            tables=(
+                Table(headers, rows, empty='no rules; `alerts NAME --when "error_rate>0.05"` adds one'),
+                Table(("channel", "to", "sent (UTC)", "waiting", "trouble"), posts),
+            ),
+            notes=[*self._watched(), *self._told()],
+        )
+
+    def _watched(self) -> list[tuple[Tone, str]]:
+        looked = f"; last judged {clock(self.looked)}" if self.looked else ""
+        if self.watch is not None:
+            return [("good", f"watched by process {self.watch.pid} since {self.watch.since[:16]}{looked}")]
+        waits = f", and {self.waiting} messages wait for that" if self.waiting else ""
+        return [
+            ("warning", f"nobody watches{looked}: `nbdeploy monitor {self.name} --watch` looks and delivers{waits}"),
+        ]
+
+    def _told(self) -> list[tuple[Tone, str]]:
+        return [("bad" if alert.state == "firing" else "good", alert.text) for alert in self.recent[::-1][:RECENT]]
+
+
+def _line(rule: Rule, standing: Standing) -> tuple[Any, ...]:
+    since = None if standing.state == "ok" or standing.since is None else clock(standing.since, zone=False)
+    now = f"not computable ({standing.why})" if standing.why else _number(rule, standing)
+    held = f", {standing.held} held" if standing.held and not standing.open else ""
+    return (rule.name, rule.when.text, rule.said(), standing.state + held, since, now, rule.source)
+
+
+def _number(rule: Rule, standing: Standing) -> str | None:
+    if standing.value is None:
+        return None
+    if vocabulary.is_state(rule.when.metric):
+        return "yes" if standing.value else "no"
+    return f"{standing.value:.3g}"
+
+
+def _delivery(post: Post) -> tuple[Any, ...]:
+    trouble = []
+    if post.fact:
+        trouble.append(f"{post.fact} ({post.attempts} tries)")
+    if post.dropped:
+        trouble.append(f"{post.dropped} never sent")
+    return (post.sent and clock(post.sent, zone=False), len(post.waiting), "; ".join(trouble) or None)
+
+
+def _stands(standing: Standing) -> dict[str, Any]:
+    return {
+        "state": standing.state,
+        "since": None if standing.state == "ok" else standing.since and standing.since.isoformat(),
+        "value": standing.value,
+        "not_computable": standing.why or None,
+        "held": standing.held,
+    }
+
+
+def _does(post: Post) -> dict[str, Any]:
+    return {
+        "waiting": len(post.waiting),
+        "sent": post.sent and post.sent.isoformat(),
+        "failed": post.failed and post.failed.isoformat(),
+        "fact": post.fact or None,
+        "attempts": post.attempts,
+        "due": post.due and post.due.isoformat(),
+        "dropped": post.dropped,
+    }
