@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +22,8 @@ from nbdeploy.render import Card, plain
 from nbdeploy.render.progress import Progress, surface
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from types import FrameType
 
     from nbdeploy.workspace import Workspace
 
@@ -38,7 +42,8 @@ def main(words: Sequence[str] | None = None, workspace: Callable[[], Workspace] 
     words = list(sys.argv[1:] if words is None else words)
     progress = Progress(surface(sys.stderr), listing=f"{PROGRAM} ps")
     try:
-        return _run(words, find, progress)
+        with _ended_as_by_ctrl_c():
+            return _run(words, find, progress)
     except NbdeployError as error:
         return _failed(error, as_json="--json" in words)
     except KeyboardInterrupt:
@@ -46,6 +51,26 @@ def main(words: Sequence[str] | None = None, workspace: Callable[[], Workspace] 
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM, which CI sends at its time-out, leaves as little behind as Ctrl-C, and waits where that would wait."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, as in a script's background
+        yield
+        return
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(words: Sequence[str], workspace: Callable[[], Workspace], progress: Progress) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -210,6 +211,22 @@ def test_ctrl_c_says_nothing_was_changed_only_where_that_is_true(
     workspace.answers["rollback"] = KeyboardInterrupt()
     assert cli.main(["rollback", "penguins"], workspace) == 1
     assert said in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(workspace: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned = []
+
+    def recover() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            cleaned.append(True)
+
+    monkeypatch.setattr(workspace, "recover", recover, raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.main(["recover"], workspace) == 1
+    assert cleaned == [True]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_saved_model_is_loaded_with_trust_only(
