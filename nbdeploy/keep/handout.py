@@ -1,0 +1,87 @@
+"""A folder written for others: there whole or not at all, with the hash of every file in it, and nothing of anybody's lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from nbdeploy.errors import DiskFailed, Refused
+from nbdeploy.homes import path_of, sync_folder
+from nbdeploy.runtime.manifest import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SUMS = "SHA256SUMS"  # as `sha256sum --check` reads it
+
+
+def hand_out(folder: Path, doing: str, write: Callable[[Path], None]) -> Path:
+    """Have `write` fill a draft, add SHA256SUMS, and let it take its place as `folder`.
+
+    A folder that was handed out before, and is untouched since, is replaced.
+
+    Raises:
+        Refused: the folder holds something else.
+        DiskFailed: it cannot be written.
+    """
+    place = folder.absolute()
+    _refuse_foreign(folder)
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        draft.mkdir(parents=True)
+        write(draft)
+        (draft / SUMS).write_text(_sums(draft), encoding="utf-8")
+        for path in draft.rglob("*"):
+            sync_folder(path)
+        _swap(draft, place)
+        sync_folder(place.parent)
+    except OSError as exc:
+        raise DiskFailed(doing, path_of(exc) or str(place), exc.strerror or str(exc)) from exc
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def _sums(folder: Path) -> str:
+    return "".join(f"{digest.removeprefix('sha256:')}  {name}\n" for name, digest in sorted(_content(folder).items()))
+
+
+def _content(folder: Path) -> dict[str, str]:
+    """Path relative to the folder and digest of every file but the list itself."""
+    files = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    named = {path.relative_to(folder).as_posix(): path for path in files}
+    return {name: digest_of(path) for name, path in named.items() if name != SUMS}
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if not folder.exists() and not folder.is_symlink():
+        return
+    step = "It stays as it is; name another folder, or move it away."
+    if folder.is_symlink() or not folder.is_dir():
+        raise Refused(f"{folder} is there already, and is no folder. {step}")
+    if any(folder.iterdir()) and not _untouched(folder):
+        raise Refused(f"{folder} is there already, and holds what no export wrote, or what was changed since. {step}")
+
+
+def _untouched(folder: Path) -> bool:
+    try:
+        return (folder / SUMS).read_text(encoding="utf-8") == _sums(folder)
+    except OSError:
+        return False
+
+
+def _swap(draft: Path, place: Path) -> None:
+    """A folder cannot be renamed over another one with something in it: the old one steps aside first."""
+    old = place.with_name(f".{place.name}.{os.getpid()}.old")
+    with suppress(FileNotFoundError):
+        place.rename(old)
+    try:
+        draft.rename(place)
+    except OSError:
+        with suppress(OSError):
+            old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
