@@ -65,16 +65,20 @@ class Identity:
     version: str | None
     digest: str
     nonce: str = ""
+    worker: int = 0
+    workers: int = 1
 @dataclass
 class Limits:
     predict_timeout: float = 30.0
 class App:
-    def __init__(self, model, identity, *, token_sha256, log=None, limits=None, fallthrough=None):
+    def __init__(self, model, identity, *, token_sha256, log=None, feedback=None, limits=None, fallthrough=None):
         self.model, self.identity, self.ready, self.log = model, identity, False, log
         self.n = 0
         self.slow = 0
         self.stuck = None
     def close(self):
+        pass
+    def note_process(self):
         pass
     @property
     def busy_for(self):
@@ -106,7 +110,7 @@ class App:
             os._exit(7)
         self.n += 1
         told = {"name": self.identity.name, "version": self.identity.version, "digest": self.identity.digest,
-                "nonce": self.identity.nonce, "state": "ready", "slow": self.slow, "n": self.n, "pid": os.getpid(), "path": path, "frozen": gc.get_freeze_count(),
+                "nonce": self.identity.nonce, "state": "ready", "slow": self.slow, "n": self.n, "pid": os.getpid(), "worker": self.identity.worker, "workers": self.identity.workers, "path": path, "frozen": gc.get_freeze_count(),
                 "environ": dict(os.environ) if path == "/environ" else None, "cwd": os.getcwd()}
         data = json.dumps(told).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json"),
@@ -116,7 +120,7 @@ class App:
 
 PREDLOG = """
 class PredictionLog:
-    def __init__(self, folder, *, strict=False, rules=None):
+    def __init__(self, folder, **options):
         self.folder = folder
     def rest(self):
         pass

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import standin
@@ -85,3 +87,27 @@ def test_a_stop_answers_what_was_asked_before(settings: Settings, launcher: Loca
         wait_for_slow(url, 4)
         launcher.stop(launch.name, launch.folder)
         assert {item.result()["version"] for item in slow} == {"1.0.0"}
+
+
+def test_who_takes_the_place_of_a_dead_worker_has_its_number(settings: Settings, launcher: LocalLauncher) -> None:
+    """In a hand-over both versions number their own."""
+    url = standin.deploy(launcher, standin.launch(settings, 0, workers=2), "1.0.0")
+    before = {answer["pid"]: answer["worker"] for answer in (ask(url) for _ in range(200))}
+    assert set(before.values()) == {0, 1}
+    victim = next(pid for pid, number in before.items() if number == 0)
+    os.kill(victim, signal.SIGKILL)
+    deadline = time.monotonic() + 60.0
+    while (answer := ask_through(url))["worker"] != 0 or answer["pid"] == victim:
+        assert time.monotonic() < deadline
+    standin.deploy(launcher, standin.launch(settings, 1, workers=2), "1.0.1")
+    told = [ask(url) for _ in range(200)]
+    assert {(answer["worker"], answer["workers"]) for answer in told} == {(0, 2), (1, 2)}
+    assert {answer["version"] for answer in told} == {"1.0.1"}
+
+
+def ask_through(url: str) -> dict[str, Any]:
+    """An answer, or that nobody gave one: a connection to the killed worker is reset."""
+    try:
+        return ask(url)
+    except OSError:
+        return {"worker": None, "pid": None}

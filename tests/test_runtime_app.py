@@ -435,7 +435,7 @@ def test_a_candidates_checks_are_neither_logged_nor_counted(tmp_path: Path) -> N
     [record] = Predictions(tmp_path)
     assert record.version == "2.0.0"
     text = asyncio.run(ask(app, "GET", "/metrics")).body.decode()
-    assert 'nbdeploy_requests_total{route="/predict",version="2.0.0",status="200"} 1' in text
+    assert 'nbdeploy_requests_total{version="2.0.0",worker="0",route="/predict",status="200"} 1' in text
     app.close()
 
 
@@ -457,7 +457,8 @@ def test_f22_a_log_that_cannot_be_written_degrades_and_is_counted(
     assert asyncio.run(ask(app, "GET", "/readyz")).json["state"] == "degraded"
     assert post(app, rows(1.0)).status == 200
     assert app.state == "ready"
-    assert b"nbdeploy_unlogged_rows_total 2" in asyncio.run(ask(app, "GET", "/metrics")).body
+    text = asyncio.run(ask(app, "GET", "/metrics")).body
+    assert b'nbdeploy_unlogged_rows_total{version="1.0.0",worker="0"} 2' in text
     app.close()
 
 

@@ -201,7 +201,7 @@ def test_what_was_answered_is_in_the_log_and_the_counters(served: Served) -> Non
     assert records[-1].request_id == request_id
     assert len(records) == before + 1
     _, _, text = served.ask("GET", "/metrics", Authorization=f"Bearer {TOKEN}")
-    assert b'nbdeploy_requests_total{route="/predict",version="1.0.0",status="200"}' in text
+    assert b'nbdeploy_requests_total{version="1.0.0",worker="0",route="/predict",status="200"}' in text
 
 
 @pytest.mark.slow

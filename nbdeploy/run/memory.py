@@ -173,10 +173,9 @@ def states(services: Path) -> list[ServiceState]:
 
 
 def _ready_app(launch: Launch) -> App:
-    from nbdeploy.runtime.app import App, metric_routes
+    from nbdeploy.runtime.app import App, metrics_of
     from nbdeploy.runtime.feedback import FeedbackLog
     from nbdeploy.runtime.identity import Identity
-    from nbdeploy.runtime.metrics import Metrics
     from nbdeploy.runtime.predlog import PredictionLog
 
     model = _verified(launch)
@@ -187,7 +186,7 @@ def _ready_app(launch: Launch) -> App:
         log=PredictionLog(launch.folder / "predictions", strict=launch.strict_log, rules=launch.log_rules),
         feedback=FeedbackLog(launch.folder / "feedback", strict=launch.strict_log),
         limits=launch.limits,
-        metrics=Metrics(metric_routes(method.name for method in model.manifest.methods)),
+        metrics=metrics_of([method.name for method in model.manifest.methods]),
     )
     app.ready = True
     return app

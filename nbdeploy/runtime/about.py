@@ -54,7 +54,7 @@ class About:
         )
 
     def metrics(self) -> bytes:
-        self._app.note_state()
+        self._app.note_process()
         return self._app.metrics.text()
 
     def metadata(self) -> bytes:

@@ -18,11 +18,12 @@ from .gate import Gate, allowed_hosts, routes
 from .identity import Identity
 from .journal import Journal, strict_json
 from .limits import Limits
-from .metrics import Metrics
+from .metrics import UNKNOWN, Metrics
 from .schema import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
 
     from .batching import Outcome
     from .exchange import Receive, Send
@@ -64,6 +65,7 @@ class App:
         self.feedback = feedback
         self.limits = limits or Limits()
         self.ready = False
+        self.leaving = False
         methods = {method.name: method for method in model.manifest.methods}
         table = routes(methods, bentoml=fallthrough is not None)
         self.gate = Gate(
@@ -73,7 +75,7 @@ class App:
             max_body=self.limits.max_body,
         )
         shared = log.folder / "metrics" if log is not None else None
-        self.metrics = metrics or Metrics(metric_routes(methods), shared)
+        self.metrics = metrics or metrics_of(methods, shared)
         self.batcher = Batcher(model.answer, methods, self.limits, self._done)
         self._labels = Labels(model.manifest, model.contract)
         self._journal = Journal(identity, model.manifest.schema, log, self.metrics)
@@ -106,9 +108,15 @@ class App:
         self.metrics.state(
             unlogged_rows=self.log.unlogged_rows if self.log else 0,
             in_flight=self.in_flight,
-            ready=self.ready,
+            ready=self.ready and not self.leaving,
             degraded=self.state == "degraded",
         )
+
+    def note_process(self) -> None:
+        """As `note_state`, also of a worker nobody has asked anything; every few seconds."""
+        if self._journal.active:
+            self.metrics.process()
+            self.note_state()
 
     def close(self) -> None:
         self.batcher.close()
@@ -146,6 +154,8 @@ class App:
         except Exception:
             # A fault of ours; the server's own reply to it would not be the envelope.
             logger.exception("request %s: unexpected", exchange.request_id)
+            if self._journal.active:
+                self.metrics.request(route.label if route else UNKNOWN, 500)
             await exchange.reply(500, replies.error(*replies.INTERNAL, [], exchange.request_id))
 
     async def _predict(self, route: Route, exchange: Exchange) -> bytes:
@@ -239,9 +249,11 @@ class App:
             await exchange.reply_first(refusal.status, body, headers, self._bodies.drain(exchange.receive))
 
 
-def metric_routes(methods: Iterable[str]) -> list[str]:
-    """The routes counted apart; whoever makes a Metrics for an App needs them."""
-    return [route.label for route in routes(methods, bentoml=True).values()]
+def metrics_of(methods: Iterable[str], folder: Path | None = None) -> Metrics:
+    """For an App with these methods: every route is counted apart, what clients ask of the model is told from the start."""
+    table = routes(methods, bentoml=True).values()
+    told = [route.label for route in table if route.kind in {"predict", "feedback"}]
+    return Metrics([route.label for route in table], folder, told=told)
 
 
 def _encoded(predictions: list[Any]) -> bytes | Failure:

@@ -2,6 +2,8 @@
 
 Each worker holds a lock on its own file while it lives. The files of dead ones are folded into `retired.json`, which
 names those it holds already, so stopping at any point neither loses a count nor takes one twice.
+
+A file says itself what its cells are: at a hand-over two versions count side by side, each with the runtime of its bundle.
 """
 
 from __future__ import annotations
@@ -11,10 +13,11 @@ import json
 import os
 import struct
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 STATUSES = (200, 400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 500, 503, 504)
@@ -25,49 +28,91 @@ TAIL = ("microseconds", "rows", "calls", "call_microseconds")
 BUCKETS = len(STATUSES) + 1
 TAILS = BUCKETS + len(BOUNDS) + 1
 STRIDE = TAILS + len(TAIL)
-WORKER = ("unlogged_rows", "in_flight", "ready", "degraded")  # once a worker; all but the first are gauges
+# Once a worker.
+WORKER = (
+    "unlogged_rows",
+    "in_flight",
+    "ready",
+    "degraded",
+    "cpu_microseconds",
+    "resident_bytes",
+    "began_microseconds",
+)
+COUNTED = frozenset({"unlogged_rows", "cpu_microseconds"})  # of them; the others are gauges
+LARGEST = frozenset({"expected", "began_microseconds", "info"})  # gauges that are not added up
+CELLS = {"head": WORKER, "statuses": [*map(str, STATUSES), OTHER], "bounds": [f"{at:g}" for at in BOUNDS], "tail": TAIL}
 HEADER = 4_096
 SUFFIX = ".cells"
 RETIRED = "retired.json"
+REMEMBERED = 32  # versions that nobody serves any more, the last ones first
 
-Sums = Counter[tuple[str, ...]]  # (what, route, version, status or bucket) -> count
+Sums = Counter[tuple[str, ...]]  # (what, version, worker, and where it has them route, status or bound) -> count
+
+
+@dataclass(frozen=True)
+class Counts:
+    """`counters` never go back, not over the death of a worker either; `gauges` are of the living ones."""
+
+    counters: Sums
+    gauges: Sums
+
+    def add(self, other: Counts) -> None:
+        self.counters.update(other.counters)
+        for key, value in other.gauges.items():
+            self.gauges[key] = max(value, self.gauges[key]) if key[0] in LARGEST else value + self.gauges[key]
 
 
 def place_of(route_number: int) -> int:
     return len(WORKER) + STRIDE * route_number
 
 
-def names_of(route: str, version: str) -> list[tuple[str, ...]]:
-    """What the cells of one route mean, in their order."""
-    statuses = [("requests", route, version, str(status)) for status in (*STATUSES, OTHER)]
-    buckets = [("bucket", route, version, str(number)) for number in range(len(BOUNDS) + 1)]
-    return [*statuses, *buckets, *((what, route, version) for what in TAIL)]
+def read(data: bytes) -> Counts:
+    """One worker's file.
 
-
-def read(data: bytes) -> tuple[dict[str, Any], Sums]:
-    """The header and counts of one worker's file; gauges have the worker's own key ("gauge", name)."""
+    Raises:
+        ValueError, KeyError, struct.error: its worker has only just begun it, or it is of another kind.
+    """
     header = json.loads(data[:HEADER])
     cells = struct.unpack_from(f"{(len(data) - HEADER) // 8}Q", data, HEADER)
-    sums: Sums = Counter({("unlogged_rows",): cells[0]})
-    sums.update({("gauge", name): cells[place] for place, name in enumerate(WORKER) if place})
+    head = header["cells"]["head"]
+    version, worker = header["version"], str(header["worker"])
+    counters: Sums = Counter({("starts", version, worker): 1})
+    gauges: Sums = Counter({("workers", version): 1, ("info", version, header["digest"]): 1})
+    gauges["expected", version] = header["workers"]
+    for name, value in zip(head, cells, strict=False):
+        if name in COUNTED:
+            counters[name, version, worker] = value
+        elif name in {"ready", "degraded"}:
+            gauges[name, version] = value
+        else:
+            gauges[name, version, worker] = value
     for number, route in enumerate(header["routes"]):
-        start = place_of(number)
-        for name, value in zip(names_of(route, header["version"]), cells[start : start + STRIDE], strict=True):
-            if value:
-                sums[name] = value
-    return header, sums
+        names = [(*name[:1], version, worker, route, *name[1:]) for name in _names(header["cells"])]
+        values = cells[len(head) + len(names) * number :][: len(names)]
+        told = route in header["told"]
+        counters.update({name: value for name, value in zip(names, values, strict=True) if value or told})
+    return Counts(counters, gauges)
 
 
-def total(folder: Path) -> Sums:
-    """All workers that ever counted here; the gauges of the living ones only."""
+def _names(cells: dict[str, Sequence[str]]) -> list[tuple[str, ...]]:
+    """What the cells of one route mean, in their order."""
+    statuses = [("requests", status) for status in cells["statuses"]]
+    return [
+        *statuses,
+        *(("bucket", bound) for bound in (*cells["bounds"], "+Inf")),
+        *((what,) for what in cells["tail"]),
+    ]
+
+
+def total(folder: Path) -> Counts:
+    """All workers that ever counted here."""
     with locked(folder):
         _fold_dead(folder)
-        sums, _ = _retired(folder)
-        for path in sorted(folder.glob(f"*{SUFFIX}")):
-            with contextlib.suppress(ValueError, struct.error):  # a worker that has only just begun its file
-                sums.update(read(path.read_bytes())[1])
-                sums[("gauge", "workers")] += 1
-    return sums
+        found = Counts(_Retired.of(folder).counts, Counter())
+        for path in _files(folder):
+            with _begun():
+                found.add(read(path.read_bytes()))
+    return found
 
 
 @contextlib.contextmanager
@@ -93,17 +138,27 @@ def claim(fd: int) -> bool:
     return True
 
 
+def _begun() -> contextlib.suppress:
+    """A file that cannot be read yet, of a worker that died before it counted, or not ours."""
+    return contextlib.suppress(ValueError, KeyError, TypeError, struct.error)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
 def _fold_dead(folder: Path) -> None:
-    sums, folded = _retired(folder)
-    dead = [path for path in sorted(folder.glob(f"*{SUFFIX}")) if _is_dead(path)]
+    dead = [path for path in _files(folder) if _is_dead(path)]
+    if not dead:
+        return
+    retired = _Retired.of(folder)
     for path in dead:
-        if path.name not in folded:
-            with contextlib.suppress(ValueError, struct.error):  # it died before it counted
-                sums.update({name: count for name, count in read(path.read_bytes())[1].items() if name[0] != "gauge"})
-    if dead:
-        _write_retired(folder, sums, [path.name for path in dead])
-        for path in dead:
-            path.unlink()
+        if path.name not in retired.folded:
+            with _begun():
+                retired.take(read(path.read_bytes()).counters)
+    _Retired(retired.counts, [path.name for path in dead]).write(folder)
+    for path in dead:
+        path.unlink()
 
 
 def _is_dead(path: Path) -> bool:
@@ -114,15 +169,31 @@ def _is_dead(path: Path) -> bool:
         os.close(fd)
 
 
-def _retired(folder: Path) -> tuple[Sums, list[str]]:
-    try:
-        raw = json.loads((folder / RETIRED).read_bytes())
-    except FileNotFoundError:
-        return Counter(), []
-    return Counter({tuple(name): count for name, count in raw["counts"]}), raw["folded"]
+@dataclass(frozen=True)
+class _Retired:
+    """The counts of the dead, by version in the order of their last deaths; `folded` are the files they are from."""
 
+    counts: Sums
+    folded: list[str]
 
-def _write_retired(folder: Path, sums: Sums, folded: list[str]) -> None:
-    part = folder / f"{RETIRED}.part"
-    part.write_text(json.dumps({"counts": [[list(name), count] for name, count in sums.items()], "folded": folded}))
-    part.replace(folder / RETIRED)
+    @classmethod
+    def of(cls, folder: Path) -> _Retired:
+        try:
+            raw = json.loads((folder / RETIRED).read_bytes())
+        except FileNotFoundError:
+            return cls(Counter(), [])
+        return cls(Counter({tuple(name): count for name, count in raw["counts"]}), raw["folded"])
+
+    def take(self, counters: Sums) -> None:
+        """Add one worker's, as the latest of its version."""
+        versions = {key[1] for key in counters}
+        own = Counter({key: self.counts.pop(key) for key in list(self.counts) if key[1] in versions})
+        own.update({key: value for key, value in counters.items() if value})
+        self.counts.update(own)
+
+    def write(self, folder: Path) -> None:
+        kept = list(dict.fromkeys(key[1] for key in self.counts))[-REMEMBERED:]
+        counts = [[list(name), count] for name, count in self.counts.items() if name[1] in kept]
+        part = folder / f"{RETIRED}.part"
+        part.write_text(json.dumps({"counts": counts, "folded": self.folded}))
+        part.replace(folder / RETIRED)

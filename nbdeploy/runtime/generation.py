@@ -137,16 +137,18 @@ class Generation:
             silence=self.order.silence,
             descriptors=tuple(listener.socket.fileno() for listener in sockets),
         )
-        worker = Worker(self._reactor, self._log, command, self)
+        taken = {worker.place for worker in self.workers}
+        place = next(number for number in range(len(taken) + 1) if number not in taken)
+        worker = Worker(self._reactor, self._log, command, self, place)
         try:
-            worker.start(self._spec())
+            worker.start(self._spec(place))
         except OSError as exc:
             report = Report(f"could not be started: {exc}")
             self._reactor.later(0, lambda: self._died(report))
         else:
             self.workers.append(worker)
 
-    def _spec(self) -> Spec:
+    def _spec(self, place: int) -> Spec:
         order = self.order
         return Spec(
             src=str(order.src),
@@ -163,6 +165,8 @@ class Generation:
             drain_timeout=order.drain_timeout,
             limits=order.limits,
             loop=order.loop,
+            worker=place,
+            workers=order.workers,
         )
 
     def worker_phase(self, worker: Worker, text: str) -> None:

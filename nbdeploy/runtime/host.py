@@ -167,7 +167,7 @@ def _load(spec: Spec, phase: Callable[[str], None]) -> App:
     known = {item.name for item in fields(Limits)}
     app = App(
         model,
-        Identity(spec.name, None, spec.digest, spec.nonce),
+        Identity(spec.name, None, spec.digest, spec.nonce, spec.worker, spec.workers),
         token_sha256=spec.token_sha256,
         log=PredictionLog(Path(spec.log), strict=spec.strict_log, rules=Rules.from_dict(spec.log_rules))
         if spec.log
@@ -232,6 +232,8 @@ class Host:
     def _close(self, connections: Connections) -> None:
         if not self._closed:
             self._closed = True
+            self._app.leaving = True
+            self._app.note_process()
             connections.close()
             self._supervisor.tell({"event": "draining"})
 
@@ -253,6 +255,7 @@ class Host:
 
     def _pong(self, _message: Message) -> None:
         self._supervisor.tell({"event": "pong", "busy": self._app.busy_for})
+        self._app.note_process()
         if self._app.log is not None:
             self._app.log.rest()
 
@@ -260,6 +263,7 @@ class Host:
         """Take the public socket, under the version's number and from its published folder."""
         relocate(self._spec.src, message["src"])
         self._app.identity.version = message["version"]
+        self._app.note_process()
         if not self._accepting and not self._ending.is_set():
             self._accepting = True
             connections.open(socket.socket(fileno=self._spec.public))

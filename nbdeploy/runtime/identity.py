@@ -13,12 +13,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Identity:
-    """`version` is None until the process is activated; its traffic until then is a check, neither logged nor counted."""
+    """`version` is None until the process is activated; its traffic until then is a check, neither logged nor counted.
+
+    `worker` is its place among `workers`, from 0; who takes the place of a dead one has its number.
+    """
 
     name: str
     version: str | None
     digest: str
     nonce: str = ""
+    worker: int = 0
+    workers: int = 1
 
     @property
     def label(self) -> str:

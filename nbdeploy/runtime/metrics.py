@@ -11,16 +11,17 @@ import mmap
 import os
 import time
 from bisect import bisect_left
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from .counters import (
     BOUNDS,
     BUCKETS,
+    CELLS,
     HEADER,
     STATUSES,
     SUFFIX,
     TAILS,
+    WORKER,
     claim,
     locked,
     place_of,
@@ -30,25 +31,32 @@ from .counters import (
 from .exposition import render
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from .identity import Identity
 
 UNKNOWN = "unknown"  # every path nobody decided about
 STATUS_CELL = {status: number for number, status in enumerate(STATUSES)}
+CPU, RESIDENT, BEGAN = map(WORKER.index, ("cpu_microseconds", "resident_bytes", "began_microseconds"))
 
 
 class Metrics:
-    """`folder` None keeps the counters in memory: one worker, or no place to share them."""
+    """`folder` None keeps the counters in memory: one worker, or no place to share them.
 
-    def __init__(self, routes: Sequence[str], folder: Path | None = None) -> None:
+    What is counted of the routes in `told` is told from the start, zeros too: to Prometheus a counter that appears with
+    its first failure has not grown.
+    """
+
+    def __init__(self, routes: Sequence[str], folder: Path | None = None, *, told: Collection[str] = ()) -> None:
         self._routes = (*routes, UNKNOWN)
         self._places = {route: place_of(number) for number, route in enumerate(self._routes)}
         self._unknown = self._places[UNKNOWN]
+        self._told = list(told)
         self._size = HEADER + 8 * place_of(len(self._routes))
         self._folder = folder
         self._identity: Identity | None = None
+        self._cpu = 0.0
         self._fd: int | None = None
         self._map = mmap.mmap(-1, self._size)
         self._cells = memoryview(self._map)[HEADER:].cast("Q")
@@ -62,8 +70,18 @@ class Metrics:
         else:
             self._open(self._folder)
         self._cells = memoryview(self._map)[HEADER:].cast("Q")
-        header = {"version": identity.label, "routes": self._routes}
-        self._map[:HEADER] = json.dumps(header).encode().ljust(HEADER)
+        self._cells[BEGAN] = time.time_ns() // 1_000
+        self._cpu = time.process_time()
+        header = {
+            "version": identity.label,
+            "digest": identity.digest,
+            "worker": identity.worker,
+            "workers": identity.workers,
+            "routes": self._routes,
+            "told": self._told,
+            "cells": CELLS,
+        }
+        self._map[:HEADER] = json.dumps(header, separators=(",", ":")).encode().ljust(HEADER)
 
     def request(self, route: str, status: int) -> None:
         self._cells[self._places.get(route, self._unknown) + STATUS_CELL.get(status, len(STATUSES))] += 1
@@ -87,13 +105,16 @@ class Metrics:
         for place, value in enumerate((unlogged_rows, in_flight, ready, degraded)):
             self._cells[place] = int(value)
 
+    def process(self) -> None:
+        """What this process uses; memory only where /proc tells it."""
+        self._cells[CPU] = int((time.process_time() - self._cpu) * 1e6)
+        self._cells[RESIDENT] = resident()
+
     def text(self) -> bytes:
         if self._identity is None:
             return b""
-        if self._folder is not None:
-            return render(self._identity, total(self._folder))
-        sums = read(bytes(self._map))[1]
-        return render(self._identity, sums + Counter({("gauge", "workers"): 1}))
+        found = read(bytes(self._map)) if self._folder is None else total(self._folder)
+        return render(self._identity.name, found)
 
     def close(self) -> None:
         """The counts stay in the folder."""
@@ -111,3 +132,12 @@ class Metrics:
             claim(self._fd)
             os.ftruncate(self._fd, self._size)
             self._map = mmap.mmap(self._fd, self._size)
+
+
+def resident() -> int:
+    """Bytes of this process in memory; 0 where nobody tells."""
+    try:
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  # every two seconds
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

@@ -25,6 +25,8 @@ class Spec:
     drain_timeout: float = 30.0
     limits: dict[str, Any] = field(default_factory=dict)  # fields of Limits
     loop: str = "uvloop"  # or asyncio
+    worker: int = 0  # its place, from 0; that of a dead one is taken again
+    workers: int = 1
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Spec:

@@ -59,10 +59,11 @@ class Command:
 
 
 class Worker:
-    """`stage`: loading | ready | accepting | draining | gone."""
+    """`stage`: loading | ready | accepting | draining | gone. `place` is its number among its version's workers."""
 
-    def __init__(self, reactor: Reactor, log: LogFile, command: Command, owner: Owner) -> None:
+    def __init__(self, reactor: Reactor, log: LogFile, command: Command, owner: Owner, place: int = 0) -> None:
         self.stage = "loading"
+        self.place = place
         self._reactor = reactor
         self._command = command
         self._owner = owner
