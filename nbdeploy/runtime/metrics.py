@@ -102,8 +102,8 @@ class Metrics:
         self._cells[place + TAILS + 3] += int(seconds * 1e6)
 
     def state(self, *, unlogged_rows: int, in_flight: int, ready: bool, degraded: bool) -> None:
-        for place, value in enumerate((unlogged_rows, in_flight, ready, degraded)):
-            self._cells[place] = int(value)
+        cells = self._cells
+        cells[0], cells[1], cells[2], cells[3] = unlogged_rows, in_flight, ready, degraded
 
     def process(self) -> None:
         """What this process uses; memory only where /proc tells it."""
