@@ -30,6 +30,7 @@ class Settings:
         default_factory=dict, hash=False
     )  # of every gate, by metric (judge/thresholds.py)
     log: dict[str, Any] = field(default_factory=dict, hash=False)  # what a service logs (capture/policy.py)
+    alerts: dict[str, Any] = field(default_factory=dict, hash=False, repr=False)  # holds addresses (watch/plan.py)
     allowed_hosts: tuple[str, ...] = ()  # beside loopback
     ready_timeout: float = 120.0  # seconds a candidate may take until its golden rows are answered
     predict_timeout: float = 30.0  # seconds

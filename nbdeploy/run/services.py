@@ -48,6 +48,7 @@ class ServiceState:
     digest: str | None = None
     bundle: str | None = None
     failure: str | None = None
+    unlogged: bool = False  # it answers, and its predictions cannot be logged
 
     @classmethod
     def of(cls, state: State, word: Word) -> ServiceState:
@@ -150,7 +151,8 @@ def probe(folder: Path) -> ServiceState:
     if told.get("nonce") != state.nonce or told.get("name") != state.name:
         stranger = replace(state, failure=f"something else answers at {state.url}")
         return ServiceState.of(stranger, "unknown")
-    return ServiceState.of(state, "degraded" if told.get("state") == "degraded" else _word(state.state))
+    unlogged = told.get("state") == "degraded"
+    return replace(ServiceState.of(state, "degraded" if unlogged else _word(state.state)), unlogged=unlogged)
 
 
 def services(folder: Path) -> Services:

@@ -157,3 +157,47 @@ def _does(post: Post) -> dict[str, Any]:
         "due": post.due and post.due.isoformat(),
         "dropped": post.dropped,
     }
+
+
+@dataclass(frozen=True)
+class Noticed(Shown):
+    """Alerts that no notebook has shown yet."""
+
+    alerts: tuple[Alert, ...]
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        return [alert.to_dict() for alert in self.alerts]
+
+    def card(self) -> Card:
+        firing = any(alert.state == "firing" for alert in self.alerts)
+        told = self.alerts[-RECENT:]
+        notes: list[tuple[Tone, str]] = [("bad" if alert.state == "firing" else "good", alert.text) for alert in told]
+        if len(self.alerts) > len(told):
+            notes.insert(0, ("neutral", f"and {len(self.alerts) - len(told)} before these"))
+        names = dict.fromkeys(alert.name for alert in self.alerts)
+        return Card(
+            title=f"Alerts since you last looked: {', '.join(names)}",
+            tone="bad" if firing else "good",
+            notes=notes,
+        )
+
+
+@dataclass(frozen=True)
+class Tested(Shown):
+    """A test that a channel took."""
+
+    name: str
+    channel: str
+    address: str
+    id: str
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"name": self.name, "channel": self.channel, "address": self.address, "id": self.id, "sent": True}
+
+    def card(self) -> Card:
+        return Card(
+            title=f"{self.channel} took a test message",
+            tone="good",
+            facts=(("to", self.address), ("took", f"{self.seconds:.1f} s"), ("id", self.id)),
+        )

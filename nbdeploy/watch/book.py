@@ -134,7 +134,6 @@ def _ruled(book: Book, content: Mapping[str, Any]) -> None:
         book.rules[content["name"]] = content["table"]
     else:
         book.rules.pop(content["name"], None)
-    book.standings = {key: standing for key, standing in book.standings.items() if key not in content.get("over", ())}
 
 
 def _sent(book: Book, content: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from nbdeploy.watch import vocabulary
 from nbdeploy.watch.axis import EPOCH, floored
 from nbdeploy.watch.message import Message
-from nbdeploy.watch.standing import Standing, stepped
+from nbdeploy.watch.standing import Standing, ended, stepped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +33,11 @@ SETTLED = timedelta(seconds=10)  # after its end all requests of a window are in
 
 class Source(Protocol):
     """Where readings come from."""
+
+    @property
+    def said(self) -> str:
+        """The service's state in words, as `state` found it last."""
+        ...
 
     def state(self, now: datetime) -> Reading:
         """How the service is: one for this moment, with the names of `vocabulary.STATES`."""
@@ -66,13 +71,21 @@ def look(name: str, plan: Plan, ledger: Ledger, source: Source, now: datetime) -
         rules = plan.of_name(name, page.book.rules)
         before = page.book.standings
         after: dict[str, Standing] = {}
-        alerts: list[tuple[Rule, Alert]] = []
+        alerts: list[tuple[tuple[str, ...], Alert]] = []  # with the channels
         for rule in rules:
             standing, found = stepped(name, rule, before.get(rule.key, Standing()), read.get(rule.key, ()))
             after[rule.key] = standing
-            alerts += [(rule, alert) for alert in found if alert.id not in page.book.told]
-        if alerts or _lasting(rules, after) != _lasting(rules, before) or labels != page.book.labels:
-            messages = messages_of(name, plan, page.book, alerts, now)
+            alerts += [(plan.to(rule), alert) for alert in found]
+        gone = [ended(name, key, standing, now) for key, standing in before.items() if key not in after]
+        alerts += [(plan.send, alert) for alert in gone if alert is not None]
+        alerts = [(channels, alert) for channels, alert in alerts if alert.id not in page.book.told]
+        if (
+            alerts
+            or _lasting(rules, after) != _lasting(rules, before)
+            or len(before) != len(after)
+            or labels != page.book.labels
+        ):
+            messages = messages_of(name, page.book, alerts, now)
             page.add(page.book.looking(now, after, [alert for _, alert in alerts], messages, labels))
     stuck = {
         rule.name: after[rule.key].why
@@ -82,13 +95,11 @@ def look(name: str, plan: Plan, ledger: Ledger, source: Source, now: datetime) -
     return Seen(tuple(alert for _, alert in alerts), stuck)
 
 
-def messages_of(
-    name: str, plan: Plan, book: Book, alerts: Iterable[tuple[Rule, Alert]], now: datetime
-) -> list[Message]:
+def messages_of(name: str, book: Book, alerts: Iterable[tuple[Sequence[str], Alert]], now: datetime) -> list[Message]:
     """One for each channel, of all the alerts that go there, by the time of their windows."""
     by_channel: dict[str, list[Alert]] = {}
-    for rule, alert in sorted(alerts, key=lambda pair: pair[1].ended):
-        for channel in plan.to(rule):
+    for channels, alert in sorted(alerts, key=lambda pair: pair[1].ended):
+        for channel in channels:
             by_channel.setdefault(channel, []).append(alert)
     dropped = {channel: post.untold for channel, post in book.posts.items()}
     return [Message(name, channel, now, tuple(found), dropped.get(channel, 0)) for channel, found in by_channel.items()]
@@ -112,10 +123,8 @@ def _read(
             continue  # no window has closed meanwhile
         readings = source.windows(every, first, settled, traffic=traffic)
         found |= {key: [item for item in readings if item.began >= began] for key, began in since.items()}
-    if any(rule.every is None for rule in rules):
-        state = source.state(now)
-        found |= {rule.key: [state] for rule in rules if rule.every is None}
-    return found
+    state = source.state(now)
+    return found | {rule.key: [state] for rule in rules if rule.every is None}
 
 
 def _since(rule: Rule, every: timedelta, standing: Standing | None, now: datetime) -> datetime:

@@ -72,6 +72,10 @@ class Preview(Shown):
         judged = len(readings) - unjudged.total()
         return cls(name, rule, first or since, until, tuple(firings), judged, dict(unjudged))
 
+    def switched_on(self, *, instead: bool) -> Preview:
+        """`instead`: of another rule of that name."""
+        return replace(self, added=True, replaced=instead)
+
     @property
     def text(self) -> str:
         """Would have fired 3 times since Monday."""

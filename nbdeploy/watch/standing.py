@@ -90,12 +90,13 @@ def _waiting(rule: Rule, readings: Sequence[Reading]) -> list[str]:
     return found[::-1]
 
 
-def ended(name: str, rule: Rule, standing: Standing, note: str, now: datetime) -> Alert | None:
-    """What is told when a rule that fires is taken away."""
+def ended(name: str, key: str, standing: Standing, now: datetime) -> Alert | None:
+    """What is told of a rule that fires and is no more; `key` is `Rule.key`."""
     if not standing.open or standing.since is None:
         return None
-    told = Alert(name, rule.name, rule.when.text, "resolved", None, standing.worst, standing.since, now, now)
-    return replace(told, note=note)
+    rule, when, _ = key.split("\n")
+    told = Alert(name, rule, when, "resolved", None, standing.worst, standing.since, now, now)
+    return replace(told, note="the rule was changed or taken away")
 
 
 def _beyond(rule: Rule, now: Standing, value: float, reading: Reading) -> Standing:
