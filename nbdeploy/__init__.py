@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     deploy = _default.deploy
     diff = _default.diff
     export = _default.export
+    feedback = _default.feedback
     import_bundle = _default.import_bundle
     publish = _default.publish
     rollback = _default.rollback
@@ -42,6 +43,7 @@ __all__ = [
     "diff",
     "expect",
     "export",
+    "feedback",
     "import_bundle",
     "publish",
     "record",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from nbdeploy.run.services import ServiceState
     from nbdeploy.runtime.manifest import Manifest
     from nbdeploy.settings import Settings
+    from nbdeploy.watch.received import Received
 
     Progress = Callable[[str], None]
     Commit = Callable[[Also], Version]
@@ -127,6 +128,7 @@ class Deployment:
             authenticated=not self.kept.get("no_auth"),
             warnings=manifest.warnings,
             stopped=self.tell_stopped,
+            labelled=self.feedback,
         )
 
     def _told(self, state: ServiceState) -> Manifest:
@@ -293,6 +295,12 @@ class Deployment:
             with suppress(Corrupt):  # said by whoever wants to serve it
                 others.append(store.manifest_of(version).schema)
         policy.refuse_unknown(log, bundle.name, own, *others)
+
+    def feedback(self, labels: Any, on: str = "request_id") -> Received:
+        """Take in labels that came late."""
+        from nbdeploy.labelling import Labelled, manifests_of
+
+        return Labelled(self.name, self.folder, lambda: manifests_of(self.registry, self.name)).take(labels, on)
 
     def forget_choices(self) -> None:
         """A later service of this name is none the wiser: it has a token again, and no port of its own."""

@@ -59,6 +59,7 @@ def trial(settings: Settings, registry: Registry, bundle: Bundle, progress: Prog
 
 def in_memory(settings: Settings, registry: Registry, bundle: Bundle) -> Service:
     """The bundle in this process, until it is stopped or the process ends."""
+    from nbdeploy.labelling import Labelled
     from nbdeploy.run.service import Service
 
     backend = launcher("memory")
@@ -80,6 +81,7 @@ def in_memory(settings: Settings, registry: Registry, bundle: Bundle) -> Service
         authenticated=False,
         warnings=bundle.warnings,
         stopped=held.close,
+        labelled=Labelled(bundle.name, folder, lambda: iter([bundle.manifest])).take,
     )
 
 

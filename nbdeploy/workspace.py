@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import Services
     from nbdeploy.runtime.manifest import Manifest
+    from nbdeploy.watch.received import Received
 
     Progress = Callable[[str], None]
 
@@ -433,6 +434,15 @@ class Workspace:
 
         versions = (names.checked(name), against)
         return hindsight.replay(self.settings, self.registry, versions, progress, last=last, limit=limit, gate=gate)
+
+    def feedback(self, name: str, labels: Any, on: str = "request_id") -> Received:
+        """Take in labels that came late: a frame (of pandas or polars), records, or a file, with a column `label`.
+
+        They go by the column `on`: the request's id, with the place of the row in `row` where it had several, or a key
+        that `--keys` kept.
+        """
+        self.registry.versions(name)
+        return self._deployment(name).feedback(labels, on)
 
     def reproduce(self, name: str, version: str | None = None, *, progress: Progress = silent) -> Reproduction:
         """Run the notebook the version came from again, and say whether the same model comes out; the live one by default."""

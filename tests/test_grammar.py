@@ -24,6 +24,7 @@ from nbdeploy.reference import Reference
 
 PATH = "up bundle check publish serve ps logs stop attach versions show diff rollback at remove export import recover token"
 GATE = "validate new-validation replay reproduce ci"
+WATCH = "feedback"
 
 
 def test_a_verb_with_a_question_mark_asks_for_its_help() -> None:
@@ -35,8 +36,8 @@ def test_only_the_first_line_of_a_model_s_error_is_told() -> None:
     assert first_line(ValueError("names differ.\n- age\n- mass\n")) == "ValueError: names differ."
 
 
-def test_the_verbs_are_those_of_the_path_and_the_gate() -> None:
-    assert list(VERBS) == [*PATH.split(), *GATE.split()]
+def test_the_verbs_are_those_of_the_path_the_gate_and_the_watch() -> None:
+    assert list(VERBS) == [*PATH.split(), *GATE.split(), *WATCH.split()]
 
 
 def test_every_verb_is_carried_out() -> None:

@@ -36,6 +36,7 @@ API = {
     "takeover",
     "trial",
     "hindsight",
+    "labelling",
     "overview",
     "gating",
     "admission",

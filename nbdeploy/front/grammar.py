@@ -245,6 +245,15 @@ _ALL = (
             _flag("force", "Write over a file that is there."),
         ),
     ),
+    Verb(
+        "feedback",
+        "Take in labels that came late: a frame, or a CSV, Parquet or JSON lines file.",
+        (
+            _NAME,
+            _word("labels", "data", "LABELS"),
+            _option("on", "text", "KEY", "The column they go by: request_id (the default), or a key of `--keys`."),
+        ),
+    ),
 )
 
 # Words of other tools, and what they are called here.

@@ -181,6 +181,11 @@ def _reproduce(workspace: Workspace, values: Values, progress: Progress) -> Any:
     return workspace.reproduce(values["what"].name, values["what"].version, progress=progress)
 
 
+def _feedback(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    return workspace.feedback(values.pop("name"), values.pop("labels"), **values)
+
+
 def _validate(workspace: Workspace, values: Values, progress: Progress) -> Any:
     parameters = dict(values.pop("parameters", ()))
     return workspace.validate(
@@ -251,5 +256,6 @@ _DO: dict[str, Callable[[Workspace, Values, Progress], Any]] = {
     "validate": _validate,
     "new-validation": _new_validation,
     "ci": _ci,
+    "feedback": _feedback,
     "token": _token,
 }

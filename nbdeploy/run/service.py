@@ -6,11 +6,12 @@ import json
 import shlex
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from nbdeploy.errors import NotRunning, Unreachable
+from nbdeploy.errors import NotRunning, Unreachable, Unsupported
 from nbdeploy.render import Card, Shown
 from nbdeploy.run import tokens
+from nbdeploy.run.acknowledged import acknowledge
 from nbdeploy.run.addresses import how_to_reach
 from nbdeploy.runtime.state import State
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.keep.version import Version
     from nbdeploy.render import Tone
+    from nbdeploy.run.acknowledged import Acknowledged
     from nbdeploy.run.client import Client
     from nbdeploy.run.launcher import Launcher
     from nbdeploy.run.predictions import Predictions
@@ -52,6 +54,7 @@ class Service(Shown):
     gate: str = "none"
     report: Any = None  # of the gate it has just passed
     stopped: Callable[[], object] | None = field(default=None, repr=False)  # told once it is stopped
+    labelled: Callable[[Any, str], Shown] | None = field(default=None, repr=False)  # takes in a table of labels
 
     @property
     def launcher(self) -> str:
@@ -113,9 +116,23 @@ class Service(Shown):
 
         return Predictions(self.folder / "predictions")
 
-    def feedback(self, request_id: str, labels: list[Any]) -> dict[str, Any]:
-        """Labels for a request that was answered earlier, in row order."""
-        return self.client.post("/feedback", json.dumps({"request_id": request_id, "labels": labels}).encode())
+    @overload
+    def feedback(self, labels: Any, /, *, on: str = "request_id") -> Shown: ...
+    @overload
+    def feedback(self, request_id: str, labels: Any) -> Acknowledged: ...
+    def feedback(self, request_id: Any = None, labels: Any = None, *, on: str = "request_id") -> Shown:
+        """Take in labels that came late: a table, as `nbdeploy.feedback(name, labels, on=...)` does; or a request's id and
+        a label for each of its rows, None where it is not known yet: `feedback("5f0c...", ["yes", None])`.
+
+        Raises:
+            CallRefused: labels of another kind than the model's.
+        """
+        if isinstance(request_id, str) and labels is not None:
+            return acknowledge(self, request_id, labels)
+        if self.labelled is None:
+            step = f'nbdeploy.feedback("{self.name}", labels) does'
+            raise Unsupported("Taking in a table of labels by this handle", step)
+        return self.labelled(labels if request_id is None else request_id, on)
 
     def logs(self, *, lines: int = 50, follow: bool = False) -> Iterator[str]:
         return self.backend.logs(self.folder, lines=lines, follow=follow)

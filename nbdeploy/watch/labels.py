@@ -247,6 +247,23 @@ def _again(table: pd.DataFrame, labels: pd.Series[Any]) -> Counter[str]:
     return Counter(repeated=int(same.sum()), corrections=int((again & ~same).sum()))
 
 
+def unchanged(before: pd.DataFrame, labels: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which of `labels` say nothing new after `before`: empty ones, and the same for what they go by, in the same type."""
+    import pandas as pd
+
+    nothing = labels["label"].isna().to_numpy(dtype=bool)
+    both = pd.concat([part[list(COLUMNS)] for part in (before, labels) if len(part)] or [labels], ignore_index=True)
+    if len(set(both["on"])) > 1:  # a label by the other key may have come between
+        return nothing
+    said = both["label"].map(lambda label: (type(label).__name__, label))
+    places = both["row"].map(lambda row: -1 if row is None else row)
+    last = said.where(both["label"].notna()).groupby([Keys.of(both["id"]).texts, places], sort=False, dropna=False)
+    same = (
+        last.ffill().groupby([Keys.of(both["id"]).texts, places], sort=False, dropna=False).shift() == said
+    ).to_numpy()
+    return nothing | same[len(both) - len(labels) :]
+
+
 def _unkept(predictions: pd.DataFrame) -> Iterable[str]:
     """Requests that were answered, and no row of them was kept."""
     if "status" not in predictions.columns:

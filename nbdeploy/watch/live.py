@@ -102,19 +102,7 @@ def live(
     log = Log(labels, every, reference)
     for batch in predictions.batches(log.columns):
         log.add(batch)
-    joined = log.joined()
-    labelled = joined.labelled
-    versions = log.whole.performances(labelled, task, level=level, classes=classes)
-    windows = log.counted.performances(labelled, task, every=every, level=level, classes=classes) if every else []
-    return Live(
-        task=task,
-        rows=log.rows,
-        labelled=len(labelled),
-        versions=tuple(versions),
-        windows=tuple(windows),
-        labels=joined.counts,
-        warnings=tuple(log.warnings()),
-    )
+    return log.live(task, classes=classes, level=level)
 
 
 class Log:
@@ -157,13 +145,32 @@ class Log:
             self._parts[0].add(batch[there & answered])
             self._parts[1].add(batch[~there & answered])
 
+    def live(self, task: str, *, classes: Sequence[Any] = (), level: float = LEVEL) -> Live:
+        """What has passed by."""
+        joined = self.joined()
+        labelled, every = joined.labelled, self.every
+        versions = self.whole.performances(labelled, task, level=level, classes=classes)
+        windows = self.counted.performances(labelled, task, every=every, level=level, classes=classes) if every else []
+        return Live(
+            task=task,
+            rows=self.rows,
+            labelled=len(labelled),
+            versions=tuple(versions),
+            windows=tuple(windows),
+            labels=joined.counts,
+            warnings=tuple(self.warnings()),
+        )
+
     def joined(self) -> Joined:
+        return join(self.kept(), self.labels)
+
+    def kept(self) -> pd.DataFrame:
+        """The rows that may have a label, without their input."""
         import pandas as pd
 
         columns = [*FIXED, *(column_of(way) for way in self._ways if way != REQUEST)]
-        kept = [part for part in self._kept if len(part)]
-        frame = pd.concat(kept, ignore_index=True) if kept else pd.DataFrame(columns=columns)
-        return join(frame, self.labels)
+        found = [part for part in self._kept if len(part)]
+        return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
 
     def warnings(self) -> list[str]:
         """Where the labelled rows are unlike the rest."""

@@ -1,0 +1,260 @@
+"""Late labels taken in: of a table or a file, kept beside the log they belong to, and told what became of them."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy import parquet
+from nbdeploy.errors import Corrupt, NotFound, UnsupportedData, WrongUse
+from nbdeploy.judge.scores import alike
+from nbdeploy.keep import store
+from nbdeploy.run import secret
+from nbdeploy.run.feedback import FOLDER, Feedback
+from nbdeploy.run.predictions import Predictions
+from nbdeploy.watch.labels import REQUEST, Keys, column_of, join, no_key, of_frame, unchanged
+from nbdeploy.watch.live import Log
+from nbdeploy.watch.received import Received
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import pandas as pd
+
+    from nbdeploy.keep.registry import Registry
+    from nbdeploy.runtime.manifest import Manifest
+    from nbdeploy.watch.labels import Joined
+
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".parquet", ".json", ".jsonl")
+MISSING = {"", "na", "n/a", "nan", "none", "null", "<na>"}  # of a text file, where they are no label of the model's
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A service's log and its labels, in `folder`. `manifests`: of its versions, the live one first."""
+
+    name: str
+    folder: Path
+    manifests: Callable[[], Iterator[Manifest]]
+
+    @cached_property
+    def manifest(self) -> Manifest | None:
+        return next(self.manifests(), None)
+
+    @property
+    def task(self) -> str:
+        return "" if self.manifest is None else str(self.manifest.model.get("task"))
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        methods = () if self.manifest is None else self.manifest.methods
+        return next((method.output.labels for method in methods if method.output.labels), ())
+
+    def take(self, labels: Any, on: str = REQUEST) -> Received:
+        """Keep labels that came, and say what became of them; what says nothing new is not kept twice.
+
+        Raises:
+            WrongUse: they are no table of labels, or the log has no such key.
+            NotFound, UnsupportedData: of a file.
+            DiskFailed: none of them is kept.
+        """
+        table = of_frame(table_of(labels, on, [str(label) for label in self.classes]), on)
+        self._check_key(on)
+        table = self._numbers(table) if self.task == "regression" else table
+        feedback = Feedback(self.folder / FOLDER)
+        before = feedback.frame()
+        log = self._passed(before, table, on)
+        table = self._as_logged(table, log.kept(), on)
+        fresh = table[~unchanged(before, table)]
+        feedback.add(fresh)
+        return self._told(log, before, table, kept=len(fresh))
+
+    def _check_key(self, on: str) -> None:
+        if on == REQUEST:
+            return
+        logged: list[str] = []
+        for manifest in self.manifests():
+            if on in manifest.schema.keys:
+                return
+            logged += [key for key in manifest.schema.keys if key not in logged]
+        raise no_key(on, logged)
+
+    def _numbers(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Labels of a regression, which are numbers also where a file has texts."""
+        wrong = [row for row, label in enumerate(table["label"]) if label is not None and not _is_number(label)]
+        if wrong:
+            shown = ", ".join(str(row) for row in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
+            raise WrongUse(f"{self.name} answers with numbers, and {_counted(wrong)} no number: row {shown} (from 0).")
+        numbers = [float(label) if isinstance(label, str) else label for label in table["label"]]
+        return table.assign(label=_objects(numbers))
+
+    def _passed(self, before: pd.DataFrame, table: pd.DataFrame, on: str) -> Log:
+        """The log, read once, with all rows that have a label."""
+        import pandas as pd
+
+        asked = [before, table]
+        if on != REQUEST and (self.folder / secret.FILE).exists():
+            asked.append(table.assign(id=_objects(self._hashes(table["id"]))))
+        log = Log(pd.concat([part for part in asked if len(part)] or [table], ignore_index=True))
+        for batch in Predictions(self.folder / "predictions").batches(log.columns):
+            log.add(batch)
+        return log
+
+    def _as_logged(self, table: pd.DataFrame, rows: pd.DataFrame, on: str) -> pd.DataFrame:
+        """With hashes for ids, where the log's policy has hashed that key: then the labels do not tell it either."""
+        if on == REQUEST or not (self.folder / secret.FILE).exists():
+            return table
+        hashes = self._hashes(table["id"])
+        own = set(Keys.of(rows[column_of(on)]).texts)
+        if not own & set(hashes):
+            return table
+        plain = Keys.of(table["id"]).texts
+        ids = [text if text in own else hashed for text, hashed in zip(plain, hashes, strict=True)]
+        return table.assign(id=_objects(ids))
+
+    def _hashes(self, ids: pd.Series[Any]) -> list[str | None]:
+        hasher = secret.hasher(self.folder)
+        return [hasher(value) for value in ids]
+
+    def _told(self, log: Log, before: pd.DataFrame, table: pd.DataFrame, kept: int) -> Received:
+        import pandas as pd
+
+        rows = log.kept()
+        alone = join(rows, table)
+        earlier = join(rows, before)
+        both = join(rows, pd.concat([part for part in (before, table) if len(part)] or [table], ignore_index=True))
+        return Received(
+            name=self.name,
+            on=str(table["on"].iloc[0]) if len(table) else REQUEST,
+            given=alone.given,
+            kept=kept,
+            empty=alone.empty,
+            matched=len(alone.labelled),
+            repeated=both.repeated - earlier.repeated,
+            corrections=both.corrections - earlier.corrections,
+            unknown=alone.unknown,
+            unkept=alone.unkept,
+            surplus=alone.surplus,
+            unplaced=alone.unplaced,
+            shared=alone.shared,
+            rows=log.rows,
+            labelled=len(both.labelled),
+            warnings=tuple(self._warnings(alone, table)),
+        )
+
+    def _warnings(self, joined: Joined, table: pd.DataFrame) -> Iterable[str]:
+        known = {alike(label) for label in self.classes}
+        other = [label for label in table["label"] if label is not None and known and alike(label) not in known]
+        if other:
+            shown, own = (", ".join(list(dict.fromkeys(map(str, some)))[:5]) for some in (other, self.classes))
+            yield (
+                f"{len(other)} of the labels are none the model knows ({shown}); it answers {own}. They count as labels "
+                "of their own, so no answer is right there."
+            )
+        numbers = any(isinstance(value, int | float) for value in table["id"])
+        if joined.unknown and numbers and not len(joined.labelled):
+            yield (
+                "The ids are numbers here, and as texts the log may have them with zeros in front (007): read that column "
+                'as text, dtype={"...": str}.'
+            )
+
+
+def manifests_of(registry: Registry, name: str) -> Iterator[Manifest]:
+    """Of every version, the live one first; those that cannot be read are passed over."""
+    live = registry.live(name)
+    others = [version for version in registry.versions(name) if live is None or version.version != live.version]
+    for version in (*((live,) if live is not None else ()), *others):
+        with suppress(Corrupt):
+            yield store.manifest_of(version)
+
+
+# what the user gave
+
+
+def table_of(labels: Any, on: str, classes: Iterable[str] = ()) -> pd.DataFrame:
+    """A frame of pandas or polars, a Series by id, records, or the path of a file, as a frame.
+
+    Raises:
+        WrongUse, NotFound, UnsupportedData.
+    """
+    import pandas as pd
+
+    if isinstance(labels, str | Path):
+        return _read(Path(labels), on, set(classes))
+    if isinstance(labels, pd.Series):
+        labels = labels.rename("label").to_frame()
+    if isinstance(labels, pd.DataFrame):
+        return labels.reset_index() if on in labels.index.names and on not in labels.columns else labels
+    if hasattr(labels, "get_columns") and hasattr(labels, "to_dict"):  # polars
+        return pd.DataFrame(labels.to_dict(as_series=False))
+    if isinstance(labels, dict) or (isinstance(labels, list) and all(isinstance(item, dict) for item in labels)):
+        try:
+            return pd.DataFrame(labels)
+        except ValueError as exc:
+            raise WrongUse(f"These labels are no table ({exc}); {_WANTED.format(on)}.") from exc
+    raise WrongUse(f"A {type(labels).__name__} is no table of labels; {_WANTED.format(on)}.")
+
+
+_WANTED = 'give a frame with the columns "{}" and "label", or the path of a CSV, Parquet or JSON lines file'
+
+
+def _read(path: Path, on: str, classes: set[str]) -> pd.DataFrame:
+    name = path.name.lower()
+    if not path.is_file():
+        raise NotFound("file of labels", str(path))
+    if not name.endswith(SUFFIXES):
+        raise UnsupportedData(str(path), "is no table this reads", f"give a file ending in {', '.join(SUFFIXES)}")
+    if name.endswith(".parquet"):
+        found: pd.DataFrame = parquet.frame(path)
+        return found
+    try:
+        return _typed(path, name, on, classes)
+    except (ValueError, UnicodeDecodeError, OSError) as exc:  # pandas' parser errors are ValueErrors
+        raise UnsupportedData(str(path), f"cannot be read ({exc})", "mend the file") from exc
+
+
+def _typed(path: Path, name: str, on: str, classes: set[str]) -> pd.DataFrame:
+    """Of a CSV file all texts: which label a text is, is known where it is compared, and 007 stays what it is."""
+    import pandas as pd
+
+    if name.endswith((".json", ".jsonl")):
+        text = path.read_text(encoding="utf-8")
+        found = (
+            [json.loads(line) for line in text.splitlines() if line.strip()] if name.endswith("l") else json.loads(text)
+        )
+        return table_of(found, on)
+    separator = "\t" if name.endswith(".tsv") else ","
+    frame = pd.read_csv(
+        path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
+    )
+    for column in frame.columns:
+        frame[column] = _objects(
+            [None if text.lower() in MISSING and text not in classes else text for text in frame[column].fillna("")]
+        )
+    if "row" in frame.columns:
+        frame["row"] = pd.to_numeric(frame["row"])
+    return frame
+
+
+def _objects(values: Iterable[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
+    return pd.Series(list(values), dtype=object)
+
+
+def _is_number(label: Any) -> bool:
+    if isinstance(label, bool):
+        return False
+    try:
+        float(label)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _counted(rows: list[int]) -> str:
+    return "1 label is" if len(rows) == 1 else f"{len(rows)} labels are"
