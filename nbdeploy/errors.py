@@ -29,6 +29,8 @@ NbdeployError                     exit code 1
 │   ├── HomeUnavailable
 │   └── StoreUnavailable
 ├── EnvironmentFailed             an environment for a lock could not be built
+├── ImageFailed                   a container image could not be built
+├── EngineMissing                 neither docker nor podman can be used
 ├── ServiceFailed                 a service could not start, take over or stop
 │   ├── NotReady
 │   ├── PortTaken
@@ -411,6 +413,31 @@ class EnvironmentFailed(NbdeployError):
     def message(self) -> str:
         tail = f"\n{self.log}" if self.log else ""
         return f"The environment of this bundle cannot be built: {self.fact}; {self.advice}.{tail}"
+
+
+@dataclass(eq=False)
+class ImageFailed(NbdeployError):
+    """A container image could not be built; `log` is the end of what the builder said, without secrets."""
+
+    what: str  # "The image of penguins:1.0.0"
+    fact: str
+    advice: str
+    log: str = ""
+
+    def message(self) -> str:
+        tail = f"\n{self.log}" if self.log else ""
+        return f"{self.what} cannot be built: {self.fact}; {self.advice}.{tail}"
+
+
+@dataclass(eq=False)
+class EngineMissing(NbdeployError):
+    tried: Sequence[str]  # "docker: Cannot connect ...", "podman is not on PATH"
+
+    def message(self) -> str:
+        return (
+            f"There is no container engine that works here ({'; '.join(self.tried)}). Install podman or docker, or start the "
+            "one there is; --engine chooses between them."
+        )
 
 
 @dataclass(eq=False)

@@ -36,11 +36,11 @@ class Observer(Protocol):
 class Generation:
     """`version` is None while it is a candidate; a candidate that loses a worker has failed."""
 
-    def __init__(self, order: Order, nonce: str, parent: int, public: Listener, private: Listener) -> None:
+    def __init__(self, order: Order, nonce: str, parent: int, public: Listener, private: Listener | None) -> None:
         self.order = order
         self.version: str | None = None
         self.public = public
-        self.private: Listener | None = private
+        self.private = private
         self.report: Report | None = None
         self.workers: list[Worker] = []
         self.on_closed: Callable[[], object] | None = None  # called once none of them accepts any more

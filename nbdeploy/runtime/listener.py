@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 
 HOST = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"  # noqa: S104  # inside a container, whose own network this is
 BACKLOG = 2_048
 
 
@@ -19,18 +20,18 @@ class Listener:
     port: int
 
     @classmethod
-    def bind(cls, port: int | None) -> Listener:
+    def bind(cls, port: int | None, host: str = HOST) -> Listener:
         """`port` None takes a free one.
 
         Raises:
             OSError: EADDRINUSE and its like.
         """
         try:
-            sock = _plain(port or 0)
+            sock = _plain(host, port or 0)
         except OSError as exc:
             if exc.errno != errno.EADDRINUSE or not port:
                 raise
-            sock = _over_closed_connections(port)
+            sock = _over_closed_connections(host, port)
         return cls(sock, int(sock.getsockname()[1]))
 
     @property
@@ -46,17 +47,17 @@ class Listener:
         self.socket.close()
 
 
-def _plain(port: int) -> socket.socket:
+def _plain(host: str, port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        sock.bind((HOST, port))
+        sock.bind((host, port))
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _over_closed_connections(port: int) -> socket.socket:
+def _over_closed_connections(host: str, port: int) -> socket.socket:
     """Bind where only connections in TIME_WAIT are left.
 
     On Linux two sockets with SO_REUSEADDR may bind one port until one listens. Listening for an instant shows whether
@@ -65,7 +66,7 @@ def _over_closed_connections(port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((HOST, port))
+        sock.bind((host, port))
         if sys.platform == "linux":
             sock.listen()
             sock.shutdown(socket.SHUT_RDWR)

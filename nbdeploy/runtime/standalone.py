@@ -9,16 +9,16 @@ NBDEPLOY_ALLOWED_HOSTS: hosts beside loopback.
 from __future__ import annotations
 
 import gc
-import hashlib
 import logging
 import os
-import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import given
 from .app import App
 from .exchange import Exchange
+from .given import LOG_VARIABLE, TOKEN_VARIABLE, version_of
 from .identity import Identity, short
 from .replies import RETRY, error, request_ids
 
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from .exchange import Receive, Send
 
-TOKEN_VARIABLE = "NBDEPLOY_TOKEN_FILE"  # noqa: S105  # its name
-LOG_VARIABLE = "NBDEPLOY_LOG_DIR"
+__all__ = ["LOG_VARIABLE", "TOKEN_VARIABLE", "Failed", "Standalone", "token_sha256", "version_of"]
 logger = logging.getLogger("bentoml.nbdeploy")  # BentoML shows what is below its own name
 
 
@@ -98,21 +97,6 @@ class Failed:
 
 
 def token_sha256(environ: Mapping[str, str]) -> str | None:
-    path = environ.get(TOKEN_VARIABLE)
-    if not path:
+    if not environ.get(TOKEN_VARIABLE):
         logger.warning("this service is open to anyone who reaches it: %s names no token's file", TOKEN_VARIABLE)
-        return None
-    token = Path(path).read_text(encoding="utf-8").strip()
-    if not token:
-        raise ValueError(f"{path}, named by {TOKEN_VARIABLE}, holds no token")
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def version_of(src: Path) -> str | None:
-    """From the bento.yaml beside src/; None where the bundle is no published Bento."""
-    try:
-        text = (src.parent / "bento.yaml").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    found = re.search(r"""^version:\s*['"]?([0-9A-Za-z.+_-]+)['"]?\s*$""", text, re.MULTILINE)
-    return found[1] if found else None
+    return given.token_sha256(environ)

@@ -1,0 +1,228 @@
+"""docker or podman, each by its own command line: the one door to a container engine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.errors import EngineMissing, ImageFailed, UnknownOption
+from nbdeploy.run.installers import without_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+ENGINES = ("docker", "podman")  # where both work, the one somebody started a daemon for
+PATIENCE = 20.0  # seconds for an engine to say that it works
+KEPT = 400  # lines of a builder's output that are looked through for the cause
+SHOWN = 15  # lines of it that are shown
+
+
+@dataclass(frozen=True)
+class Engine:
+    name: str
+    program: str
+
+    @property
+    def podman(self) -> bool:
+        return self.name == "podman"
+
+    def ask(self, *words: str) -> str | None:
+        """What it answers; None where it says no."""
+        done = subprocess.run(
+            [self.program, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        return done.stdout if done.returncode == 0 else None
+
+    def image(self, reference: str) -> dict[str, Any] | None:
+        """All it knows of an image that lies here; None where there is none."""
+        told = self.ask("image", "inspect", reference)
+        found: list[dict[str, Any]] = json.loads(told) if told else []
+        return found[0] if found else None
+
+    def do(self, what: str, words: Sequence[str], heard: Callable[[str], None] = lambda _line: None) -> None:
+        """Carry it out, line by line; it ends with us.
+
+        Raises:
+            ImageFailed: with the cause and the end of what was said.
+        """
+        process = subprocess.Popen(
+            [self.program, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        said: deque[str] = deque(maxlen=KEPT)
+        try:
+            for line in process.stdout or ():
+                said.append(line.rstrip())
+                heard(line.rstrip())
+            code = process.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        if code != 0:
+            raise explained(self, what, code, said)
+
+    def build(self, what: str, folder: Path, file: str, tag: str, arguments: Sequence[str]) -> None:
+        """An image from the folder, without any network: whatever it needs lies there.
+
+        Raises:
+            ImageFailed
+        """
+        own = ["--format", "docker", "--layers=false", "--pull=never"] if self.podman else []
+        words = [
+            "build",
+            *own,
+            "--network",
+            "none",
+            "--file",
+            str(folder / file),
+            "--tag",
+            tag,
+            *arguments,
+            str(folder),
+        ]
+        self.do(what, words)
+
+    def pull(self, what: str, reference: str) -> None:
+        """Raises ImageFailed: it is neither here nor where it should come from."""
+        if self.image(reference) is None:
+            self.do(what, ["pull", "--quiet", reference])
+
+
+def find(wanted: str | None = None) -> Engine:
+    """The engine that was asked for, or the first that works.
+
+    Raises:
+        EngineMissing: none is installed, or none answers; says which was tried, and what it said.
+    """
+    if wanted is not None and wanted not in ENGINES:
+        raise UnknownOption(wanted, "container engine", ENGINES)
+    tried = []
+    for name in (wanted,) if wanted else ENGINES:
+        program = shutil.which(name)
+        if program is None:
+            tried.append(f"{name} is not on PATH")
+            continue
+        fact = _trouble(program)
+        if fact is None:
+            return Engine(_true_name(program, name), program)
+        tried.append(f"{name}: {fact}")
+    raise EngineMissing(tuple(tried))
+
+
+def _trouble(program: str) -> str | None:
+    """Why it cannot be used; None where it works."""
+    try:
+        done = subprocess.run(
+            [program, "version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return str(exc)
+    if done.returncode == 0:
+        return None
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return without_secrets(lines[-1]) if lines else f"exit code {done.returncode}"
+
+
+def _true_name(program: str, name: str) -> str:
+    """Some systems give podman the name docker as well."""
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace", check=False)
+    return "podman" if "podman" in done.stdout.lower() else name
+
+
+def explained(engine: Engine, what: str, code: int, said: Sequence[str]) -> ImageFailed:
+    """What a builder said, as fact and next step; the first pattern that is found names the cause."""
+    text = without_secrets("\n".join(said))
+    log = "\n".join([line for line in text.splitlines() if line.strip()][-SHOWN:])
+    if code in {137, -signal.SIGKILL}:
+        return ImageFailed(what, *_KILLED, log)
+    for pattern, fact, advice in _CAUSES:
+        match = re.search(pattern, text, re.IGNORECASE)
+        if match:
+            named = {"what": next((group for group in match.groups() if group), ""), "engine": engine.name}
+            return ImageFailed(what, fact.format(**named), advice.format(**named), log)
+    return ImageFailed(what, f"{engine.name} ended with exit code {code}", "its last words are below", log)
+
+
+_KILLED = (
+    "the builder was killed (137), most likely because memory ran out",
+    "give this machine, or the engine's virtual machine, more memory, and build again",
+)
+_ABSENT = (
+    r"manifest unknown|repository .* not found|pull access denied|name unknown|no such image|image not known"
+    r"|short-name .* did not resolve|requested access to the resource is denied"
+)
+_UNREACHED = (
+    r"no such host|dial tcp|i/o timeout|network is unreachable|connection refused|pinging container registry"
+    r"|temporary failure in name resolution|TLS handshake timeout"
+)
+# Order matters: an engine that cannot pull speaks of the network as well, and of a manifest.
+_CAUSES: tuple[tuple[str, str, str], ...] = (
+    (
+        r"no space left on device|disk quota exceeded|not enough space",
+        "there is no space left where {engine} keeps its images",
+        "free some: `{engine} system df` shows what is used, `{engine} image prune` removes what no tag names",
+    ),
+    (r"exit(?:ed with)?(?: code| status)?:? 137|signal: killed|\bOOM\b|out of memory|cannot allocate memory", *_KILLED),
+    (
+        r"cannot connect to (?:the docker daemon|podman)|is the docker daemon running|error during connect",
+        "{engine} does not answer",
+        "start it, or name the other engine with --engine",
+    ),
+    (
+        r"permission denied while trying to connect|got permission denied|dial unix .*permission denied",
+        "this user may not use {engine}",
+        "join its group, or use rootless podman with --engine podman",
+    ),
+    (
+        r"no subuid ranges|newuidmap|potentially insufficient uids",
+        "{engine} has no user ids for this user's containers",
+        "add ranges to /etc/subuid and /etc/subgid (man subuid), then `{engine} system migrate`",
+    ),
+    (
+        r"x509|certificate (?:verify failed|signed by unknown authority)",
+        "the registry's certificate is signed by an authority that {engine} does not know",
+        "behind a proxy with its own CA, add the CA to the system's store and restart {engine}",
+    ),
+    (
+        _ABSENT,
+        "the base image is neither on this machine nor in its registry",
+        "pull it or load it with `{engine} load`, or name another with --base",
+    ),
+    (
+        _UNREACHED,
+        "the base image is not on this machine, and its registry cannot be reached",
+        "check network and proxy, load the image with `{engine} load`, or name one that is here with --base",
+    ),
+    (
+        r"unknown flag: --mount|unknown instruction|the --mount option requires BuildKit|--chmod option requires",
+        "this {engine} is too old to build it",
+        "docker needs BuildKit (23 or newer), podman 4 or newer",
+    ),
+)
