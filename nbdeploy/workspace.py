@@ -471,21 +471,37 @@ class Workspace:
     @overload
     def export(self, what: str, file: str | os.PathLike[str], /) -> Path: ...
     @overload
-    def export(self, name: str, version: str | None, file: str | os.PathLike[str]) -> Path: ...
     def export(
-        self, name: str, version: str | os.PathLike[str] | None = None, file: str | os.PathLike[str] | None = None
+        self,
+        name: str,
+        version: str | None = None,
+        file: str | os.PathLike[str] | None = None,
+        *,
+        offline: str | os.PathLike[str] | None = None,
+        progress: Progress = silent,
+    ) -> Path: ...
+    def export(
+        self,
+        name: str,
+        version: str | os.PathLike[str] | None = None,
+        file: str | os.PathLike[str] | None = None,
+        *,
+        offline: str | os.PathLike[str] | None = None,
+        progress: Progress = silent,
     ) -> Path:
-        """One file with the version in it, which `bentoml import` reads as well.
+        """The version as one file, which `bentoml import` reads as well, or as a folder that serves it `offline`.
 
         `export("penguins", "penguins.bento")` takes the live version, `export("penguins:1.2.0", "penguins.bento")` and
-        `export("penguins", "1.2.0", "penguins.bento")` that one.
+        `export("penguins", "1.2.0", "penguins.bento")` that one; `export("penguins", offline="folder")` needs no network
+        and no nbdeploy where it is started.
         """
-        from nbdeploy.keep import archive
+        from nbdeploy import exporting
 
-        place, asked = (version, None) if file is None else (file, version)
-        if place is None:
-            raise WrongUse(f'export needs a file to write: export("{name}", "{name.partition(":")[0]}.bento").')
-        return archive.export(self.registry, *_named(name, None if asked is None else str(asked)), Path(place))
+        if file is None and offline is None:
+            version, file = None, version
+        asked = _named(name, None if version is None else str(version))
+        places = {"file": file, "offline": offline}
+        return exporting.export(self.settings, self.registry, asked, places, progress)
 
     def import_bundle(self, file: str | os.PathLike[str], trust: str | None = None) -> Version:
         """Take in an exported version. Without `trust`, its digest, it is stored and not served."""

@@ -40,6 +40,7 @@ API = {
     "overview",
     "gating",
     "admission",
+    "exporting",
 }  # workspace is the door, the others are its parts
 STAGES = ["capture", "keep", "run", "judge", "watch"]  # a stage may use those before it
 

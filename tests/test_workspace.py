@@ -507,9 +507,9 @@ def test_a_version_is_named_in_one_word_or_two(workspace: Workspace, tmp_path: P
     written += [workspace.export("penguins", "1.0.0", file), workspace.export("penguins", None, file)]
     assert written == [file] * 4
     assert workspace.serve("penguins:1.0.0").version == "1.0.0"
-    for wrong in (lambda: workspace.export("penguins:1.0.0", "2.0.0", file), lambda: workspace.export("penguins")):  # type: ignore[call-overload]
+    for wrong in (("penguins:1.0.0", "2.0.0", file), ("penguins",)):
         with pytest.raises(WrongUse):
-            wrong()
+            workspace.export(*wrong)
     with pytest.raises(WrongUse, match="two versions"):
         workspace.serve("penguins:1.0.0", version="1.0.1")
 

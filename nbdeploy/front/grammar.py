@@ -179,8 +179,12 @@ _ALL = (
     Verb("remove", "Remove a version, or a name's service.", (_WHAT,)),
     Verb(
         "export",
-        "Write a version to one file, which `bentoml import` reads as well.",
-        (_WHAT, _word("file", "file", "FILE.bento")),
+        "Write a version for elsewhere: to one file, which `bentoml import` reads as well, or to a folder.",
+        (
+            _WHAT,
+            _word("file", "file", "[FILE.bento]", required=False),
+            _option("offline", "file", "DIR", "A folder that serves it without a network and without nbdeploy."),
+        ),
     ),
     Verb(
         "import",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -155,10 +156,15 @@ def _remove(workspace: Workspace, values: Values, progress: Progress) -> Any:
 
 
 def _export(workspace: Workspace, values: Values, progress: Progress) -> Any:
-    del progress
-    what: Reference = values["what"]
-    path = workspace.export(what.name, what.version, values["file"])
-    return Said(f"{what} is in {path}", {"name": what.name, "version": what.version, "file": str(path)})
+    what: Reference = values.pop("what")
+    facts = {"name": what.name, "version": what.version}
+    if "offline" not in values:
+        path = workspace.export(what.name, what.version, values.get("file"))
+        return Said(f"{what} is in {path}", {**facts, "file": str(path)})
+    path = workspace.export(what.name, what.version, values.get("file"), offline=values["offline"], progress=progress)
+    sums = hashlib.sha256((path / "SHA256SUMS").read_bytes()).hexdigest()
+    text = f"{what} is in {path}; there, ./start serves it. sha256 of its SHA256SUMS: {sums}"
+    return Said(text, {**facts, "folder": str(path), "sums": f"sha256:{sums}"})
 
 
 def _import(workspace: Workspace, values: Values, progress: Progress) -> Any:

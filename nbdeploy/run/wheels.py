@@ -103,7 +103,8 @@ def _fetched(home: Path, lines: Sequence[str], python: str, run: installers.Runn
         base = installers.find_python(python, run)
         options = ["--quiet", "--no-deps", "--no-input", "--disable-pip-version-check", "--wheel-dir", str(folder)]
         pip = [*_pip(Path(draft, "tool"), run), "--python", str(base)]
-        run.output([*pip, "wheel", *options, "--requirement", str(lock), INSTALLER], folder)
+        for wanted in (["--requirement", str(lock)], [INSTALLER]):
+            run.output([*pip, "wheel", *options, *wanted], folder)
         files = {path.name: digest_of(path) for path in sorted(folder.glob("*.whl"))}
         for name in files:
             shutil.move(folder / name, home / name)
