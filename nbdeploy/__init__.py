@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     export = _default.export
     feedback = _default.feedback
     import_bundle = _default.import_bundle
+    monitor = _default.monitor
     publish = _default.publish
     rollback = _default.rollback
     serve = _default.serve
@@ -45,6 +46,7 @@ __all__ = [
     "export",
     "feedback",
     "import_bundle",
+    "monitor",
     "publish",
     "record",
     "rollback",

@@ -18,7 +18,7 @@ from nbdeploy.errors import GateRefused, NbdeployError, Unsupported, WrongUse
 from nbdeploy.front import commands, verbs
 from nbdeploy.front.call import Call
 from nbdeploy.front.grammar import VERBS
-from nbdeploy.render import Card, plain
+from nbdeploy.render import Shown, plain
 from nbdeploy.render.progress import Progress, surface
 
 if TYPE_CHECKING:
@@ -144,8 +144,8 @@ def _write(result: Any, *, as_json: bool) -> None:
     if as_json:
         click.echo(verbs.dumps(result))
     elif hasattr(result, "card"):
-        card: Card = result.card()
-        click.echo(plain.card(card, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+        shown: Shown = result
+        click.echo(shown.as_text(colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     elif result is not None:
         click.echo(result)
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import Services
     from nbdeploy.runtime.manifest import Manifest
+    from nbdeploy.watch.divergence import Divergence
+    from nbdeploy.watch.health import Health
     from nbdeploy.watch.received import Received
 
     Progress = Callable[[str], None]
@@ -449,6 +451,33 @@ class Workspace:
         from nbdeploy import hindsight
 
         return hindsight.reproduce(self.settings, self.registry, self.registry.get(name, version), progress)
+
+    # watched
+
+    def monitor(self, name: str, *, last: str = "7d", every: str | None = None, progress: Progress = silent) -> Health:
+        """How a service does, over the last while in windows: traffic, data, drift, live metrics and events on one page."""
+        from nbdeploy import watching
+
+        names.checked(name)
+        return watching.monitor(self.settings, self.registry, name, progress, last=last, every=every)
+
+    def drift(
+        self,
+        name: str,
+        *,
+        last: str = "7d",
+        every: str | None = None,
+        against: str = "training",
+        fail: bool = False,
+        progress: Progress = silent,
+    ) -> Divergence:
+        """The rows of the last while beside training, the training of another version, or the time before ("7d")."""
+        from nbdeploy import watching
+
+        names.checked(name)
+        return watching.drift(
+            self.settings, self.registry, name, progress, last=last, every=every, against=against, fail=fail
+        )
 
     def ci(
         self,

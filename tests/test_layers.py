@@ -36,6 +36,7 @@ API = {
     "takeover",
     "trial",
     "hindsight",
+    "watching",
     "labelling",
     "overview",
     "gating",

@@ -231,6 +231,27 @@ _ALL = (
             ),
         ),
     ),
+    Verb(
+        "monitor",
+        "Show how a service does: traffic, data, drift, live metrics and events on one page.",
+        (
+            _NAME,
+            _option("last", "text", "SPAN", "The last 1h, 7d (the default), 4w."),
+            _option("every", "text", "SPAN", "Windows of this length; by default as the span and the traffic suggest."),
+            _option("html", "file", "FILE", "Write the page to a file instead."),
+        ),
+    ),
+    Verb(
+        "drift",
+        "Compare the rows of a service with training, column by column.",
+        (
+            _NAME,
+            _option("last", "text", "SPAN", "The last 1h, 7d (the default), 4w."),
+            _option("every", "text", "SPAN", "Windows of this length; by default as the span and the traffic suggest."),
+            _option("against", "text", "WHAT", "training (the default), another VERSION's, or the time before: 7d."),
+            _flag("fail", "Exit with 1 where a column drifted."),
+        ),
+    ),
     Verb("reproduce", "Run a version's notebook again and say whether the same model comes out.", (_WHAT,)),
     Verb(
         "ci",

@@ -183,6 +183,19 @@ def _replay(workspace: Workspace, values: Values, progress: Progress) -> Any:
     return workspace.replay(values.pop("name"), values.pop("against"), **values, progress=progress)
 
 
+def _monitor(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    file = values.pop("html", None)
+    health = workspace.monitor(values.pop("name"), **values, progress=progress)
+    if file is None:
+        return health
+    path = health.write(file)
+    return Said(f"{health.name}: {health.verdict}. The page is in {path}", {"name": health.name, "file": str(path)})
+
+
+def _drift(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    return workspace.drift(values.pop("name"), **values, progress=progress)
+
+
 def _reproduce(workspace: Workspace, values: Values, progress: Progress) -> Any:
     return workspace.reproduce(values["what"].name, values["what"].version, progress=progress)
 
@@ -258,6 +271,8 @@ _DO: dict[str, Callable[[Workspace, Values, Progress], Any]] = {
     "import": _import,
     "recover": _recover,
     "replay": _replay,
+    "monitor": _monitor,
+    "drift": _drift,
     "reproduce": _reproduce,
     "validate": _validate,
     "new-validation": _new_validation,

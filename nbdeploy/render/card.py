@@ -45,7 +45,11 @@ class Shown:
         raise NotImplementedError
 
     def __str__(self) -> str:
-        return plain.card(self.card())
+        return self.as_text()
+
+    def as_text(self, *, colour: bool = False) -> str:
+        """`colour` only where a terminal is known to read."""
+        return plain.card(self.card(), colour=colour)
 
     def _repr_html_(self) -> str:
         return markup.card(self.card())

@@ -53,6 +53,10 @@ def _visible(value: str) -> Iterator[str]:
         yield char.encode("unicode_escape").decode() if hidden else char
 
 
+def icon(tone: Tone, *, colour: bool) -> str:
+    return _paint(_COLOURS[tone], ICONS[tone]) if colour else ICONS[tone]
+
+
 def _title(card: Card, *, colour: bool) -> str:
     title = _paint("1", cut(card.title)) if colour else cut(card.title)
     if not card.status:
@@ -62,8 +66,7 @@ def _title(card: Card, *, colour: bool) -> str:
 
 
 def _note(tone: Tone, note: str, *, colour: bool) -> str:
-    icon = _paint(_COLOURS[tone], ICONS[tone]) if colour else ICONS[tone]
-    return f"  {icon} {cut(note)}"
+    return f"  {icon(tone, colour=colour)} {cut(note)}"
 
 
 def _paint(code: str, shown: str) -> str:

@@ -25,6 +25,7 @@ PHASES = {
     "publish": ("publishing", "published"),
     "serve": ("handing over", "serving"),
     "replay": ("replaying", "replayed"),
+    "watch": ("reading the log", "read the log"),
     "reproduce": ("running the notebook again", "ran the notebook again"),
 }
 _CHANGING = {"publish", "serve"}  # from here on, Ctrl-C may find the change made

@@ -1,0 +1,283 @@
+"""`Finding`: one thing that is wrong, in words, with what to do next; the worst first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.judge.estimate import Estimate
+from nbdeploy.judge.metrics import metric
+from nbdeploy.render.plain import ICONS
+from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.promise import GATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from nbdeploy.render import Tone
+    from nbdeploy.watch.compared import Compared, Track
+    from nbdeploy.watch.health import Health
+
+MOST = 6  # columns that are told one by one
+ERRORS = 0.01  # share of requests from which failures are worse than a thing to look at
+REFUSED = 0.05
+SLOWER = 2.0  # times the median window's p95
+ASKED = 20  # requests of a window whose latency counts
+DUPLICATES = 0.2
+FLATTERED = 0.05  # better on rows it knew; four times that share of an error
+ORDER: dict[Tone, int] = {"bad": 0, "warning": 1, "neutral": 2, "good": 3}
+NEXT = {
+    "units": "ask whoever fills this column whether its unit changed; until it is mended the answers are about other things",
+    "swapped": "look where these two are filled in: a call that passes them by position, or a renamed field",
+    "missing": "look where this column is filled in; a model that takes a missing value answers without this knowledge",
+    "constant": "look where this column is filled in: a default or a stuck source gives one value for all",
+    "unseen": "the model has not learnt these values: check their spelling, or train on rows that have them",
+    "mean": "see whether the answers are still right (feedback); if this is how the world is now, train again on recent rows",
+}
+TOLD = ("accuracy", "f1_macro", "roc_auc", "r2", "mae", "rmse")  # one of them is told
+
+
+@dataclass(frozen=True)
+class Finding:
+    tone: Tone
+    text: str
+    next: str = ""
+
+    @property
+    def icon(self) -> str:
+        return ICONS[self.tone]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"tone": self.tone, "text": self.text, "next": self.next}
+
+
+def findings(health: Health) -> list[Finding]:
+    found = [
+        *_of_service(health),
+        *_of_alerts(health),
+        *_of_traffic(health),
+        *_of_metrics(health),
+        *_of_drift(health),
+        *_of_rows(health),
+        *_of_log(health),
+        *_of_parts(health),
+    ]
+    return sorted(found, key=lambda one: ORDER[one.tone])
+
+
+def tone(health: Health) -> Tone:
+    worst = health.findings[0].tone if health.findings else "good"
+    if worst != "neutral":
+        return worst
+    return "good" if health.log.kept else "neutral"
+
+
+def verdict(health: Health) -> str:
+    wrong = sum(one.tone == "bad" for one in health.findings)
+    looks = sum(one.tone == "warning" for one in health.findings)
+    if wrong:
+        more = f", {looks} more to look at" if looks else ""
+        return f"{wrong} thing{'s are' if wrong > 1 else ' is'} wrong{more}"
+    if looks:
+        return f"{looks} thing{'s' if looks > 1 else ''} to look at"
+    return "nothing wrong is seen" if health.log.kept else "nothing to judge by yet"
+
+
+# the parts
+
+
+def _of_service(health: Health) -> Iterator[Finding]:
+    state, name = health.service.state, health.name
+    if state in {"dead", "failed", "unknown"}:
+        why = f": {health.service.failure}" if health.service.failure else ""
+        yield Finding("bad", f"The service is {state}{why}", f"nbdeploy logs {name}, then nbdeploy serve {name}")
+    elif state == "degraded":
+        yield Finding("warning", f"The service is degraded{_why(health.service.failure)}", f"nbdeploy logs {name}")
+    elif state == "stopped":
+        yield Finding("neutral", "The service is stopped; this is what it did before", f"nbdeploy serve {name}")
+    if health.service.lacking:
+        yield Finding("warning", health.service.lacking)
+
+
+def _why(fact: str | None) -> str:
+    return f": {fact}" if fact else ""
+
+
+def _of_alerts(health: Health) -> Iterator[Finding]:
+    for line in health.alerts:
+        if line.firing:
+            yield Finding("bad", f"Alert: {line.text}", f"nbdeploy alerts {health.name}")
+
+
+def _of_traffic(health: Health) -> Iterator[Finding]:
+    if isinstance(health.traffic, NotComputable):
+        return
+    whole = health.traffic.whole
+    if not whole.requests:
+        span = health.axis.said().partition(" in ")[0]
+        yield Finding(
+            "neutral", f"No request came in the last {span}", f"nbdeploy attach {health.name} shows how to ask"
+        )
+        return
+    if whole.errors:
+        share = whole.errors / whole.requests
+        words = f"{whole.errors:,} of {whole.requests:,} requests failed (5xx, {_percent(share)})"
+        yield Finding("bad" if share >= ERRORS else "warning", words, f"nbdeploy logs {health.name} has the tracebacks")
+    if whole.refused and whole.refused / whole.requests >= REFUSED:
+        codes = ", ".join(f"{count:,} {code}" for code, count in list(health.log.refusals.items())[:3])
+        words = f"{whole.refused:,} of {whole.requests:,} requests were refused (4xx, {_percent(whole.refused / whole.requests)}): {codes}"
+        yield Finding("warning", words, "the answer to each names row, column and problem: ask the callers for it")
+    yield from _slower(health)
+
+
+def _slower(health: Health) -> Iterator[Finding]:
+    values = [
+        float(value)
+        for reading in health.readings
+        if not isinstance(value := reading.value("p95_ms"), NotComputable)
+        and _number(reading.value("requests")) >= ASKED
+    ]
+    if len(values) < 5:
+        return
+    usual = sorted(values[:-1])[len(values[:-1]) // 2]
+    if values[-1] >= SLOWER * usual and values[-1] - usual > 10:
+        words = f"Answers take longer: p95 is {values[-1]:.3g} ms now, {usual:.3g} ms in the usual window"
+        yield Finding("warning", words, f"nbdeploy ps shows the workers; nbdeploy logs {health.name}")
+
+
+def _number(value: float | NotComputable) -> float:
+    return 0.0 if isinstance(value, NotComputable) else value
+
+
+def _of_metrics(health: Health) -> Iterator[Finding]:
+    if not isinstance(health.live, NotComputable):
+        for one in health.live.versions[-1:]:
+            yield from _worse(health, one.version, one.metrics, f"on {one.labelled:,} labelled rows", "bad")
+        if told := [warning.replace(" input.", " ") for warning in health.live.warnings]:
+            more = f" And so in {len(told) - 1} more." if len(told) > 1 else ""
+            step = "the live metrics speak of the labelled rows alone; label a sample of the rest"
+            yield Finding("warning", told[0] + more, step)
+    for version, found in list(health.expected.items())[-1:]:
+        gate = health.promises.get(version)
+        if not isinstance(found, NotComputable) and gate is not None and gate.of == GATE:
+            yield from _worse(health, version, found.metrics, "expected without labels", "warning")
+
+
+def _worse(
+    health: Health, version: str, metrics: Mapping[str, Estimate | NotComputable], where: str, how: Tone
+) -> Iterator[Finding]:
+    """The first metric that is surely worse than it was before the version went live."""
+    promise = health.promises.get(version)
+    for name in TOLD if promise else ():
+        now, before = metrics.get(name), promise.metrics.get(name) if promise else None
+        if (
+            promise
+            and isinstance(now, Estimate)
+            and before is not None
+            and _surely_worse(name, now, before, promise.of)
+        ):
+            title = known.title if (known := metric(name)) else name
+            words = f"{title} of {version} is {now} {where}; it was {before} {promise.of}"
+            step = "see below which columns changed, then train again on recent labelled rows, or roll back: "
+            yield Finding(how if promise.of == GATE else "warning", words, f"{step}nbdeploy rollback {health.name}")
+            return
+
+
+def _surely_worse(name: str, now: Estimate, before: Estimate, of: str) -> bool:
+    """The whole interval lies on the worse side of what was, of its interval where it has one. Rows a model knows flatter
+    it, so that beside training it takes more.
+    """
+    known = metric(name)
+    if known is None or known.greater_is_better is None or now.low is None or now.high is None:
+        return False
+    if known.greater_is_better:
+        bound = before.value if before.low is None else before.low
+        return now.high < (bound if of == GATE else bound - FLATTERED)
+    bound = before.value if before.high is None else before.high
+    return now.low > (bound if of == GATE else bound * (1 + 4 * FLATTERED))
+
+
+def _of_drift(health: Health) -> Iterator[Finding]:
+    found = health.version
+    if found is None:
+        return
+    if found.reason is not None:
+        yield Finding("neutral", f"Rows of {found.version} are not compared with training: {found.reason}")
+    swapped = {name for swap in found.swapped for name in (swap.first, swap.second)}
+    for swap in found.swapped:
+        yield Finding("bad", f"{swap.text}{_since(found.track(swap.first))}", NEXT["swapped"])
+    told = [track for track in found.ranked if track in found.drifted and track.name not in swapped]
+    for track in told[:MOST]:
+        yield Finding("bad", drifted(track), NEXT.get(_kind(track), NEXT["mean"]))
+    if len(told) > MOST:
+        names = ", ".join(track.column for track in told[MOST : MOST + 5])
+        more = f" and {len(told) - MOST - 5} more" if len(told) > MOST + 5 else ""
+        yield Finding("bad", f"{len(told) - MOST} more columns drifted: {names}{more}", f"nbdeploy drift {health.name}")
+    if found.suspected:
+        count = len(found.suspected)
+        names = ", ".join(track.column for track in found.suspected[:5]) + (", ..." if count > 5 else "")
+        words = f"{names} {'is' if count == 1 else 'are'} beyond the threshold in the last window; it takes two on end to be sure"
+        yield Finding("warning", words, "look again after the next window")
+
+
+def drifted(track: Track) -> str:
+    """What happened to a column that drifted."""
+    subject = "The answers" if track.name == "prediction" else track.column
+    return f"{subject}: {track.what or 'not as in training'}{_since(track)}"
+
+
+def _since(track: Track) -> str:
+    return "" if track.since is None else f", since {track.since:%Y-%m-%d %H:%M} UTC"
+
+
+def _kind(track: Track) -> str:
+    return track.now.shifts[0].kind if track.now.shifts else ""
+
+
+def _of_rows(health: Health) -> Iterator[Finding]:
+    """What drift does not say."""
+    shares = [(_number(reading.value("duplicates")), _number(reading.value("rows"))) for reading in health.readings]
+    rows = sum(count for _, count in shares)
+    if rows >= 100 and (share := sum(share * count for share, count in shares) / rows) >= DUPLICATES:
+        words = f"{_percent(share)} of the rows came before in the same window"
+        yield Finding(
+            "neutral", words, "a caller that asks again, or a cache that is missing: repeated rows weigh double here"
+        )
+    found = health.version
+    broken = [track for track in found.tracks if isinstance(track.now.verdict, NotComputable)] if found else []
+    if found is not None and broken and len(broken) == len(found.tracks) and found.rows:
+        yield Finding("neutral", f"No column can be compared with {found.called}: {broken[0].now.verdict}")
+
+
+def _of_log(health: Health) -> Iterator[Finding]:
+    log = health.log
+    if log.damaged or log.torn:
+        words = f"{log.damaged:,} records of the log are damaged and {log.torn:,} torn; they are passed over"
+        yield Finding("warning", words, "a disk that fails, or a machine that lost power: look at its own log")
+    if log.answered > log.kept:
+        words = f"The log keeps {log.kept:,} of {log.answered:,} answered rows; drift and quality speak of these"
+        yield Finding("neutral", words)
+
+
+def _of_parts(health: Health) -> Iterator[Finding]:
+    for part, reason in health.failed.items():
+        yield Finding("warning", f"{part}: {reason}")
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
+
+
+def blind(found: Compared) -> str:
+    """How much could happen unseen."""
+    values = sorted(track.now.visible for track in found.tracks if track.now.visible is not None and _ordered(track))
+    if not values:
+        return ""
+    return (
+        f"The smallest shift of a mean seen at this traffic is {values[0]:.2g} to {values[-1]:.2g} training standard deviations, "
+        "by column"
+    )
+
+
+def _ordered(track: Track) -> bool:
+    return any(test.name == "wasserstein" for test in track.now.tests)

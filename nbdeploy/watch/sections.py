@@ -1,0 +1,237 @@
+"""The tables of the page, for all that shows it: columns, metrics, quality, versions and events, and how sure all this is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.judge.metrics import metric
+from nbdeploy.watch.axis import said
+from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.drift import DRIFTED, SUSPECTED
+from nbdeploy.watch.expected import Expected
+from nbdeploy.watch.findings import blind
+from nbdeploy.watch.tenure import moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nbdeploy.render import Tone
+    from nbdeploy.watch.compared import Compared, Track
+    from nbdeploy.watch.health import Health
+
+COLUMNS = 12  # that are shown; the rest is counted
+QUIET = 6  # of them, where nothing is wrong
+EVENTS = 12
+METRICS = (
+    *("accuracy", "f1_macro", "precision_macro", "recall_macro", "roc_auc", "log_loss", "brier"),
+    *("mae", "rmse", "r2", "mape"),
+)
+TONES: dict[str, Tone] = {DRIFTED: "bad", SUSPECTED: "warning"}
+SHOWN_EVENTS = {
+    "published": "published",
+    "live": "went live",
+    "rolled back": "rolled back to",
+    "taken down": "taken down",
+    "stopped": "stopped",
+    "validated": "judged",
+    "gate skipped": "published without its gate",
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """`notes` stand below the table, or alone."""
+
+    title: str
+    headers: tuple[str, ...] = ()
+    rows: tuple[tuple[Any, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def chosen(found: Compared) -> tuple[list[Track], str]:
+    """The columns that are shown, the worst first, and what is said of the rest."""
+    beyond = len(found.drifted) + len(found.suspected)
+    most = COLUMNS if beyond > QUIET else max(beyond, QUIET)
+    shown, rest = list(found.ranked[:most]), found.ranked[most:]
+    if not rest:
+        return shown, ""
+    drifted = sum(track.now.verdict == DRIFTED for track in rest)
+    reasons = sum(isinstance(track.now.verdict, NotComputable) for track in rest)
+    parts = [f"{drifted} drifted"] if drifted else []
+    parts += [f"{count} suspected"] if (count := sum(track.now.verdict == SUSPECTED for track in rest)) else []
+    parts += [f"{count} like {found.called}"] if (count := sum(track.now.verdict == "stable" for track in rest)) else []
+    parts += [f"{reasons} not computable"] if reasons else []
+    return shown, f"and {len(rest)} more columns: {', '.join(parts)}"
+
+
+def tone_of(track: Track) -> Tone:
+    return TONES.get(str(track.now.verdict), "neutral" if isinstance(track.now.verdict, NotComputable) else "good")
+
+
+def numbers(track: Track) -> tuple[str, str]:
+    """The leading test beside its threshold, and the smallest shift that would be seen."""
+    test = track.now.leading
+    value = "" if test is None else f"{test.name.replace('_', '-')} {test.value:.3g} of {test.limit.high:.3g}"
+    visible = "" if track.now.visible is None else f"{track.now.visible:.2g}{_unit(track)}"
+    return value, visible
+
+
+def _unit(track: Track) -> str:
+    return " sd" if any(test.name == "wasserstein" for test in track.now.tests) else " of the rows"
+
+
+def what(track: Track, called: str) -> str:
+    """One sentence on a column."""
+    if isinstance(track.now.verdict, NotComputable):
+        return str(track.now.verdict)
+    since = "" if track.since is None else f", since {track.since:%Y-%m-%d %H:%M} UTC"
+    return f"{track.what}{since}" if track.what else f"like {called}"
+
+
+def sections(health: Health) -> list[Section]:
+    made = [_metrics(health), _quality(health), _events(health), _alerts(health), _sure(health)]
+    return [section for section in made if section.rows or section.notes]
+
+
+def _metrics(health: Health) -> Section:
+    """Of the version that answered last: what labels say, what is expected without, what was before it went live."""
+    version = health.version.version if health.version else ""
+    live = health.live
+    found = (
+        None
+        if isinstance(live, NotComputable)
+        else next((one for one in live.versions if one.version == version), None)
+    )
+    ahead, promise = health.expected.get(version), health.promises.get(version)
+    expected = ahead.metrics if isinstance(ahead, Expected) else {}
+    labelled = found.metrics if found is not None and found.labelled else {}
+    names = [name for name in METRICS if name in labelled or name in expected]
+    rows = tuple(
+        (
+            known.title if (known := metric(name)) else name,
+            _shown(labelled.get(name)),
+            _shown(expected.get(name)),
+            _shown(promise.metrics.get(name) if promise else None),
+        )
+        for name in names
+    )
+    notes = []
+    if isinstance(live, NotComputable):
+        notes.append(f"Live metrics: {live}.")
+        if "no label" in live.reason:
+            notes.append(f"Labels come with: nbdeploy feedback {health.name} labels.csv --on request_id")
+    elif found is not None:
+        notes.append(f"{found.labelled:,} of {found.rows:,} rows ({found.coverage:.0%}) have a label.")
+    if isinstance(ahead, NotComputable):
+        notes.append(f"Without labels: {ahead}.")
+    elif isinstance(ahead, Expected) and rows:
+        notes.append(f"Without labels it is assumed: {'; '.join(ahead.assumptions)}.")
+    if rows:
+        notes.append(
+            "Intervals are of 95 %; what is expected has too narrow ones while there are about a hundred labels."
+        )
+    if rows and promise and promise.metrics:
+        notes.append(f"Before: {promise.of}.")
+    headers = ("metric", "live", "expected", "before")
+    return Section(f"Metrics of {version}" if version else "Metrics", headers if rows else (), rows, tuple(notes))
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, NotComputable):
+        return "-"
+    low, high = value.low, value.high
+    return f"{value.value:.3g}" if low is None or high is None else f"{value.value:.3g} ({low:.3g} to {high:.3g})"
+
+
+def _quality(health: Health) -> Section:
+    found = health.version
+    if found is None or isinstance(found.quality, NotComputable):
+        return Section("Rows")
+    wrong = [column for column in found.quality.columns if column.wrong or column.constant]
+    wrong.sort(key=lambda column: -column.wrong)
+    rows = tuple(
+        (
+            column.name,
+            _of(column.missing, column.rows),
+            f"{column.trained_missing:.1%}",
+            _of(column.odd, column.rows),
+            _of(column.below + column.above, column.rows),
+            "-" if column.unseen is None else _of(column.unseen, column.rows),
+            "yes" if column.constant else "",
+        )
+        for column in wrong[:COLUMNS]
+    )
+    notes = [f"and {len(wrong) - COLUMNS} more columns"] if len(wrong) > COLUMNS else []
+    if not rows:
+        notes.append(f"All {found.quality.rows:,} rows have values as in training.")
+    headers = ("column", "missing", "in training", "another type", "out of range", "unseen", "constant")
+    return Section(
+        f"Rows of {found.version}, in all {found.quality.rows:,}", headers if rows else (), rows, tuple(notes)
+    )
+
+
+def _of(count: int, rows: int) -> str:
+    return f"{count:,} ({count / rows:.1%})" if count and rows else "0"
+
+
+def _events(health: Health) -> Section:
+    shown = [event for event in health.events if event.kind in SHOWN_EVENTS]
+    rows = tuple(
+        (f"{moment(event):%Y-%m-%d %H:%M}", f"{SHOWN_EVENTS[event.kind]} {event.version or ''}".strip(), event.user)
+        for event in reversed(shown[-EVENTS:])
+    )
+    notes = (f"and {len(shown) - EVENTS} more before",) if len(shown) > EVENTS else ()
+    return Section("Versions and events", ("time (UTC)", "event", "by") if rows else (), rows, notes)
+
+
+def _alerts(health: Health) -> Section:
+    return Section("Alerts", notes=tuple(line.text for line in health.alerts))
+
+
+def _sure(health: Health) -> Section:
+    """What a reader must know to trust the rest."""
+    notes = []
+    found = health.version
+    if found is not None and found.reason is None and found.rows:
+        notes = [
+            f"Drift: at most one false alarm in 30 days is accepted over all columns ({found.budget}, of {said(health.axis.every)} each)."
+        ]
+        notes += [f"{blind(found)}."] if blind(found) else []
+    for other in health.versions[:-1]:
+        count = len(other.drifted)
+        word = (
+            str(other.reason) if other.reason else f"{count} columns had drifted" if count else "no column had drifted"
+        )
+        notes.append(f"{other.version}, which answered before, {other.rows:,} rows: {word}.")
+    return Section("How sure this is", notes=tuple(notes))
+
+
+def axis_labels(health: Health) -> Iterator[str]:
+    """The two ends and the middle of the time axis."""
+    axis = health.axis
+    days = (axis.ended - axis.began).days
+    form = "%Y-%m-%d" if days >= 4 else "%m-%d %H:%M" if days >= 1 else "%H:%M"
+    for time in (axis.began, axis.began + (axis.ended - axis.began) / 2, axis.ended):
+        yield f"{time:{form}}"
+
+
+def spans(health: Health) -> Sequence[tuple[float, float, str]]:
+    """Versions as parts of the axis, from 0 to 1."""
+    axis = health.axis
+    whole = (axis.ended - axis.began) / axis.every
+    return [
+        ((one.began - axis.began) / axis.every / whole, (one.ended - axis.began) / axis.every / whole, one.version)
+        for one in health.tenures
+    ]
+
+
+def marks(health: Health) -> list[float]:
+    """Where a version went live, from 0 to 1."""
+    whole = (health.axis.ended - health.axis.began).total_seconds()
+    found = [
+        (moment(event) - health.axis.began).total_seconds() / whole
+        for event in health.events
+        if event.kind in {"live", "rolled back"}
+    ]
+    return sorted({round(mark, 3) for mark in found})[-40:]

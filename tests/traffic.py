@@ -1,0 +1,93 @@
+"""A service's past: rows as its workers would have logged them, at times of the test's choosing."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.runtime.answers import dumps
+from nbdeploy.runtime.identity import schema_id
+from nbdeploy.runtime.records import SUFFIX, line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from nbdeploy.keep.version import Version
+
+
+class Past:
+    """Writes closed segments into a service's folder. Answers are the model's own, asked here."""
+
+    def __init__(self, services: Path, version: Version, model: Any) -> None:
+        self.folder = services / version.name / "predictions"
+        self.version = version
+        self.schema = schema_id(version.manifest().schema)
+        self.model = model
+        self.ids = 0
+
+    def ask(
+        self,
+        rows: Any,
+        began: datetime,
+        ended: datetime,
+        *,
+        methods: Sequence[str] = ("predict",),
+        batch: int = 5,
+        milliseconds: float = 4.0,
+    ) -> list[str]:
+        """Requests of `batch` rows each, evenly over the time; their ids."""
+        requests = -(-len(rows) // batch)
+        step = (ended - began) / max(requests, 1)
+        lines, ids = [], []
+        for number in range(requests):
+            part = rows.iloc[number * batch : (number + 1) * batch]
+            for method in methods:
+                self.ids += 1
+                ids.append(f"r{self.ids}")
+                lines.append(self._answered(part, ids[-1], method, began + number * step, milliseconds))
+        self.write(lines, began)
+        return ids
+
+    def refuse(self, count: int, began: datetime, *, status: int = 422, code: str = "invalid_rows") -> None:
+        lines = []
+        for number in range(count):
+            self.ids += 1
+            lines.append(
+                self._head(f"r{self.ids}", "predict", began + timedelta(seconds=number), 1.0, status) | {"code": code}
+            )
+        self.write([dumps(record) for record in lines], began)
+
+    def write(self, records: Iterable[bytes], began: datetime) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.ids += 1
+        path = self.folder / f"{round(began.timestamp() * 1e6) + self.ids:016d}-1{SUFFIX}"
+        path.write_bytes(b"".join(line(record) for record in records))
+        return path
+
+    def _answered(self, part: Any, identity: str, method: str, time: datetime, milliseconds: float) -> bytes:
+        rows = json.loads(part.to_json(orient="records")) if hasattr(part, "to_json") else part.tolist()
+        answers = getattr(self.model, method)(part)
+        if method == "predict_proba":
+            texts = [str(label) for label in self.model.classes_]
+            predictions = [dict(zip(texts, row, strict=True)) for row in answers.tolist()]
+        else:
+            predictions = answers.tolist()
+        head = self._head(identity, method, time, milliseconds * (1 + self.ids % 7 / 7), 200)
+        return dumps(head | {"rows": rows, "predictions": predictions})
+
+    def _head(self, identity: str, method: str, time: datetime, milliseconds: float, status: int) -> dict[str, Any]:
+        return {
+            "time": time.timestamp(),
+            "request_id": identity,
+            "milliseconds": milliseconds,
+            "version": self.version.version,
+            "schema": self.schema,
+            "method": method,
+            "status": status,
+        }
+
+
+def hours_ago(hours: float) -> datetime:
+    return datetime.now(UTC) - timedelta(hours=hours)
