@@ -160,7 +160,7 @@ def test_json_is_strict(workspace: Recorder, capsys: pytest.CaptureFixture[str])
 
 def test_a_terminal_without_our_signs_is_no_crash() -> None:
     """F48."""
-    code = "import sys, nbdeploy.cli as c; from nbdeploy.render import Card\nc._write(type('R', (), {'card': lambda s: Card('é', 'good', 'x')})(), as_json=False) if c.main(['--version']) == 0 else 1"
+    code = "import sys, nbdeploy.cli as c; from nbdeploy.render import Card, Shown\nc._write(type('R', (Shown,), {'card': lambda s: Card('é', 'good', 'x')})(), as_json=False) if c.main(['--version']) == 0 else 1"
     told = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, env={"PYTHONIOENCODING": "latin-1"}
     )
