@@ -431,11 +431,11 @@ class ImageFailed(NbdeployError):
 
 @dataclass(eq=False)
 class EngineMissing(NbdeployError):
-    tried: Sequence[str]  # "docker: Cannot connect ...", "podman is not on PATH"
+    tried: str  # "docker: Cannot connect ...; podman is not on PATH"
 
     def message(self) -> str:
         return (
-            f"There is no container engine that works here ({'; '.join(self.tried)}). Install podman or docker, or start the "
+            f"There is no container engine that works here ({self.tried}). Install podman or docker, or start the "
             "one there is; --engine chooses between them."
         )
 

@@ -38,6 +38,8 @@ class Settings:
     gate_timeout: float = 600.0  # seconds a gate notebook may take in all
     max_body: int = 10_000_000  # bytes
     max_rows: int = 10_000
+    engine: str | None = None  # docker or podman; None: the first that works
+    base_image: str = "docker.io/library/python:{python}-slim"  # {python}: the minor version
 
     @property
     def registry(self) -> Path:
@@ -50,6 +52,10 @@ class Settings:
     @property
     def reports(self) -> Path:
         return self.home / "reports"
+
+    @property
+    def images(self) -> Path:
+        return self.home / "images"
 
     @property
     def environments(self) -> Path:
@@ -107,6 +113,8 @@ def _typed(key: str, value: Any, kind: str, source: str) -> Any:
     try:
         if kind == "Path":
             return Path(str(value)).expanduser()
+        if kind.startswith("str"):
+            return str(value)
         if kind == "bool":
             return _flag(value)
         if kind == "float":

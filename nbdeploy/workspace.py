@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nbdeploy.keep.semver import Number, Suggestion
     from nbdeploy.keep.version import Version, VersionDetails, Versions
     from nbdeploy.overview import Overview
+    from nbdeploy.run.image import Image
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import Services
     from nbdeploy.runtime.manifest import Manifest
@@ -537,6 +538,34 @@ class Workspace:
         from nbdeploy.keep import arrival
 
         return arrival.import_bundle(Path(file), self.registry, self.settings.bentoml_home, trust=trust)
+
+    def image(
+        self,
+        name: str,
+        version: str | None = None,
+        *,
+        engine: str | None = None,
+        tag: Sequence[str] = (),
+        base: str | None = None,
+        wheelhouse: str | os.PathLike[str] | None = None,
+        progress: Progress = silent,
+    ) -> Image:
+        """A container image of a version, the live one by default; `tag` says what it is called in place of NAME:VERSION.
+
+        `wheelhouse` is a folder of wheels that takes the place of every index.
+
+        Raises:
+            EngineMissing, ImageFailed: with the cause and the end of what the builder said.
+        """
+        from nbdeploy.run import engine as engines
+        from nbdeploy.run import image
+        from nbdeploy.run.packages import Source
+
+        settings, chosen = self.settings, self._chosen(*_named(name, version))
+        source = Source(None if wheelhouse is None else Path(wheelhouse).absolute())
+        found = engines.find(engine or settings.engine)
+        builder = image.Builder(found, settings.images, base or settings.base_image, source, progress)
+        return image.of_version(builder, self.registry, chosen, tag)
 
     # the parts
 

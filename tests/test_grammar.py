@@ -22,7 +22,7 @@ from nbdeploy.front.grammar import VERBS
 from nbdeploy.front.line import read, unfinished
 from nbdeploy.reference import Reference
 
-PATH = "up bundle check publish serve ps logs stop attach versions show diff rollback at remove export import recover token"
+PATH = "up bundle check publish serve ps logs stop attach versions show diff rollback at remove export image import recover token"
 GATE = "validate new-validation replay reproduce ci"
 WATCH = "monitor drift feedback"
 

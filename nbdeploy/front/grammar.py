@@ -187,6 +187,19 @@ _ALL = (
         ),
     ),
     Verb(
+        "image",
+        "Build a container image of a version, with docker or podman.",
+        (
+            _WHAT,
+            Parameter(
+                "engine", "choice", "", "By default the one that works.", ("--engine",), choices=("docker", "podman")
+            ),
+            _option("tag", "text", "TAG", "What to call it in place of NAME:VERSION.", multiple=True),
+            _option("base", "text", "IMAGE", "The image it is built on: Debian with the version's Python."),
+            _option("wheelhouse", "file", "DIR", "Take every package from this folder of wheels; no index is asked."),
+        ),
+    ),
+    Verb(
         "import",
         "Take in an exported version; it is served only if trusted.",
         (
@@ -303,6 +316,8 @@ MEANT = {
     "delete": "remove",
     "rm": "remove",
     "save": "export",
+    "containerize": "image",
+    "build": "image",
     "load": "import",
 }
 VERBS = {verb.name: Verb(verb.name, verb.help, (*verb.parameters, JSON)) for verb in _ALL}

@@ -167,6 +167,11 @@ def _export(workspace: Workspace, values: Values, progress: Progress) -> Any:
     return Said(text, {**facts, "folder": str(path), "sums": f"sha256:{sums}"})
 
 
+def _image(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    what: Reference = values.pop("what")
+    return workspace.image(what.name, what.version, **values, progress=progress)
+
+
 def _import(workspace: Workspace, values: Values, progress: Progress) -> Any:
     del progress
     return workspace.import_bundle(values["file"], trust=values.get("trust"))
@@ -268,6 +273,7 @@ _DO: dict[str, Callable[[Workspace, Values, Progress], Any]] = {
     "at": _at,
     "remove": _remove,
     "export": _export,
+    "image": _image,
     "import": _import,
     "recover": _recover,
     "replay": _replay,

@@ -127,7 +127,7 @@ def find(wanted: str | None = None) -> Engine:
         if fact is None:
             return Engine(_true_name(program, name), program)
         tried.append(f"{name}: {fact}")
-    raise EngineMissing(tuple(tried))
+    raise EngineMissing("; ".join(tried))
 
 
 def _trouble(program: str) -> str | None:

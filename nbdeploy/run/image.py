@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import ImageFailed, Refused
+from nbdeploy.errors import ImageFailed, Refused, WrongUse
 from nbdeploy.homes import failing, private, write_whole
 from nbdeploy.render import Card, Shown
 from nbdeploy.run import sbom
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nbdeploy.capture.bundle import Bundle
+    from nbdeploy.keep.registry import Registry
+    from nbdeploy.keep.version import Version
     from nbdeploy.run.engine import Engine
 
 BASE = "docker.io/library/python:{python}-slim"
@@ -197,6 +199,19 @@ class Builder:
         write_whole(plan.folder / LICENCES, json.dumps(licences, indent=1).encode())
         write_whole(plan.folder / LOCK, lock.encode())
         return Layers(plan.reference, lock, licences, reused=False)
+
+
+def of_version(builder: Builder, registry: Registry, version: Version, tags: Sequence[str] = ()) -> Image:
+    """The image of a published version, as it was published, and whose code may run.
+
+    Raises:
+        Untrusted, Corrupt, ImageFailed.
+    """
+    from nbdeploy.keep import store
+
+    if builder.source.wheelhouse is not None and not builder.source.wheelhouse.is_dir():
+        raise WrongUse(f"--wheelhouse {builder.source.wheelhouse} is no folder; name the one that holds the wheels.")
+    return build(builder, store.runnable(registry, version), version.version, version.gate, tags)
 
 
 def build(builder: Builder, bundle: Bundle, version: str, gate: str, tags: Sequence[str] = ()) -> Image:

@@ -23,6 +23,7 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "x86_64": "x86_64", "aarch64"
 GLIBC = 36  # the minor version of the base images' C library: Debian 12 or newer
 OLDEST = 17
 LOCK = "requirements.lock"
+ABSENT = "no index offers"
 # What only compilers and test runners read.
 LEFT_OUT = frozenset({".pyx", ".pxd", ".pyi", ".c", ".h", ".cpp", ".hpp", ".a"})
 
@@ -72,15 +73,17 @@ class Collector:
         """
         pins = folder / "requirements.txt"
         pins.write_text("".join(f"{line}\n" for line in plain(lines, self.source)), encoding="utf-8")
-        text, uv = None, find_uv()
+        text, uv, first = None, find_uv(), None
         try:
             text = self._with_uv(uv, pins, known) if uv else None
         except EnvironmentFailed as exc:
+            first = exc
             self.run.say(f"uv could not: {exc.fact}; trying pip")
         try:
             text = text or self._with_pip(pins, known)
         except EnvironmentFailed as exc:
-            raise ImageFailed("The image", exc.fact, _advice(exc, self.source), exc.log) from exc
+            cause = first if first and exc.fact.startswith(ABSENT) else exc  # pip says so of an index out of reach too
+            raise ImageFailed("The image", cause.fact, _advice(cause, self.source), cause.log) from exc
         slim(folder / "packages")
         return text
 
