@@ -215,6 +215,8 @@ def _found(
     ids = pd.Series(Keys.of(valued["id"]).texts, index=valued.index, dtype=object)
     known = keys.known(ids)
     table = pd.DataFrame({"id": ids.map(lambda name: known.get(name, name)), "row": valued["row"]}, dtype=object)
+    nameless = int(ids.isna().sum())
+    table = table[table["id"].notna()]
     counts = Counter(given=len(labels), empty=len(labels) - len(valued))
     if by_row:
         several = set(pd.Series(keys.texts)[pd.Series(keys.texts).duplicated()])
@@ -231,7 +233,7 @@ def _found(
     lost = last[~np.isin(np.arange(len(last)), places[hits])]
     counts["surplus"] = int(lost["id"].isin(set(keys.texts)).sum())
     counts["unkept"] = int(lost["id"].isin(unkept).sum())
-    counts["unknown"] = len(lost) - counts["surplus"] - counts["unkept"]
+    counts["unknown"] = len(lost) - counts["surplus"] - counts["unkept"] + nameless
     if not by_row:
         counts["shared"] = int(pd.Series(keys.texts[hits]).duplicated(keep=False).sum())
     at = last.index.to_numpy(dtype=np.intp)
