@@ -94,6 +94,8 @@ class Counted:
     spans: dict[str, tuple[Any, Any]] = field(default_factory=dict)
 
     def add(self, frame: pd.DataFrame, every: timedelta | None) -> None:
+        if not len(frame):
+            return
         for (began, version), part in frame.groupby(_windows(frame, every), sort=False)["time"]:
             self.rows[None if every is None else began, str(version)] += len(part)
             first, last = self.spans.get(str(version), (part.min(), part.max()))
@@ -108,10 +110,8 @@ class Counted:
         level: float = LEVEL,
         classes: Sequence[Any] = (),
     ) -> list[Performance]:
-        groups = {
-            (None if every is None else began, str(version)): part
-            for (began, version), part in labelled.groupby(_windows(labelled, every), sort=False)
-        }
+        parts = labelled.groupby(_windows(labelled, every), sort=False) if len(labelled) else ()
+        groups = {(None if every is None else began, str(version)): part for (began, version), part in parts}
         keys = list(self.rows) if every is None else sorted(self.rows, key=lambda key: (key[0], self.spans[key[1]]))
         found = []
         for key in keys:

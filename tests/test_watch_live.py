@@ -1,0 +1,344 @@
+"""Live metrics of a log that is read in passing: scikit-learn's own numbers, whatever way the labels came."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics
+
+from nbdeploy.capture.profile import Profile, profile
+from nbdeploy.errors import WrongUse
+from nbdeploy.judge.estimate import Estimate
+from nbdeploy.run.feedback import Feedback
+from nbdeploy.run.predictions import Predictions
+from nbdeploy.runtime.manifest import Column, Schema
+from nbdeploy.runtime.records import line
+from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.labels import of_frame
+from nbdeploy.watch.live import Log, live
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@contextmanager
+def homes() -> Iterator[tuple[Path, Feedback]]:
+    """A log's folder and its labels; hypothesis has no fixture for each example."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "predictions").mkdir()
+        yield folder / "predictions", Feedback(folder / "feedback")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "predictions"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def feedback(tmp_path: Path) -> Feedback:
+    return Feedback(tmp_path / "feedback")
+
+
+_numbers = itertools.count()
+
+
+def write(folder: Path, *requests: dict[str, Any]) -> None:
+    """Requests with `predictions`; what they leave out is filled in."""
+    lines = []
+    for request in requests:
+        filled = {
+            "request_id": "r", "time": START.timestamp(), "milliseconds": 1.0, "version": "1.0.0", "schema": "s",
+            "method": "predict", "status": 200, "rows": [{"x": 1.0}] * len(request.get("predictions", ())),
+        } | request  # fmt: skip
+        lines.append(line(json.dumps(filled).encode()))
+    (folder / f"{next(_numbers):016d}-1.log").write_bytes(b"".join(lines))
+
+
+def say(feedback: Feedback, table: Any, on: str = "request_id") -> None:
+    feedback.add(of_frame(pd.DataFrame(table), on))
+
+
+def number(found: Any) -> float:
+    assert isinstance(found, Estimate), found
+    return found.value
+
+
+# any stream
+
+
+LABELS: dict[str, Sequence[Any]] = {
+    "texts": ["no", "yes", "maybe"],
+    "numbers": [0, 1, 2],
+    "floats": [0.0, 1.0, 2.5],
+    "booleans": [False, True],
+    "figures": ["1", "01", "2"],
+}
+WAYS = (lambda label: label, str, lambda label: float(label) if type(label) is int else label)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[list[Any], list[list[Any]], list[tuple[int, int | None, Any]]]:
+    """Labels of the model, answers of each request, and what comes in: request (beyond the last: unknown), row, label."""
+    labels = list(LABELS[draw(st.sampled_from(sorted(LABELS)))])
+    answers = draw(st.lists(st.lists(st.sampled_from(labels), min_size=1, max_size=3), min_size=1, max_size=12))
+    said = st.one_of(st.none(), st.sampled_from(labels))
+    event = st.tuples(st.integers(0, len(answers)), st.one_of(st.none(), st.integers(0, 3)), said)
+    return labels, answers, draw(st.lists(event, max_size=60))
+
+
+def settled(
+    answers: list[list[Any]], events: list[tuple[int, int | None, Any]]
+) -> tuple[dict[tuple[int, int], Any], dict[str, int]]:
+    """What the stream comes to, one event after the other."""
+    state: dict[tuple[int, int], Any] = {}
+    counts = dict.fromkeys(("given", "empty", "repeated", "corrections", "unplaced"), 0)
+    for request, row, label in events:
+        counts["given"] += 1
+        if label is None:
+            counts["empty"] += 1
+        elif row is None and request < len(answers) and len(answers[request]) > 1:
+            counts["unplaced"] += 1
+        else:
+            place = (request, row or 0)
+            if place in state:
+                counts["repeated" if state[place] == label else "corrections"] += 1
+            state[place] = label
+    return state, counts
+
+
+@settings(max_examples=60, deadline=None)
+@given(streams(), st.integers(0, len(WAYS) - 1), st.integers(1, 5))
+def test_any_stream_of_labels_gives_scikit_learns_numbers(stream: Any, way: int, size: int) -> None:
+    labels, answers, events = stream
+    with homes() as (folder, feedback), pytest.MonkeyPatch.context() as patch:
+        write(folder, *({"request_id": f"r{place}", "predictions": given} for place, given in enumerate(answers)))
+        for part in np.array_split(np.arange(len(events)), max(1, len(events) // 20)):  # they come in parts
+            chosen = [events[place] for place in part]
+            if chosen:
+                say(
+                    feedback,
+                    {
+                        "request_id": [f"r{request}" for request, _, _ in chosen],
+                        "row": pd.Series([row for _, row, _ in chosen], dtype=object),
+                        "label": pd.Series(
+                            [None if label is None else WAYS[way](label) for _, _, label in chosen], dtype=object
+                        ),
+                    },
+                )
+        whole = Predictions.batches
+        patch.setattr(Predictions, "batches", lambda self, columns=None: whole(self, columns, size))
+        found = live(Predictions(folder), feedback, "classification", classes=labels)
+    state, counts = settled(answers, events)
+    matched = {
+        place: label for place, label in state.items() if place[0] < len(answers) and place[1] < len(answers[place[0]])
+    }
+    assert found.rows == sum(map(len, answers))
+    assert found.labelled == len(matched)
+    assert {name: found.labels[name] for name in counts} == counts
+    assert found.labels["surplus"] == sum(
+        request < len(answers) and row >= len(answers[request]) for request, row in state
+    )
+    assert found.labels["unknown"] == sum(request >= len(answers) for request, _ in state)
+    (version,) = found.versions
+    if not matched:
+        assert version.metrics["accuracy"] == NotComputable("no row has a label")
+        return
+    coded = {label: place for place, label in enumerate(labels)}
+    truth = [coded[label] for label in matched.values()]
+    said = [coded[answers[request][row]] for request, row in matched]
+    assert number(version.metrics["accuracy"]) == metrics.accuracy_score(truth, said)
+    for how in ("macro", "weighted"):
+        exact = metrics.precision_recall_fscore_support(truth, said, average=how, zero_division=0)
+        for name, value in zip(("precision", "recall", "f1"), exact[:3], strict=True):
+            assert number(version.metrics[f"{name}_{how}"]) == pytest.approx(value)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(-1e6, 1e6),
+            st.one_of(st.none(), st.floats(-1e6, 1e6), st.integers(-(10**6), 10**6)),
+        ),
+        min_size=5,
+        max_size=30,
+    )
+)
+def test_a_regressions_numbers_are_scikit_learns(pairs: list[tuple[float, Any]]) -> None:
+    with homes() as (folder, feedback):
+        write(folder, *({"request_id": f"r{place}", "predictions": [said]} for place, (said, _) in enumerate(pairs)))
+        say(
+            feedback,
+            {
+                "request_id": [f"r{place}" for place in range(len(pairs))],
+                "label": pd.Series([label for _, label in pairs], dtype=object),
+            },
+        )
+        (version,) = live(Predictions(folder), feedback, "regression").versions
+    known = [(said, label) for said, label in pairs if label is not None]
+    assert version.labelled == len(known)
+    if len(known) < 2:
+        return
+    said, truth = (np.array(part, dtype=float) for part in zip(*known, strict=True))
+    assert number(version.metrics["mae"]) == pytest.approx(metrics.mean_absolute_error(truth, said))
+    assert number(version.metrics["mse"]) == pytest.approx(metrics.mean_squared_error(truth, said))
+    assert number(version.metrics["r2"]) == pytest.approx(metrics.r2_score(truth, said))
+
+
+@pytest.mark.parametrize("classes", [["no", "yes"], [0, 1], [0.0, 1.0], [False, True]])
+@pytest.mark.parametrize("known", [True, False], ids=["classes", "answers alone"])
+def test_labels_are_those_of_probabilities_whatever_their_type(
+    folder: Path, feedback: Feedback, classes: list[Any], known: bool
+) -> None:
+    """Answers of predict_proba have their labels as texts, answers of predict have them as they are."""
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 2, 60)
+    sure = np.clip(random.normal(np.where(truth, 0.65, 0.35), 0.2), 0.01, 0.99)
+    shares = [{str(classes[0]): 1 - p, str(classes[1]): p} for p in sure]
+    write(
+        folder,
+        *({"request_id": f"p{n}", "method": "predict_proba", "predictions": [one]} for n, one in enumerate(shares)),
+    )
+    write(folder, *({"request_id": f"s{n}", "predictions": [classes[int(p > 0.5)]]} for n, p in enumerate(sure)))
+    ids = [f"{kind}{place}" for kind in "ps" for place in range(60)]
+    say(feedback, {"request_id": ids, "label": [classes[place] for place in truth] * 2})
+    (version,) = live(Predictions(folder), feedback, "classification", classes=classes if known else ()).versions
+    assert number(version.metrics["accuracy"]) == metrics.accuracy_score(truth, sure > 0.5)
+    assert number(version.metrics["roc_auc"]) == pytest.approx(metrics.roc_auc_score(truth, sure))
+    assert number(version.metrics["log_loss"]) == pytest.approx(metrics.log_loss(truth, sure))
+    assert number(version.metrics["brier"]) == pytest.approx(metrics.brier_score_loss(truth, sure))
+
+
+# which rows
+
+
+def test_rows_are_counted_by_version_and_window_also_without_labels(folder: Path, feedback: Feedback) -> None:
+    for hour, version in ((0, "1.0.0"), (1, "1.0.0"), (1, "1.1.0"), (3, "1.1.0")):
+        at = (START + hour * HOUR + timedelta(minutes=10)).timestamp()
+        write(folder, {"request_id": f"{version}-{hour}", "time": at, "version": version, "predictions": ["no", "yes"]})
+    say(feedback, {"request_id": ["1.0.0-0", "1.1.0-1", "1.1.0-1"], "row": [0, 0, 1], "label": ["no", "no", "no"]})
+    found = live(Predictions(folder), feedback, "classification", every=HOUR)
+    assert [(one.version, one.rows, one.labelled) for one in found.versions] == [("1.0.0", 4, 1), ("1.1.0", 4, 2)]
+    assert [((one.began - START) // HOUR, one.version, one.rows, one.labelled) for one in found.windows] == [
+        (0, "1.0.0", 2, 1), (1, "1.0.0", 2, 0), (1, "1.1.0", 2, 2), (3, "1.1.0", 2, 0),
+    ]  # fmt: skip
+    assert {one.ended - one.began for one in found.windows} == {HOUR}
+    assert (found.rows, found.labelled, found.coverage) == (8, 3, 0.375)
+    first, _, third, last = found.windows
+    assert [first.coverage, third.coverage] == [0.5, 1.0]
+    assert number(third.metrics["accuracy"]) == 0.5
+    assert last.values()["accuracy"] == NotComputable("no row has a label")
+    assert isinstance(first.values()["accuracy.low"], NotComputable), "an interval of one row"
+    json.dumps(found.to_dict(), allow_nan=False)
+    assert "1.1.0" in str(found)
+    assert "2026-01-01 01:00" in found._repr_html_()
+
+
+def test_a_view_of_the_log_has_its_own_numbers(folder: Path, feedback: Feedback) -> None:
+    for hour in range(4):
+        at = (START + hour * HOUR).timestamp()
+        write(folder, {"request_id": f"r{hour}", "time": at, "predictions": ["yes" if hour else "no"]})
+    say(feedback, {"request_id": [f"r{hour}" for hour in range(4)], "label": ["yes"] * 4})
+    whole = live(Predictions(folder), feedback, "classification")
+    late = live(Predictions(folder).within(START + HOUR), feedback, "classification")
+    assert [number(found.versions[0].metrics["accuracy"]) for found in (whole, late)] == [0.75, 1.0]
+    assert (late.rows, late.labels["unknown"]) == (3, 1)
+
+
+def test_what_is_no_answer_to_hold_a_label_against_is_left_out(folder: Path, feedback: Feedback) -> None:
+    write(
+        folder,
+        {"request_id": "a", "predictions": ["no"]},
+        {"request_id": "b", "method": "decision_function", "predictions": [0.7]},
+        {"request_id": "c", "method": "transform", "predictions": [[1.0, 2.0]]},
+        {"request_id": "d", "status": 422, "code": "invalid_rows", "predictions": [], "rows": []},
+        {"request_id": "e", "rows": [], "predictions": [], "count": 1},
+    )
+    say(feedback, {"request_id": list("abcde"), "label": ["no"] * 5})
+    found = live(Predictions(folder), feedback, "classification")
+    assert (found.rows, found.labelled, found.labels["unknown"], found.labels["unkept"]) == (1, 1, 3, 1)
+
+
+def test_answers_the_log_did_not_keep_are_no_wrong_answers(folder: Path, feedback: Feedback) -> None:
+    write(folder, {"request_id": "a", "predictions": [[0.1, 0.9]]})
+    say(feedback, {"request_id": ["a"], "label": ["no"]})
+    (version,) = live(Predictions(folder), feedback, "classification").versions
+    assert version.metrics["accuracy"] == NotComputable("there are answers that are no single label")
+
+
+def test_nothing_at_all_is_told_as_such(folder: Path, feedback: Feedback) -> None:
+    found = live(Predictions(folder), feedback, "classification", every=HOUR)
+    assert (found.rows, found.labelled, found.versions, found.windows, found.coverage) == (0, 0, (), (), 0)
+    assert "no row has a label yet" in str(found)
+    say(feedback, {"customer": ["k"], "label": ["no"]}, "customer")
+    assert live(Predictions(folder), feedback, "classification").labels["unknown"] == 1
+    write(folder, {"predictions": ["no"]})
+    assert live(Predictions(folder), feedback, "classification").labels["unknown"] == 1, "a log that never had that key"
+    with pytest.raises(WrongUse, match="task clustering"):
+        live(Predictions(folder), feedback, "clustering")
+
+
+# of a long log
+
+
+def test_only_rows_that_may_have_a_label_are_held(folder: Path, feedback: Feedback) -> None:
+    write(
+        folder,
+        *({"request_id": f"r{place}", "predictions": ["no"], "rows": [{"x": "long" * 100}]} for place in range(500)),
+    )
+    say(feedback, {"request_id": ["r7", "r400", "none"], "label": ["no"] * 3})
+    log = Log(feedback.frame())
+    assert log.columns is not None
+    assert not [name for name in log.columns if name.startswith("input")]
+    for batch in Predictions(folder).batches(log.columns, 50):
+        log.add(batch)
+    assert (log.rows, len(log.kept())) == (500, 2)
+    assert log.joined().labelled["request_id"].tolist() == ["r7", "r400"]
+
+
+# is the labelled part like the rest
+
+
+SCHEMA = Schema("frame", (Column("age", "number", "float64"), Column("island", "category", "str")))
+
+
+def test_a_labelled_part_unlike_the_rest_is_warned_of(folder: Path, feedback: Feedback) -> None:
+    random = np.random.default_rng(0)
+    rows = pd.DataFrame({"age": random.normal(40, 12, 1_500), "island": random.choice(["a", "b"], 1_500)})
+    bins = Profile.from_dict(profile(rows, SCHEMA, predictions=[0, 1] * 750))
+    listed = rows.to_dict(orient="records")
+    write(
+        folder,
+        *(
+            {"request_id": f"r{n}", "rows": [row], "predictions": [int(row["age"] > 50)]}
+            for n, row in enumerate(listed)
+        ),
+    )
+    old = rows.index[rows["age"] > 45]
+    say(feedback, {"request_id": [f"r{place}" for place in old], "label": [1] * len(old)})
+    found = live(Predictions(folder), feedback, "classification", reference=bins)
+    assert ["input.age" in found.warnings[0], "prediction" in found.warnings[1], len(found.warnings)] == [True, True, 2]
+    assert "unlike the rest in input.age" in str(found)
+    few = Feedback(feedback.folder.with_name("few"))
+    say(few, {"request_id": [f"r{place}" for place in old[:10]], "label": [1] * 10})
+    assert live(Predictions(folder), few, "classification", reference=bins).warnings == (), "too few to say"
+    even = Feedback(feedback.folder.with_name("even"))
+    say(even, {"request_id": [f"r{place}" for place in range(0, 1_500, 5)], "label": [1] * 300})
+    assert live(Predictions(folder), even, "classification", reference=bins).warnings == ()
