@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import TYPE_CHECKING
 
 from nbdeploy.errors import DeliveryFailed, Unsupported
@@ -29,7 +30,10 @@ def notify(channel: str, url: str, message: Message) -> None:
     logger = logging.getLogger("apprise")
     spreads, logger.propagate = logger.propagate, False  # its lines are ours to clean
     try:
-        with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as lines:
+        with (
+            apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as lines,
+            warnings.catch_warnings(action="ignore", category=DeprecationWarning),  # of its plug-ins, as they load
+        ):
             taken = bool(_sent(apprise, url, message))
             said = lines.getvalue()
     finally:

@@ -125,7 +125,8 @@ def _alerted(book: Book, content: Mapping[str, Any]) -> None:
         post = book.post(message.channel)
         post.untold = 0
         post.waiting.append(message)
-        _drop(post, len(post.waiting) - WAITING)
+        if len(post.waiting) > WAITING:
+            _drop(post, [old.id for old in post.waiting[:-WAITING]])
 
 
 def _ruled(book: Book, content: Mapping[str, Any]) -> None:
@@ -150,17 +151,16 @@ def _failed(book: Book, content: Mapping[str, Any]) -> None:
 
 
 def _dropped(book: Book, content: Mapping[str, Any]) -> None:
-    post = book.post(content["channel"])
-    kept = [message for message in post.waiting if message.id not in content["ids"]]
-    _drop(post, len(post.waiting) - len(kept), kept)
+    _drop(book.post(content["channel"]), content["ids"])
 
 
-def _drop(post: Post, count: int, kept: list[Message] | None = None) -> None:
-    if count > 0:
-        post.waiting = post.waiting[count:] if kept is None else kept
-        post.dropped += count
-        post.untold += count
-        post.attempts, post.due = 0, None
+def _drop(post: Post, ids: Sequence[str]) -> None:
+    """What a dropped message would have told of those before it is told by the next as well."""
+    gone = [message for message in post.waiting if message.id in ids]
+    post.waiting = [message for message in post.waiting if message.id not in ids]
+    post.dropped += len(gone)
+    post.untold += len(gone) + sum(message.dropped for message in gone)
+    post.attempts, post.due = 0, None
 
 
 def _whole(book: Book, content: Mapping[str, Any]) -> None:

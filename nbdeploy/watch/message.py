@@ -50,7 +50,7 @@ class Message:
         lines = [alert.text for alert in self.alerts[:MOST_LINES]]
         more = len(self.alerts) - len(lines)
         lines += [f"and {more} more"] if more else []
-        lines += [f"{self.dropped} earlier messages were never sent"] if self.dropped else []
+        lines += [f"messages never sent before this one: {self.dropped}"] if self.dropped else []
         return "\n".join(lines)
 
     def body(self) -> dict[str, Any]:

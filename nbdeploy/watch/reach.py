@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Resolve = Callable[[str, int], Sequence[str]]
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Special as well (IANA's registries), which not every Python knows.
+SPECIAL = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "64:ff9b:1::/48", "3fff::/20", "5f00::/16")))
 
 
 class NotAllowed(Exception):
@@ -67,7 +69,8 @@ class Reach:
 
 
 def _public(address: IP) -> bool:
-    return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
+    special = address.is_multicast or address.is_reserved or address.is_unspecified
+    return address.is_global and not (special or any(address in network for network in SPECIAL))
 
 
 def _meant(address: IP) -> Iterator[IP]:

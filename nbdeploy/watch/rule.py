@@ -199,8 +199,10 @@ def _back(when: Condition) -> float:
     """Of a share that must not fall, no nearer to 1 than a fifth of the way: 0.8 is over at 0.84."""
     bound = when.bound.number
     if when.compare in {">", ">="}:
-        return round(bound - BACK * abs(bound), 12)
-    return round(bound + BACK * (min(bound, 1 - bound) if 0 < bound < 1 else abs(bound)), 12)
+        back = bound - BACK * abs(bound)
+    else:
+        back = bound + BACK * (min(bound, 1 - bound) if 0 < bound < 1 else abs(bound))
+    return float(f"{back:.12g}")
 
 
 def _every(metric: str, given: Any, where: str) -> timedelta | None:

@@ -1,0 +1,242 @@
+"""Rules: what can be written, what is meant where it is not, and what every service has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from watched import reading
+
+from nbdeploy.errors import NotFound, UnknownOption, WrongUse
+from nbdeploy.settings import Settings
+from nbdeploy.spans import span
+from nbdeploy.watch import vocabulary
+from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.plan import Plan, built_in
+from nbdeploy.watch.rule import Rule, condition, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def rule(when: str, **table: Any) -> Rule:
+    return Rule.of(None, {"when": when, **table}, "notebook")
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        "error_rate>0.05",
+        "drift@age>1",
+        "drift@prediction>=1",
+        "accuracy.low<0.8",
+        "p99_ms>200",
+        "expected_accuracy<0.9",
+    ],
+)
+def test_a_rule_is_a_condition_on_a_reading(when: str) -> None:
+    assert rule(when).name == rule(when).when.text == when
+
+
+@pytest.mark.parametrize(
+    ("when", "meant"),
+    [
+        ("eror_rate>0.05", 'no reading "eror_rate". Did you mean "error_rate"'),
+        ("p9_ms>200", 'Did you mean "p99_ms"|Did you mean "p95_ms"'),
+        ("drift>1", "needs a column: write drift@COLUMN>1"),
+        ("error_rate@age>1", "error_rate is not read by column; missing, unseen"),
+        ("p99_ms.low>1", "p99_ms has no interval"),
+        ("accuracy>=live", "compares with live"),
+        ("accuracy>=live*1.02", "compares with live"),
+        ("error_rate", "there is no comparison"),
+        ("error_rate>5%", 'Did you mean "0.05"'),
+        ("error_rate=>0.05", "is no comparison"),
+        ("", "there is no comparison"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_with_what_was_meant(when: str, meant: str) -> None:
+    with pytest.raises(WrongUse, match=meant) as caught:
+        rule(when)
+    assert "live*1.02" not in str(caught.value).replace(when, "")  # gates know it, rules do not
+
+
+def test_a_column_the_service_has_not_is_refused_with_the_nearest() -> None:
+    with pytest.raises(NotFound, match=r'no column "agee"\. Did you mean "age"'):
+        vocabulary.check(condition("drift@agee>1", "here"), ["age", "island"])
+    vocabulary.check(condition("drift@prediction>1", "here"), ["age"])
+    vocabulary.check(condition("drift@agee>1", "here"), [])  # of a service whose columns are not known
+
+
+@pytest.mark.parametrize(
+    ("when", "over"),
+    [
+        ("error_rate>0.05", "error_rate<=0.04"),
+        ("p99_ms>=200", "p99_ms<160"),
+        ("drift@age>1", "drift@age<=0.8"),
+        ("drifted_columns>0", "drifted_columns<=0"),
+        ("accuracy<0.8", "accuracy>=0.84"),
+        ("accuracy<0.1", "accuracy>=0.12"),
+        ("accuracy.low<=0.95", "accuracy.low>0.96"),
+        ("r2<-1", "r2>=-0.8"),
+        ("requests<10", "requests>=12"),
+    ],
+)
+def test_a_rule_is_over_a_fifth_of_the_way_back(when: str, over: str) -> None:
+    assert str(rule(when).clear) == over
+
+
+@given(
+    st.sampled_from([">", ">=", "<", "<="]),
+    st.floats(-1e6, 1e6, allow_subnormal=False),
+    st.floats(allow_nan=False, allow_infinity=True),
+)
+def test_no_value_is_beyond_and_over_at_once(compare: str, bound: float, value: float) -> None:
+    made = rule(f"mae{compare}{bound!r}")
+    assert not (made.beyond(value) and made.over(value))
+
+
+@pytest.mark.parametrize("clear", ["error_rate<0.2", "error_rate>0.01", "p99_ms<1", "error_rate==0", "error_rate@a<1"])
+def test_a_clear_that_would_hold_while_it_fires_is_refused(clear: str) -> None:
+    with pytest.raises(WrongUse):
+        rule("error_rate>0.05", clear=clear)
+
+
+def test_equality_is_over_when_it_no_longer_holds() -> None:
+    made = rule("drifted_columns==2")
+    assert made.clear is None
+    assert made.over(3)
+    assert not made.over(2)
+    with pytest.raises(WrongUse, match="leave clear out"):
+        rule("drifted_columns==2", clear="drifted_columns<=1")
+
+
+@pytest.mark.parametrize(
+    ("table", "meant"),
+    [
+        ({"wen": "error_rate>1"}, 'There is no key .* "wen". Did you mean "when"'),
+        ({}, "says nothing of when"),
+        ({"when": 5}, "is no condition"),
+        ({"when": "p99_ms>1", "windows": 0}, "windows = 0"),
+        ({"when": "p99_ms>1", "windows": True}, "windows = True"),
+        ({"when": "p99_ms>1", "every": "soon"}, 'every in the rule: "soon" is no span'),
+        ({"when": "p99_ms>1", "every": "0s"}, "out of range"),
+        ({"when": "down>0", "every": "1h"}, "looked at each time"),
+        ({"when": "p99_ms>1", "send": "ops"}, "is no list of names"),
+        ({"when": "p99_ms>1", "rows": -1}, "rows = -1"),
+    ],
+)
+def test_a_table_that_cannot_be_read_says_where(table: dict[str, Any], meant: str) -> None:
+    with pytest.raises(WrongUse, match=meant):
+        Rule.of("errors", table, "settings")
+
+
+def test_a_rule_cannot_have_a_name_that_breaks_a_line() -> None:
+    for name in ("a\nb", "", "x" * 81):
+        with pytest.raises(WrongUse, match="cannot name a rule"):
+            Rule.of(name, {"when": "p99_ms>1"}, "notebook")
+
+
+def test_too_few_requests_are_not_judged() -> None:
+    found = rule("error_rate>0.05").read(reading(0, requests=19, error_rate=1))
+    assert found == NotComputable("19 requests, the rule asks for 20")
+    assert rule("error_rate>0.05", rows=0).read(reading(0, requests=1, error_rate=1)) == 1
+    assert rule("error_rate>0.05", rows=0).read(reading(0, requests=0, error_rate=1)) == NotComputable(
+        "no requests in this window"
+    )
+    assert rule("requests<10").read(reading(0, requests=0)) == 0  # none is a number as well
+
+
+def test_of_labels_those_that_came_are_counted() -> None:
+    asked = rule("accuracy<0.8")
+    assert asked.read(reading(0, rows=100, coverage=0.1, accuracy=0.5)) == NotComputable(
+        "10 labelled rows, the rule asks for 20"
+    )
+    assert asked.read(reading(0, rows=100, coverage=0.2, accuracy=0.5)) == 0.5
+    assert isinstance(asked.read(reading(0, rows=100, coverage="no labels")), NotComputable)
+
+
+def test_nan_is_not_computable_and_infinity_is_beyond() -> None:
+    assert rule("drift@age>1").read(reading(0, drift_at_age=float("nan"))) == NotComputable("it is NaN")
+    assert rule("drift@age>1").beyond(float("inf"))
+
+
+@given(st.integers(1, 10**6))
+def test_a_length_is_read_as_it_is_shown(seconds: int) -> None:
+    assert span(shown(timedelta(seconds=seconds))) == timedelta(seconds=seconds)
+
+
+def test_every_service_has_rules_without_any_configuration() -> None:
+    assert list(built_in()) == ["down", "degraded", "unlogged", "errors", "drift"]
+    assert list(Plan.of({}).rules) == list(built_in())
+    assert Plan.of({}).send == ("notebook", "log")
+    assert Plan.of({"defaults": False}).rules == {}
+
+
+SETTINGS = """
+[alerts]
+send = ["log"]
+allow = ["10.0.0.0/8"]
+[alerts.channels]
+ops = "https://hooks.example.com/T000/s3cret"
+night = { env = "NIGHT_URL" }
+[alerts.rules.errors]
+when = "error_rate>0.2"
+send = ["ops", "night"]
+[alerts.rules.slow]
+when = "p99_ms>200"
+names = ["penguins"]
+"""
+
+
+def test_the_settings_say_rules_channels_and_reach(tmp_path: Path) -> None:
+    (tmp_path / "nbdeploy.toml").write_text(SETTINGS, encoding="utf-8")
+    settings = Settings.load(tmp_path)
+    plan = Plan.of(settings.alerts)
+    assert plan.channels == ("notebook", "log", "ops", "night")
+    assert plan.rules["errors"].when.text == "error_rate>0.2"  # in place of the built-in one
+    assert plan.rules["errors"].source == "settings"
+    assert plan.to(plan.rules["errors"]) == ("ops", "night")
+    assert plan.to(plan.rules["down"]) == ("log",)
+    assert {rule.name for rule in plan.of_name("other", {})} == set(plan.rules) - {"slow"}
+    assert "s3cret" not in repr(settings) + repr(plan)
+
+
+@pytest.mark.parametrize(
+    ("table", "meant"),
+    [
+        ({"rule": {}}, 'There is no key .* "rule". Did you mean "rules"'),
+        ({"channels": {"ops": "hooks.example.com/s3cret"}}, "is no URL"),
+        ({"channels": {"ops": 5}}, "is no address"),
+        ({"channels": {"ops": {"env": "A", "file": "b"}}}, "is no address"),
+        ({"channels": {"log": "https://x"}}, "one of nbdeploy's own"),
+        ({"channels": {"ops": "jsons://host/s3cret"}}, "write https://"),
+        ({"send": ["ops"]}, 'no channel .* "ops"'),
+        ({"rules": {"a": {"when": "p99_ms>1", "send": ["https://host/s3cret"]}}}, "is an address"),
+        ({"rules": {"a": "p99_ms>1"}}, "no table"),
+        ({"allow": ["example.com"]}, "is no address"),
+        ({"defaults": "no"}, "neither true nor false"),
+    ],
+)
+def test_settings_that_cannot_be_read_are_refused_without_their_secrets(table: dict[str, Any], meant: str) -> None:
+    with pytest.raises((WrongUse, NotFound, UnknownOption), match=meant) as caught:
+        Plan.of(table)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_rule_of_the_notebook_takes_the_place_of_others_and_switches_built_in_ones_off() -> None:
+    plan = Plan.of({"rules": {"mine": {"when": "p99_ms>1"}}})
+    own: dict[str, Any] = {"mine": {"when": "p99_ms>5"}, "drift": None}
+    found = {rule.name: rule for rule in plan.of_name("a", own)}
+    assert found["mine"].when.text == "p99_ms>5"
+    assert "drift" not in found
+    assert {rule.name for rule in plan.of_name("a", {"mine": None})} >= {"mine"}  # the settings' own stay
+
+
+def test_the_key_changes_with_what_is_asked_and_with_nothing_else() -> None:
+    made = rule("p99_ms>5")
+    assert made.key != rule("p99_ms>6").key
+    assert made.key == replace(made, windows=3, rows=1).key
