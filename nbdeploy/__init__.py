@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nbdeploy.workspace import Workspace
 
     _default = Workspace()
+    alerts = _default.alerts
     at = _default.at
     attach = _default.attach
     bundle = _default.bundle
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Workspace",
+    "alerts",
     "at",
     "attach",
     "bundle",

@@ -82,6 +82,8 @@ def _run(words: Sequence[str], workspace: Callable[[], Workspace], progress: Pro
         click.echo(workspace().token(call.values["name"]))
     elif call.verb == "logs":
         _logs(call, workspace())
+    elif call.verb == "monitor" and call.values.get("watch"):
+        verbs.watch(call, workspace(), lambda text: click.echo(plain.text(text)))
     elif VERBS[call.verb].of_kind("model") and ".ipynb" in call.values["model"]:
         _write(_through_notebook(_ready(call), workspace()), as_json=call.json)
     else:

@@ -83,7 +83,12 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
         call = expressions.resolve(call, namespace)
         if cell is not None:
             call.values["model"] = Function(call.values["model"])
+        if call.verb == "monitor" and call.values.get("watch"):
+            verbs.watch(call, self.workspace(), lambda text: print(text, flush=True))  # noqa: T201 - watching is printing
+            return None
         result = self._perform(call, quiet=line.quiet)
+        if not (call.json or line.quiet) and (noticed := self.workspace().noticed()) is not None:
+            self._display(noticed)
         if call.json:
             print(verbs.dumps(result))  # noqa: T201 - --json is about stdout
             return None

@@ -24,6 +24,7 @@ from nbdeploy.watch.calibration import Calibration
 from nbdeploy.watch.compared import Compared, compared
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.divergence import Divergence
+from nbdeploy.watch.firing import Firing, firing
 from nbdeploy.watch.health import Health, LogState
 from nbdeploy.watch.live import Live, Log
 from nbdeploy.watch.outlook import Outlook, outlook
@@ -163,7 +164,7 @@ class Look:
             promises={version: self._promised(version) for version in manifests},
             tenures=tuple(tenures(events, axis.began, self.now)),
             events=tuple(within(events, axis.began, self.now)),
-            alerts=(),
+            alerts=self._firing(),
             log=LogState() if isinstance(requests, NotComputable) else self._log_state(requests, served),
             failed=self.failed,
         )
@@ -315,6 +316,10 @@ class Look:
     def _state(self) -> ServiceState:
         found = self._attempt("service", self.deployment.state)
         return ServiceState(self.name, "unknown") if isinstance(found, NotComputable) else found
+
+    def _firing(self) -> tuple[Firing, ...]:
+        found = self._attempt("alerts", lambda: firing(self.folder))
+        return () if isinstance(found, NotComputable) else found
 
     def _events(self) -> list[Event]:
         found = self._attempt("events", lambda: self.deployment.registry.events(self.name))

@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import Services
     from nbdeploy.runtime.manifest import Manifest
+    from nbdeploy.watch.alerts import Alerts, Noticed, Tested
     from nbdeploy.watch.divergence import Divergence
     from nbdeploy.watch.health import Health
+    from nbdeploy.watch.preview import Preview
     from nbdeploy.watch.received import Received
 
     Progress = Callable[[str], None]
@@ -57,6 +59,7 @@ class Workspace:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings.load()
+        self._noticed: dict[Path, tuple[int, int]] = {}
 
     @property
     def registry(self) -> Registry:
@@ -461,6 +464,51 @@ class Workspace:
 
         names.checked(name)
         return watching.monitor(self.settings, self.registry, name, progress, last=last, every=every)
+
+    def watch(self, name: str, say: Callable[[str], None] = print, *, interval: float | None = None) -> None:
+        """Look every `interval` seconds (60), judge the rules and deliver what fires, until SIGTERM or Ctrl-C.
+
+        Raises:
+            Refused: another process watches this service.
+        """
+        from nbdeploy import alerting
+
+        alerting.watch(self.settings, self.registry, names.checked(name), say, interval=interval)
+
+    def alerts(
+        self,
+        name: str,
+        *,
+        when: str | None = None,
+        preview: bool = False,
+        last: str | None = None,
+        rule: str | None = None,
+        clear: str | None = None,
+        windows: int | None = None,
+        every: str | None = None,
+        rows: int | None = None,
+        repeat: str | None = None,
+        send: Sequence[str] = (),
+        remove: str | None = None,
+        test: str | None = None,
+        progress: Progress = silent,
+    ) -> Alerts | Preview | Tested:
+        """The rules of a service and what fires; with `when` a rule is added, or with `preview` only tried on the past.
+
+        `alerts("penguins", when="error_rate>0.05", every="1h", windows=2, send=["ops"])`. `remove` takes a rule away,
+        `test` sends a message to a channel.
+        """
+        from nbdeploy import alerting
+
+        asked: dict[str, Any] = {"when": when, "preview": preview, "last": last, "rule": rule, "clear": clear}
+        asked |= {"windows": windows, "every": every, "rows": rows, "repeat": repeat, "send": tuple(send), "remove": remove, "test": test}
+        return alerting.alerts(self.settings, self.registry, names.checked(name), progress, asked)
+
+    def noticed(self) -> Noticed | None:
+        """Alerts for the notebook that none has shown yet, of every service; they are shown by now."""
+        from nbdeploy.watch.notices import notices
+
+        return notices(self.settings.services, self._noticed)
 
     def drift(
         self,

@@ -47,6 +47,9 @@ class Recorder:
     def settings(self) -> Settings:
         return Settings(self.home, self.home)
 
+    def noticed(self) -> None:
+        """No alert waits for the notebook."""
+
     def names(self) -> list[str]:
         return ["churn", "penguins"]
 

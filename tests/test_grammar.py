@@ -24,7 +24,7 @@ from nbdeploy.reference import Reference
 
 PATH = "up bundle check publish serve ps logs stop attach versions show diff rollback at remove export image import recover token"
 GATE = "validate new-validation replay reproduce ci"
-WATCH = "monitor drift feedback"
+WATCH = "monitor drift feedback alerts"
 
 
 def test_a_verb_with_a_question_mark_asks_for_its_help() -> None:

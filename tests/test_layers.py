@@ -40,6 +40,7 @@ API = {
     "labelling",
     "overview",
     "gating",
+    "alerting",
     "admission",
     "exporting",
 }  # workspace is the door, the others are its parts

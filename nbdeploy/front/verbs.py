@@ -189,12 +189,28 @@ def _replay(workspace: Workspace, values: Values, progress: Progress) -> Any:
 
 
 def _monitor(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    if "interval" in values:
+        raise WrongUse("--interval is of --watch: give both, or neither.")
     file = values.pop("html", None)
     health = workspace.monitor(values.pop("name"), **values, progress=progress)
     if file is None:
         return health
     path = health.write(file)
     return Said(f"{health.name}: {health.verdict}. The page is in {path}", {"name": health.name, "file": str(path)})
+
+
+def watch(call: Call, workspace: Workspace, say: Progress) -> None:
+    """`monitor --watch`, which goes on: each line is said as it comes."""
+    values = {key: value for key, value in call.values.items() if key != "watch"}
+    if stray := sorted(values.keys() - {"name", "interval"}):
+        raise WrongUse(f"--{stray[0]} is of the page; --watch shows none, its rules have windows of their own.")
+    if call.json:
+        raise WrongUse("--json prints one value at the end, and --watch has none; choose one of them.")
+    workspace.watch(values.pop("name"), say, **values)
+
+
+def _alerts(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    return workspace.alerts(values.pop("name"), **values, progress=progress)
 
 
 def _drift(workspace: Workspace, values: Values, progress: Progress) -> Any:
@@ -284,5 +300,6 @@ _DO: dict[str, Callable[[Workspace, Values, Progress], Any]] = {
     "monitor": _monitor,
     "drift": _drift,
     "feedback": _feedback,
+    "alerts": _alerts,
     "token": _token,
 }
