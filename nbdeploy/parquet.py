@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEY = "nbdeploy"  # of the file's metadata
+EXACT = 2**53
 _TEXTS = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -36,7 +37,7 @@ def write(columns: Sequence[Column], about: dict[str, Any], file: Path) -> None:
     import duckdb
     import pandas as pd
 
-    stored = _stored_names([column.name for column in columns])
+    stored = stored_names([column.name for column in columns])
     kinds = [_kind(column) for column in columns]
     frame = pd.DataFrame(
         {
@@ -45,7 +46,7 @@ def write(columns: Sequence[Column], about: dict[str, Any], file: Path) -> None:
         }
     )
     chosen = ", ".join(
-        f"{_cast(kind, place)} AS {_quoted(name)}" for place, (kind, name) in enumerate(zip(kinds, stored, strict=True))
+        f"{_cast(kind, place)} AS {quoted(name)}" for place, (kind, name) in enumerate(zip(kinds, stored, strict=True))
     )
     described = [
         {"name": column.name, "stored": name, "kind": kind, "unit": column.unit, "aware": column.aware}
@@ -55,9 +56,12 @@ def write(columns: Sequence[Column], about: dict[str, Any], file: Path) -> None:
     target = str(file).replace("'", "''")
     with duckdb.connect() as connection:
         connection.register("given", frame)
-        connection.execute(
-            f"COPY (SELECT {chosen} FROM given) TO '{target}' (FORMAT parquet, KV_METADATA {{{KEY}: '{note}'}})"  # noqa: S608 - quoted above; COPY takes no parameters here
-        )
+        try:
+            connection.execute(
+                f"COPY (SELECT {chosen} FROM given) TO '{target}' (FORMAT parquet, KV_METADATA {{{KEY}: '{note}'}})"  # noqa: S608 - quoted above; COPY takes no parameters here
+            )
+        except duckdb.IOException as exc:
+            raise OSError(str(exc)) from exc
 
 
 def ours(file: Path) -> bool:
@@ -84,11 +88,15 @@ def read(file: Path, described: Sequence[dict[str, Any]]) -> dict[str, list[Any]
     """The JSON values by name, as they were written."""
     import duckdb
 
-    chosen = ", ".join(_SELECTED.get(item["kind"], "{}").format(_quoted(item["stored"])) for item in described)
+    chosen = ", ".join(_SELECTED.get(item["kind"], "{}").format(quoted(item["stored"])) for item in described)
     with duckdb.connect() as connection, _readable(file):
         rows = connection.execute(f"SELECT {chosen} FROM read_parquet(?)", [str(file)]).fetchall()  # noqa: S608 - quoted
     columns: Iterable[tuple[Any, ...]] = zip(*rows, strict=True) if rows else [() for _ in described]
     return {item["name"]: _restored(item, values) for item, values in zip(described, columns, strict=True)}
+
+
+class Failed(Exception):
+    """DuckDB could not do it; `run` and `copy` raise it."""
 
 
 class Reader:
@@ -96,6 +104,41 @@ class Reader:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+
+    def run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        import duckdb
+
+        try:
+            found: list[tuple[Any, ...]] = self._connection.execute(sql, list(values)).fetchall()
+        except duckdb.Error as exc:
+            raise Failed(str(exc)) from exc
+        return found
+
+    def copy(self, sql: str, about: dict[str, Any], file: Path) -> None:
+        """What `sql` selects as one file; `about` with its "columns" as `write` describes them."""
+        note = f"KV_METADATA {{{KEY}: {text(json.dumps(about))}}}"
+        self.run(f"COPY ({sql}) TO {text(str(file))} (FORMAT parquet, {note})")
+
+    def save(self, frame: pd.DataFrame, file: Path) -> None:
+        """A frame as pandas has it, for others to read; objects that are no single value as JSON."""
+        kept = frame.copy()
+        for name in kept.columns[[kept[name].dtype == object for name in kept.columns]]:
+            kept[name] = plain_column(kept[name])
+        stored = stored_names([str(name) for name in kept.columns])
+        self._connection.register("given", kept.set_axis([f"c{place}" for place in range(len(stored))], axis=1))
+        chosen = ", ".join(f"c{place} AS {quoted(name)}" for place, name in enumerate(stored))
+        self.run("SET TimeZone = 'UTC'")
+        self.run(f"COPY (SELECT {chosen} FROM given) TO {text(str(file))} (FORMAT parquet)")  # noqa: S608 - quoted
+        self._connection.unregister("given")
+
+    @contextmanager
+    def scratch(self) -> Iterator[None]:
+        """Temporary tables and views made here are gone afterwards."""
+        self.run("BEGIN")
+        try:
+            yield
+        finally:
+            self.run("ROLLBACK")
 
     def about(self, file: Path) -> dict[str, Any] | None:
         """None of a file that is not whole, or not ours."""
@@ -113,15 +156,17 @@ class Reader:
         self, file: Path, described: Sequence[dict[str, Any]], where: str = "TRUE", values: Sequence[Any] = ()
     ) -> pd.DataFrame:
         """The described columns by name, as pandas has their types; `where` is SQL over the stored names."""
-        chosen = ", ".join(f"{_quoted(item['stored'])} AS c{place}" for place, item in enumerate(described))
+        chosen = ", ".join(f"{quoted(item['stored'])} AS c{place}" for place, item in enumerate(described))
         sql = f"SELECT {chosen} FROM read_parquet(?) WHERE {where}"  # noqa: S608 - quoted; `where` is ours
+        import pandas as pd
+
         with _readable(file):
-            found: pd.DataFrame = self._connection.execute(sql, [str(file), *values]).df()
-        for place, item in enumerate(described):
-            if item["kind"] == "JSON":
-                texts = found[f"c{place}"].astype(object)
-                found[f"c{place}"] = texts.map(lambda text: json.loads(text) if isinstance(text, str) else None)
-        return found.set_axis([item["name"] for item in described], axis=1)
+            found = self._connection.execute(sql, [str(file), *values]).fetchnumpy()
+        columns = {
+            item["name"]: _series(found[f"c{place}"], from_json=item["kind"] == "JSON")
+            for place, item in enumerate(described)
+        }
+        return pd.DataFrame(columns, columns=list(columns), copy=False)
 
 
 @contextmanager
@@ -133,9 +178,51 @@ def reading() -> Iterator[Reader]:
         yield Reader(connection)
 
 
+def plain_column(values: pd.Series[Any]) -> Any:
+    """Values of one type as they are, others as their JSON."""
+    import pandas as pd
+
+    found = {type(value) for value in values.dropna()}
+    if len(found) <= 1 and found <= {bool, int, float, str}:
+        return values
+    texts = [None if missing else json.dumps(value) for value, missing in zip(values, values.isna(), strict=True)]
+    return pd.Series(texts, index=values.index, dtype=pd.StringDtype("python"))
+
+
+def _series(values: Any, *, from_json: bool) -> Any:
+    """Nulls are NaN among numbers, None among all else."""
+    import numpy as np
+    import pandas as pd
+
+    masked: Any = values
+    if np.ma.is_masked(values):
+        numbers = values.dtype.kind == "f" or (values.dtype.kind in "iu" and not _beyond_floats(masked.compressed()))
+        values = masked.data.astype(np.float64 if numbers else object)
+        values[masked.mask] = np.nan if numbers else None
+    elif isinstance(values, np.ma.MaskedArray):
+        values = masked.data
+    if from_json:
+        values = [None if text is None else json.loads(text) for text in values]
+    return pd.Series(values, dtype=object if from_json or values.dtype == object else values.dtype, copy=False)
+
+
 def plain(column: Column) -> Any:
     """The cells as `Reader.frame` would give them back, without a file."""
-    return _doubles(column.cells) if _kind(column) == "DOUBLE" else list(column.cells)
+    import pandas as pd
+
+    kind = _kind(column)
+    if kind == "DOUBLE":
+        return _doubles(column.cells)
+    cells = list(column.cells)
+    kept = kind not in {"BIGINT", "UBIGINT", "BOOLEAN"}
+    if kind != "BOOLEAN" and not kept and None in cells:
+        kept = _beyond_floats([cell for cell in cells if cell is not None])
+    return pd.Series(cells, dtype=object if kept else None)
+
+
+def _beyond_floats(values: Sequence[int]) -> bool:
+    """Whole numbers that a float would round: with nulls among them they stay objects."""
+    return len(values) > 0 and (max(values) > EXACT or min(values) < -EXACT)
 
 
 def frame(file: Path) -> Any:
@@ -261,7 +348,7 @@ _RESTORED: dict[str, Callable[[dict[str, Any], Any], Any]] = {
 }
 
 
-def _stored_names(names: Sequence[str]) -> list[str]:
+def stored_names(names: Sequence[str]) -> list[str]:
     """SQL takes "Age" and "age" for one name, and knows no empty one."""
     taken: set[str] = set()
     stored = []
@@ -275,5 +362,10 @@ def _stored_names(names: Sequence[str]) -> list[str]:
     return stored
 
 
-def _quoted(name: str) -> str:
+def text(value: str) -> str:
+    """As SQL writes it."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'

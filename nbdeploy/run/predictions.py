@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
-from itertools import islice
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.runtime.records import HEAD, SUFFIX, parse
-from nbdeploy.runtime.segments import is_growing, worker_of
+from nbdeploy import parquet
+from nbdeploy.run import secret
+from nbdeploy.run.segments import FIXED, REQUEST, Facts, Lines, copied, copy_of, first_head, growing, plain_frame, table
+from nbdeploy.runtime.policy import WORDS
+from nbdeploy.runtime.records import SUFFIX
+from nbdeploy.runtime.segments import worker_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -67,8 +70,11 @@ class Predictions:
     def __iter__(self) -> Iterator[Record]:
         """In the order they were written by each process; those of several workers one after the other."""
         self.torn = self.damaged = 0
-        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
-            yield from filter(self._inside, self._segment(path))
+        for path in self._paths():
+            lines = Lines(path)
+            worker = worker_of(path)
+            yield from filter(self._inside, (_record(raw, worker) for raw in lines))
+            self._pass_over(lines)
 
     def __repr__(self) -> str:
         return f"<Predictions in {self.folder}; .frame() is a table of them>"
@@ -79,87 +85,162 @@ class Predictions:
         Input columns are named `input.NAME`, keys `key.NAME`; a probability or the like of several numbers stays one
         object. Requests that were refused, and those whose rows were not kept, have a line without input.
         """
-        frame = _table([line for record in self for line in _lines(record)], _FIXED)
-        return frame.sort_values("time", kind="stable", ignore_index=True)
+        return _by_time([*self._frames(None)], _SHOWN)
 
     def requests(self) -> pd.DataFrame:
         """A line for each request, by time, without what was asked and answered: cheap where `frame` is not."""
-        lines = [{name: getattr(record, name) for name in _REQUEST} | {"rows": record.asked} for record in self]
-        return _table(lines, (*_REQUEST, "rows")).sort_values("time", kind="stable", ignore_index=True)
+        return _by_time(
+            [*self._frames(_REQUEST, f"{parquet.quoted('row')} IS NULL OR {parquet.quoted('row')} = 0")], _REQUEST
+        )
 
     def batches(self, columns: Sequence[str] | None = None, size: int = 100_000) -> Iterator[pd.DataFrame]:
         """`frame` in parts of at most `size` lines, in the order of the segments; only `columns` where they are named.
 
         A column that a part has no values of is null in it.
         """
-        lines = (line for record in self for line in _lines(record))
-        while part := list(islice(lines, size)):
-            frame = _table(part, _FIXED)
-            yield frame if columns is None else frame.reindex(columns=list(columns))
+        for frame in self._frames(columns):
+            for start in range(0, len(frame), size):
+                part = frame.iloc[start : start + size].reset_index(drop=True)
+                yield _ordered(part, _SHOWN) if columns is None else part.reindex(columns=list(columns))
+
+    def write_parquet(self, folder: Path) -> list[Path]:
+        """A file for each segment that has requests in this view, in `frame`'s columns; the files."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        written = []
+        with parquet.reading() as reader:
+            for path in self._paths():
+                frame = self._frame(reader, path, None)
+                if frame is not None and len(frame):
+                    target = folder / f"{path.stem}.parquet"
+                    reader.save(_ordered(frame, _SHOWN), target)
+                    written.append(target)
+        return written
 
     def policy(self, schema: str) -> Mapping[str, str]:
         """`hash`, `bucket` or `drop` by column, of rows logged with this schema in this view; kept columns are not named.
 
         Where the policy was changed meanwhile, the one that keeps the least.
         """
-        del schema
-        return {}
+        found: dict[str, str] = {}
+        for head in self._heads():
+            if head.get("schema") == schema:
+                for name, word in head["policy"].items():
+                    found[name] = max(word, found.get(name, "keep"), key=WORDS.index)
+        return found
+
+    def hashed(self, value: object) -> str | None:
+        """What a value has become in a column that is hashed: to look for it, or to join by it."""
+        return secret.hasher(self.folder.parent)(value)
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.folder.glob(f"*{SUFFIX}"))
+
+    def _pass_over(self, read: Lines | Facts) -> None:
+        self.torn += read.torn
+        self.damaged += read.damaged
+
+    def _frames(self, columns: Sequence[str] | None, where: str = "TRUE") -> Iterator[pd.DataFrame]:
+        self.torn = self.damaged = 0
+        with parquet.reading() as reader:
+            for path in self._paths():
+                frame = self._frame(reader, path, columns, where)
+                if frame is not None:
+                    yield frame
+
+    def _frame(
+        self, reader: parquet.Reader, path: Path, columns: Sequence[str] | None, where: str = "TRUE"
+    ) -> pd.DataFrame | None:
+        """What of a segment is in this view; None where nothing is."""
+        try:
+            if growing(path):
+                return self._by_lines(path, columns, requests=where != "TRUE")
+            facts = copied(reader, path)
+        except OSError:  # no room for a copy, or not our folder: it is read all the same, only slower
+            return self._by_lines(path, columns, requests=where != "TRUE")
+        if facts is None or not self._overlaps(facts):
+            return None
+        self._pass_over(facts)
+        wanted = [item for item in facts.columns if columns is None or item["name"] in {*columns, "time"}]
+        low, high = (None if at is None else _micros(at) for at in (self.since, self.until))
+        clauses = [
+            f"({where})",
+            *(["time >= ?"] if low is not None else []),
+            *(["time < ?"] if high is not None else []),
+        ]
+        values = [at for at in (low, high) if at is not None]
+        frame = reader.frame(copy_of(path), wanted, " AND ".join(clauses), values)
+        return _timed(frame)
+
+    def _by_lines(self, path: Path, columns: Sequence[str] | None, *, requests: bool) -> pd.DataFrame:
+        lines = Lines(path)
+        frame = plain_frame(table((raw for raw in lines if self._inside_at(raw["time"])), worker_of(path)))
+        self._pass_over(lines)
+        if requests:
+            frame = frame[frame["row"].isna() | (frame["row"] == 0)]
+        return _timed(
+            frame if columns is None else frame[[name for name in frame.columns if name in {*columns, "time"}]]
+        )
+
+    def _heads(self) -> Iterator[Mapping[str, Any]]:
+        """Of segments that have requests in this view, as far as that is known without reading a growing one."""
+        with parquet.reading() as reader:
+            for path in self._paths():
+                try:
+                    facts = None if growing(path) else copied(reader, path)
+                except OSError:
+                    facts = None
+                if facts is None:
+                    yield from first_head(path)
+                elif self._overlaps(facts):
+                    yield from facts.heads
+
+    def _overlaps(self, facts: Facts) -> bool:
+        if facts.first is None or facts.last is None:
+            return self.since is None and self.until is None  # nothing of it but what is damaged
+        after = self.since is None or facts.last >= _micros(self.since)
+        return after and (self.until is None or facts.first < _micros(self.until))
+
+    def _inside_at(self, seconds: float) -> bool:
+        micros = round(seconds * 1e6)
+        return (self.since is None or micros >= _micros(self.since)) and (
+            self.until is None or micros < _micros(self.until)
+        )
 
     def _inside(self, record: Record) -> bool:
         return (self.since is None or record.time >= self.since) and (self.until is None or record.time < self.until)
 
-    def _segment(self, path: Path) -> Iterator[Record]:
-        try:
-            file = path.open("rb")
-        except FileNotFoundError:
-            return  # retention took it meanwhile
-        worker = worker_of(path)
-        with file:
-            for text in file:
-                if not text.endswith(b"\n"):
-                    self.torn += not is_growing(file.fileno())
-                    return
-                raw = parse(text[:-1])
-                record = None if raw is None else _record(raw, worker)
-                if record is not None:
-                    yield record
-                elif raw is None or HEAD not in raw:
-                    self.damaged += 1
+
+_REQUEST = (*REQUEST, "rows")
+_SHOWN = tuple(name for name in FIXED if name != "rows")
+_FIELDS = {item.name for item in fields(Record) if item.name != "worker"}
 
 
-_REQUEST = ("time", "request_id", "version", "schema", "worker", "method", "status", "code", "milliseconds")
-_FIXED = (
-    *("time", "request_id", "row", "version", "schema", "worker", "method", "status", "code", "milliseconds"),
-    "prediction",
-)
-_FIELDS = tuple(item.name for item in fields(Record) if item.name != "worker")
+def _record(raw: Mapping[str, Any], worker: int) -> Record:
+    known = {name: raw[name] for name in _FIELDS & raw.keys()}
+    return Record(**{**known, "time": datetime.fromtimestamp(raw["time"], UTC)}, worker=worker)
 
 
-def _table(lines: list[dict[str, Any]], fixed: Sequence[str]) -> pd.DataFrame:
+def _micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _timed(frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame(lines, columns=None if lines else list(fixed))
+    return frame.assign(time=pd.to_datetime(frame["time"].astype("int64"), unit="us", utc=True))
 
 
-def _record(raw: Mapping[str, Any], worker: int) -> Record | None:
-    known = {name: raw[name] for name in _FIELDS if name in raw}
-    try:
-        return Record(**{**known, "time": datetime.fromtimestamp(raw["time"], UTC)}, worker=worker)
-    except (TypeError, KeyError, ValueError, OverflowError):
-        return None  # the sum is right, so this was written by something that is not our runtime
+def _by_time(frames: list[pd.DataFrame], fixed: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    if not frames:
+        return pd.DataFrame(columns=list(fixed))
+    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    return _ordered(frame, fixed).sort_values("time", kind="stable", ignore_index=True)
 
 
-def _lines(record: Record) -> Iterator[dict[str, Any]]:
-    shared = {name: getattr(record, name) for name in _FIXED if hasattr(record, name)}
-    if not record.rows:
-        yield shared | {"row": None, "prediction": None}
-    keys = record.keys or [{}] * len(record.rows)
-    for number, (row, prediction, key) in enumerate(zip(record.rows, record.predictions, keys, strict=False)):
-        named = {f"key.{name}": value for name, value in key.items()}
-        yield shared | {"row": number, "prediction": prediction} | named | _inputs(row)
-
-
-def _inputs(row: Any) -> dict[str, Any]:
-    if isinstance(row, dict):
-        return {f"input.{name}": value for name, value in row.items()}
-    return {"input": row}
+def _ordered(frame: pd.DataFrame, fixed: Sequence[str]) -> pd.DataFrame:
+    """What every request has, then keys, then what was asked."""
+    others = [name for name in frame.columns if name not in FIXED]
+    keys = [name for name in others if name.startswith("key.")]
+    return frame[[*fixed, *keys, *(name for name in others if name not in keys)]]

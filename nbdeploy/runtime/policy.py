@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .manifest import Schema
 
@@ -65,6 +65,18 @@ class Policy:
         """The same of a row's keys."""
         changes = self._changes([(name, "any") for name in schema.keys])
         return _object(changes) if changes else None
+
+    def kinds(self, schema: Schema) -> dict[str, str]:
+        """Of what is logged of rows that are objects, each column's kind; none of other rows."""
+        if schema.container not in {"frame", "records"}:
+            return {}
+        kinds = {column.name: column.kind for column in schema.columns}
+        changed = {name: "text" for name, word in self.columns.items() if word == "hash"}
+        return {name: changed.get(name, kinds[name]) for name in self.names(kinds)}
+
+    def names(self, known: Iterable[str]) -> list[str]:
+        """Those that are logged at all."""
+        return [name for name in known if self.columns.get(name) != "drop"]
 
     def _changes(self, columns: Sequence[tuple[str, str]]) -> dict[str, Change]:
         found = {name: self._change(name, kind) for name, kind in columns}

@@ -1,0 +1,227 @@
+"""The Parquet copy of a closed segment: its lines checked one by one, then read as JSON by DuckDB.
+
+A segment of an older runtime, which does not say what its columns are, and what DuckDB cannot read, is read line by line
+(segments.table): several times slower, and the same table.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy import parquet
+from nbdeploy.parquet import quoted, stored_names, text
+from nbdeploy.runtime.records import HEAD, parse
+from nbdeploy.runtime.segments import is_growing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+ROOM = 16 * 2**20  # bytes of a line that DuckDB expects anyway
+# What each kind of a schema's column is in JSON, and so in the copy; the others are looked at, value by value.
+_TYPES = {
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "text": "VARCHAR",
+    "datetime": "VARCHAR",
+    "timedelta": "VARCHAR",
+}
+_BITS = {"VARCHAR": 1, "BIGINT": 2, "UBIGINT": 4, "DOUBLE": 8, "BOOLEAN": 16}
+_OTHER = 32
+_KINDS = {0: "VARCHAR", 1: "VARCHAR", 2: "BIGINT", 4: "BIGINT", 6: "BIGINT", 16: "BOOLEAN"}
+_REQUEST = {
+    "time": "DOUBLE",
+    "request_id": "VARCHAR",
+    "version": "VARCHAR",
+    "schema": "VARCHAR",
+    "method": "VARCHAR",
+    "status": "BIGINT",
+    "milliseconds": "DOUBLE",
+    "code": "VARCHAR",
+    "count": "BIGINT",
+    "predictions": "JSON[]",
+}
+_SOUND = " AND ".join(f"{name} IS NOT NULL" for name in list(_REQUEST)[:7]) + " AND time >= 0 AND time < 253402300800"
+
+
+@dataclass
+class Checked:
+    """What a segment holds, once its whole lines were written to a file without their sums."""
+
+    bytes: int = 0
+    torn: int = 0
+    damaged: int = 0
+    longest: int = 0
+    heads: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def columns(self) -> dict[str, str] | None:
+        """A kind for each column of the rows; None where the segment does not say so, or twice."""
+        return self.heads[0].get("columns") if len(self.heads) == 1 else None
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self.heads[0].get("keys", ()))
+
+
+def checked(path: Path, target: Path) -> Checked:
+    found = Checked()
+    marks = b'{"%s":' % HEAD.encode(), b'{"%s": ' % HEAD.encode()
+    with path.open("rb") as file, target.open("wb") as out:
+        for line in file:
+            found.bytes += len(line)
+            if not line.endswith(b"\n"):
+                found.torn += not is_growing(file.fileno())
+                break
+            payload = line[9:-1]
+            if line[8:9] != b" " or line[:8] != b"%08x" % zlib.crc32(payload):
+                found.damaged += 1
+            elif payload.startswith(marks):
+                found.heads.append(parse(line[:-1]) or {})
+            else:
+                out.write(line[9:])
+                found.longest = max(found.longest, len(payload))
+    return found
+
+
+def convert(reader: parquet.Reader, path: Path, target: Path, worker: int, form: int) -> bool:
+    """Write the copy; False where DuckDB cannot make it, and then nothing is written."""
+    with _draft(path) as lines:
+        found = checked(path, lines)
+        columns = found.columns
+        if columns is None or not _sayable([*columns, *found.keys]):
+            return False
+        try:
+            with reader.scratch():
+                _load(reader, lines, columns, found)
+                about = {"format": form, "bytes": found.bytes, "torn": found.torn, "heads": found.heads}
+                reader.copy(*_flattened(reader, columns, found, about, worker), target)
+        except parquet.Failed:
+            target.unlink(missing_ok=True)
+            return False
+    return True
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}")
+    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _sayable(names: list[str]) -> bool:
+    """DuckDB tells no capitals from small letters, and knows no empty name."""
+    return all(name and "\0" not in name for name in names) and len({name.casefold() for name in names}) == len(names)
+
+
+def _load(reader: parquet.Reader, lines: Path, columns: Mapping[str, str], found: Checked) -> None:
+    """Tables `requests` and, of it, `bad`: how many are none of ours."""
+    fields = dict(_REQUEST)
+    fields["rows"] = (
+        _struct({name: _TYPES.get(kind, "JSON") for name, kind in columns.items()}) if columns else "JSON[]"
+    )
+    if found.keys:
+        fields["keys"] = _struct(dict.fromkeys(found.keys, "JSON"))
+    spec = ", ".join(f"{name}: {text(kind)}" for name, kind in fields.items())
+    reader.run(
+        f"CREATE TEMP TABLE requests AS SELECT * FROM read_json(?, format = 'newline_delimited', columns = {{{spec}}}, "  # noqa: S608 - quoted
+        f"maximum_object_size = {max(ROOM, found.longest + 1_000)})",
+        [str(lines)],
+    )
+
+
+def _struct(fields: Mapping[str, str]) -> str:
+    return "STRUCT(" + ", ".join(f"{quoted(name)} {kind}" for name, kind in fields.items()) + ")[]"
+
+
+def _flattened(
+    reader: parquet.Reader, columns: Mapping[str, str], found: Checked, about: dict[str, Any], worker: int
+) -> tuple[str, dict[str, Any]]:
+    """The SQL of the copy, and what is said about it."""
+    ((bad, first, last),) = reader.run(
+        f"SELECT count(*) FILTER (NOT coalesce({_SOUND}, false)), "  # noqa: S608 - ours
+        f"min(round(time * 1e6)::BIGINT) FILTER ({_SOUND}), max(round(time * 1e6)::BIGINT) FILTER ({_SOUND}) FROM requests"
+    )
+    reader.run(_flat(columns, found.keys))
+    looked_at = {f"k{place}": name for place, name in enumerate(found.keys)}
+    looked_at |= {f"r{place}": name for place, (name, kind) in enumerate(columns.items()) if kind not in _TYPES}
+    kinds = _kinds(reader, ["prediction", *looked_at] if columns else ["prediction", *looked_at, "r"])
+    made: list[tuple[str, str, str]] = [(name, sql, kind) for name, (sql, kind) in _fixed(worker).items()]
+    made += [("prediction", _cell("prediction", kinds["prediction"]), kinds["prediction"])]
+    made += [
+        (f"key.{name}", _cell(f"k{place}", kinds[f"k{place}"]), kinds[f"k{place}"])
+        for place, name in enumerate(found.keys)
+    ]
+    for place, (name, said) in enumerate(columns.items()):
+        kind = kinds.get(f"r{place}") or _TYPES[said]
+        made.append((f"input.{name}", _cell(f"r{place}", kind) if said not in _TYPES else f"r{place}", kind))
+    if not columns:
+        made.append(("input", "r", "JSON"))
+    stored = stored_names([name for name, _, _ in made])
+    described = [
+        {"name": name, "stored": as_, "kind": kind, "unit": None, "aware": False}
+        for (name, _, kind), as_ in zip(made, stored, strict=True)
+    ]
+    chosen = ", ".join(f"{sql} AS {quoted(as_)}" for (_, sql, _), as_ in zip(made, stored, strict=True))
+    counted = {"damaged": found.damaged + bad, "first": first, "last": last, "columns": described}
+    return f"SELECT {chosen} FROM flat", about | counted  # noqa: S608 - quoted
+
+
+def _fixed(worker: int) -> dict[str, tuple[str, str]]:
+    """SQL and kind by name, in the order of segments.FIXED."""
+    return {
+        "time": ("round(time * 1e6)::BIGINT", "BIGINT"),
+        "request_id": ("request_id", "VARCHAR"),
+        "row": ("number", "BIGINT"),
+        "version": ("version", "VARCHAR"),
+        "schema": ("schema", "VARCHAR"),
+        "worker": (f"{worker}::BIGINT", "BIGINT"),
+        "method": ("method", "VARCHAR"),
+        "status": ("status", "BIGINT"),
+        "code": ("code", "VARCHAR"),
+        "milliseconds": ("milliseconds", "DOUBLE"),
+        "rows": ("asked", "BIGINT"),
+    }
+
+
+def _flat(columns: Mapping[str, str], keys: list[str]) -> str:
+    """A line for each row with an answer; one for a request without."""
+    rows = "".join(f", r.{quoted(name)} AS r{place}" for place, name in enumerate(columns)) if columns else ", r"
+    given = "".join(f", k.{quoted(name)} AS k{place}" for place, name in enumerate(keys))
+    pairs = "CASE WHEN n > 0 THEN {0}[1:n] ELSE [NULL] END"
+    key = f", unnest({pairs.format('keys')}) AS k" if keys else ""
+    count = "least(len(rows), len(predictions)" + (", coalesce(nullif(len(keys), 0), len(rows))" if keys else "") + ")"
+    return (
+        f"CREATE TEMP VIEW flat AS SELECT * EXCLUDE (r{', k' if keys else ''}){rows}{given} FROM ("  # noqa: S608 - quoted
+        "SELECT time, request_id, version, schema, method, status, code, milliseconds, asked, "
+        "unnest(CASE WHEN n > 0 THEN range(n) ELSE [NULL] END) AS number, "
+        f"unnest({pairs.format('predictions')}) AS prediction, unnest({pairs.format('rows')}) AS r{key} FROM ("
+        f"SELECT *, coalesce({count}, 0) AS n, coalesce(nullif(len(rows), 0), count, 0) AS asked FROM requests WHERE {_SOUND}))"
+    )
+
+
+def _kinds(reader: parquet.Reader, cells: list[str]) -> dict[str, str]:
+    """How values of any type are stored: by the types they are of."""
+    cases = " ".join(f"WHEN '{name}' THEN {bit}" for name, bit in _BITS.items())
+    masks = ", ".join(
+        f"coalesce(bit_or(CASE json_type({cell}) {cases} WHEN 'NULL' THEN 0 ELSE {_OTHER} END), 0)" for cell in cells
+    )
+    (found,) = reader.run(f"SELECT {masks} FROM flat")  # noqa: S608 - ours
+    return {
+        cell: _KINDS.get(mask, "DOUBLE" if not mask & ~14 else "JSON") for cell, mask in zip(cells, found, strict=True)
+    }
+
+
+def _cell(sql: str, kind: str) -> str:
+    if kind == "JSON":
+        return f"CASE WHEN json_type({sql}) <> 'NULL' THEN {sql} END"
+    return f"{sql} ->> '$'" if kind == "VARCHAR" else f"CAST({sql} AS {kind})"

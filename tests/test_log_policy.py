@@ -1,0 +1,237 @@
+"""[tool.nbdeploy.log]: from the settings to what lies in the log, and to what lies nowhere (F55)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from ofage import OfAge
+
+from nbdeploy.capture import policy
+from nbdeploy.errors import Refused, UnknownOption, WrongUse
+from nbdeploy.run import rules, secret
+from nbdeploy.runtime.manifest import Column, Schema
+from nbdeploy.settings import Settings
+from nbdeploy.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from nbdeploy.run.service import Service
+
+SECRET = "correct-horse-battery-staple"
+SCHEMA = Schema(
+    "frame",
+    (
+        Column("age", "integer", "int64"),
+        Column("island", "category", "str", categories=("Dream",)),
+        Column("remark", "text", "str"),
+    ),
+    library="pandas",
+    keys=("customer",),
+)
+
+
+def people(count: int = 300) -> pd.DataFrame:
+    ages = np.arange(count) % 80
+    return pd.DataFrame(
+        {
+            "age": ages,
+            "email": [f"{SECRET}-{number}@example.org" for number in range(count)],
+            "remark": [f"remark {SECRET} {number}" for number in range(count)],
+            "town": [f"town-{number % 7}" for number in range(count)],
+            "customer": range(count),
+        }
+    )
+
+
+def workspace_of(settings: Settings, log: dict[str, Any]) -> Workspace:
+    return Workspace(replace(settings, log=log))
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[tuple[Workspace, Service]]:
+    columns = {"email": "drop", "age": "bucket", "town": "hash", "customer": "hash"}
+    workspace = workspace_of(settings, {"columns": columns})
+    service = workspace.deploy(OfAge(), name="people", sample=people(), keys=["customer"], launcher="memory")
+    yield workspace, service
+    workspace.stop("people")
+
+
+def everything(folder: Path) -> Iterator[tuple[Path, bytes]]:
+    return ((path, path.read_bytes()) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(
+    ("log", "word"),
+    [
+        ({"column": {}}, "columns"),
+        ({"columns": ["age"]}, "table"),
+        ({"columns": {"age": "remove"}}, "drop"),
+        ({"sample": 1.5}, "0 to 1"),
+        ({"sample": True}, "number"),
+        ({"sample": float("nan")}, "number"),
+        ({"retention_days": -1}, "at least 0"),
+        ({"rotate_bytes": 0.5}, "whole"),
+        ({"rotate_minutes": 0}, "at least"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_by_name(log: dict[str, Any], word: str) -> None:
+    with pytest.raises(WrongUse, match=word):
+        policy.checked(log)
+
+
+def test_free_text_is_dropped_unless_it_is_to_be_kept() -> None:
+    assert policy.columns({}, SCHEMA) == {"remark": "drop"}
+    assert policy.columns({"columns": {"remark": "keep"}}, SCHEMA) == {}
+    assert policy.columns({"columns": {"customer": "hash"}}, SCHEMA) == {"remark": "drop", "customer": "hash"}
+
+
+def test_a_category_has_no_bucket() -> None:
+    with pytest.raises(WrongUse, match='"island" is of kind category'):
+        policy.columns({"columns": {"island": "bucket"}}, SCHEMA)
+
+
+def test_a_misspelled_column_is_named_with_the_one_that_was_meant() -> None:
+    with pytest.raises(WrongUse, match=r'"remarks" .*, and people has no such column\. Did you mean "remark"'):
+        policy.refuse_unknown({"columns": {"remarks": "drop"}}, "people", SCHEMA)
+
+
+def test_a_deploy_with_a_misspelled_column_makes_nothing(settings: Settings) -> None:
+    workspace = workspace_of(settings, {"columns": {"emial": "drop"}})
+    with pytest.raises(WrongUse, match='Did you mean "email"'):
+        workspace.deploy(OfAge(), name="people", sample=people(), launcher="memory")
+    assert workspace.names() == []
+    assert not list(settings.bundles.glob("people@*"))
+
+
+def test_the_settings_file_says_it(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.nbdeploy.log]\ncolumns = {age = "bucket"}\nsample = 0.5\n')
+    assert Settings.load(tmp_path).log == {"columns": {"age": "bucket"}, "sample": 0.5}
+
+
+def test_each_column_is_logged_as_its_policy_says(served: tuple[Workspace, Service]) -> None:
+    _, service = served
+    rows = people().tail(3)
+    service.client.call("predict", rows)
+    frame = service.predictions().frame()
+    assert {"input.email", "input.remark"}.isdisjoint(frame.columns)
+    hashed = secret.hasher(service.folder)
+    assert list(frame["input.town"]) == [hashed(town) for town in rows["town"]]
+    assert list(frame["key.customer"]) == [hashed(str(number)) for number in rows["customer"]]
+    profile = json.loads((service.bundle / "src" / "profile.json").read_bytes())
+    edges = profile["columns"]["age"]["edges"]
+    found, given = np.asarray(frame["input.age"]), np.asarray(rows["age"])
+    assert list(np.searchsorted(edges, found, "right")) == list(np.searchsorted(edges, given, "right"))
+    assert list(found) != list(given)
+
+
+def test_readers_are_told_what_is_missing_and_why(served: tuple[Workspace, Service]) -> None:
+    _, service = served
+    service.client.call("predict", people().head(1))
+    [record] = service.predictions()
+    wanted = {"age": "bucket", "email": "drop", "remark": "drop", "town": "hash", "customer": "hash"}
+    assert service.predictions().policy(record.schema) == wanted
+    assert service.predictions().policy("another") == {}
+
+
+def test_f55_what_is_dropped_lies_nowhere(served: tuple[Workspace, Service], tmp_path: Path) -> None:
+    """Neither what was sent nor what the sample had; not in the log, its copies, the bundle or the registry."""
+    workspace, service = served
+    service.client.call("predict", people())
+    service.predictions().frame()
+    workspace.stop("people")
+    service.predictions().frame()  # closed now: read by its copy
+    assert list(service.predictions().folder.glob("*.log"))
+    column = [path for path, content in everything(tmp_path) if f"{SECRET}-".encode() in content]
+    assert column == [], "the dropped column"
+    text = {path.name for path, content in everything(service.folder) if SECRET.encode() in content}
+    assert text == set(), "free text, which the settings do not name"
+
+
+def test_the_secret_of_hashes_is_for_its_owner_alone(served: tuple[Workspace, Service]) -> None:
+    _, service = served
+    path = service.folder / secret.FILE
+    assert path.stat().st_mode & 0o777 == 0o600
+    kept = path.read_text().strip()
+    assert secret.ensure(service.folder) == kept
+    others = [one for one, content in everything(service.folder) if one != path and kept.encode() in content]
+    assert others == []
+
+
+def test_the_policy_is_kept_for_the_name(served: tuple[Workspace, Service], settings: Settings) -> None:
+    """Served again from a folder without settings, the log is what it was."""
+    workspace, _ = served
+    workspace.stop("people")
+    service = Workspace(settings).serve("people")
+    service.client.call("predict", people().head(2))
+    frame = service.predictions().frame()
+    assert "input.email" not in frame.columns
+    assert set(frame["input.town"].str.len()) == {24}
+
+
+def test_another_policy_starts_the_same_version_anew(served: tuple[Workspace, Service], settings: Settings) -> None:
+    _, service = served
+    service.client.call("predict", people().head(2))
+    again = workspace_of(settings, {"columns": {"email": "hash"}}).serve("people")
+    assert again.version == "1.0.0"
+    again.client.call("predict", people().head(2))
+    frame = again.predictions().frame()
+    assert list(frame["input.email"].notna()) == [False, False, True, True]
+    [schema] = set(frame["schema"])
+    assert again.predictions().policy(schema)["email"] == "drop", "of both, what keeps the least"
+    since = frame["time"].iloc[2].to_pydatetime()
+    assert again.predictions().within(since).policy(schema)["email"] == "hash"
+
+
+def test_a_request_that_is_not_sampled_is_counted_and_says_so(settings: Settings) -> None:
+    workspace = workspace_of(settings, {"sample": 0.0})
+    service = workspace.deploy(OfAge(), name="people", sample=people()[["age"]], launcher="memory")
+    service.predict(people()[["age"]].head(3))
+    [record] = service.predictions()
+    assert (record.status, record.rows, record.predictions, record.count, record.version) == (200, [], [], 3, "1.0.0")
+    requests = service.predictions().requests()
+    assert list(requests["rows"]) == [3]
+    assert requests["milliseconds"][0] > 0
+    workspace.stop("people")
+
+
+def test_an_older_version_may_lack_a_column_but_not_all_of_them(
+    served: tuple[Workspace, Service], settings: Settings
+) -> None:
+    workspace, _ = served
+    smaller = people().drop(columns=["email"])
+    workspace_of(settings, {}).deploy(OfAge(), name="people", sample=smaller, keys=["customer"], launcher="memory")
+    assert workspace.serve("people").version == "2.0.0", "email is a column of 1.0.0"
+    with pytest.raises(WrongUse, match='Did you mean "email"'):
+        workspace_of(settings, {"columns": {"emails": "drop"}}).serve("people")
+
+
+def test_a_worker_that_knows_no_policy_logs_nothing(settings: Settings) -> None:
+    """A bundle made before there were policies would keep what is to be dropped."""
+    workspace = workspace_of(settings, {"columns": {"email": "drop"}})
+    bundle = workspace.bundle(OfAge(), name="people", sample=people())
+    files = {name: digest for name, digest in bundle.manifest.files.items() if name != rules.RUNTIME}
+    assert len(files) == len(bundle.manifest.files) - 1
+    older = replace(bundle, manifest=replace(bundle.manifest, files=files))
+    decided = rules.decided({"columns": {"email": "drop"}}, older, settings.services / "people")
+    told: list[str] = []
+    assert rules.understood(decided, bundle, told.append, strict=True)
+    assert not told
+    assert not rules.understood(decided, older, told.append, strict=False)
+    assert "nothing is logged" in told[0]
+    assert '"email" (drop)' in told[0]
+    with pytest.raises(Refused, match="strict-log"):
+        rules.understood(decided, older, told.append, strict=True)
+    plain = replace(decided, policy=replace(decided.policy, columns={}))
+    assert rules.understood(plain, older, told.append, strict=True)
+
+
+def test_unknown_words_are_wrong_use() -> None:
+    with pytest.raises(UnknownOption, match='no policy of a log for "age"'):
+        policy.columns({"columns": {"age": "rm"}}, SCHEMA)

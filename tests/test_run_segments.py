@@ -1,0 +1,313 @@
+"""A closed segment read through its copy is what its lines say, however the copy was made (F28, F31)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from nbdeploy import parquet
+from nbdeploy.run import compaction, segments
+from nbdeploy.run.predictions import Predictions
+from nbdeploy.run.segments import Lines, copied, copy_of, table
+from nbdeploy.runtime.manifest import Column, Schema
+from nbdeploy.runtime.policy import Policy
+from nbdeploy.runtime.predlog import PredictionLog
+from nbdeploy.runtime.records import head, line
+
+SCHEMA = Schema(
+    "frame",
+    (
+        Column("count", "integer", "int64"),
+        Column("height, m", "number", "float64"),
+        Column('it\'s "new"', "boolean", "bool"),
+        Column("said", "text", "str"),
+        Column("island", "category", "str"),
+        Column("thing", "any", "object"),
+        Column("when", "datetime", "datetime64[us]"),
+    ),
+    keys=("order", "Order no."),
+)
+INT64 = st.integers(-(2**63), 2**63 - 1)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+SCALAR = st.none() | st.booleans() | INT64 | FLOATS | TEXT
+ROWS = st.fixed_dictionaries(
+    {
+        "count": st.none() | INT64,
+        "height, m": st.none() | FLOATS | st.sampled_from(["Infinity", "-Infinity"]),
+        'it\'s "new"': st.none() | st.booleans(),
+        "said": st.none() | TEXT,
+        "island": st.none() | st.sampled_from(["Dream", "", "null"]) | st.integers(0, 3),
+        "thing": SCALAR | st.lists(SCALAR, max_size=2) | st.dictionaries(TEXT, SCALAR, max_size=2),
+        "when": st.none() | st.just("2026-01-02T03:04:05"),
+    }
+)
+KEYS = st.fixed_dictionaries({}, optional={"order": SCALAR, "Order no.": SCALAR})
+ANSWERS = st.one_of(
+    st.just(TEXT),
+    st.just(st.integers(0, 9)),
+    st.just(FLOATS),
+    st.just(st.dictionaries(TEXT, FLOATS, max_size=2)),
+    st.just(SCALAR),
+)
+
+
+@st.composite
+def records(draw: st.DrawFn) -> list[dict[str, Any]]:
+    answer = draw(ANSWERS)
+    found = []
+    for number in range(draw(st.integers(0, 6))):
+        start = {
+            "time": 1_700_000_000 + draw(st.integers(0, 10**6)) / 1e6,
+            "request_id": f"id{number}",
+            "milliseconds": draw(st.floats(0, 1e4)),
+            "version": "1.0.0",
+            "schema": "abc",
+            "method": "predict",
+        }
+        kind = draw(st.sampled_from(["answered", "answered", "refused", "unsampled", "empty"]))
+        if kind == "refused":
+            found.append(start | {"status": 422, "code": "invalid_rows"})
+        elif kind == "unsampled":
+            found.append(start | {"status": 200, "count": draw(st.integers(1, 9))})
+        else:
+            count = draw(st.integers(1, 4)) if kind == "answered" else 0
+            rows = draw(st.lists(ROWS, min_size=count, max_size=count))
+            keys = draw(st.none() | st.lists(KEYS, min_size=count, max_size=count))
+            answers = draw(st.lists(answer, min_size=count, max_size=count))
+            given = {} if keys is None else {"keys": keys}
+            found.append(start | {"status": 200, "rows": rows, "predictions": answers} | given)
+    return found
+
+
+def written(folder: Path, found: list[dict[str, Any]], *, says: bool = True) -> Path:
+    """A closed segment; with `says` its head tells of its columns, as our runtime's do."""
+    policy = Policy()
+    start = head("abc", policy, policy.kinds(SCHEMA), policy.names(SCHEMA.keys)) if says else b""
+    path = folder / f"{len(list(folder.glob('*.log'))):016d}-7.log"
+    path.write_bytes(start + b"".join(line(json.dumps(one).encode()) for one in found))
+    return path
+
+
+def same(a: Any, b: Any) -> bool:
+    if a is None or b is None or a != a or b != b:  # noqa: PLR0124  # NaN
+        return (a is None or a != a) and (b is None or b != b)  # noqa: PLR0124
+    if isinstance(a, str) and isinstance(b, float):
+        return a in {"Infinity", "-Infinity"} and float(a) == b
+    return bool(a == b) and (isinstance(a, bool) == isinstance(b, bool))
+
+
+def cells(frame: Any) -> dict[str, list[Any]]:
+    """What is there at all: a column without a value may be absent."""
+    found = {str(name): frame[name].astype(object).tolist() for name in frame.columns}
+    return {name: values for name, values in found.items() if any(not same(value, None) for value in values)}
+
+
+def expected(found: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {"request_id": [], "row": [], "prediction": [], "status": [], "code": []}
+    columns |= {f"input.{column.name}": [] for column in SCHEMA.columns} | {f"key.{name}": [] for name in SCHEMA.keys}
+    for one in sorted(found, key=lambda item: round(item["time"] * 1e6)):
+        for place in range(max(1, len(one.get("rows", ())))):
+            has = place < len(one.get("rows", ()))
+            row = one["rows"][place] if has else {}
+            key = one["keys"][place] if has and one.get("keys") else {}
+            values = {"request_id": one["request_id"], "row": place if has else None, "status": one["status"]}
+            values |= {"prediction": one["predictions"][place] if has else None, "code": one.get("code")}
+            values |= {f"input.{name}": value for name, value in row.items()}
+            values |= {f"key.{name}": value for name, value in key.items()}
+            for name, column in columns.items():
+                column.append(values.get(name))
+    return {name: values for name, values in columns.items() if any(not same(value, None) for value in values)}
+
+
+@settings(
+    max_examples=25,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(records())
+def test_every_way_of_reading_gives_what_was_written(found: list[dict[str, Any]]) -> None:
+    wanted = expected(found)
+    for says in (True, False):
+        with TemporaryDirectory() as name:
+            path = written(Path(name), found, says=says)
+            frame = Predictions(path.parent).frame()
+            assert copy_of(path).exists() or not found
+            read = cells(frame)
+            for column, values in wanted.items():
+                assert len(read[column]) == len(values), column
+                for one, other in zip(read[column], values, strict=True):
+                    assert same(other, one) or same(one, other), (says, column, one, other)
+            lines = segments.plain_frame(table(Lines(path), 7)).sort_values("time", kind="stable")
+            by_lines = cells(lines)
+            for column in ("request_id", "row", "prediction", "input.count", "key.order"):
+                pairs = zip(read.get(column, []), by_lines.get(column, []), strict=True)
+                assert all(same(one, other) for one, other in pairs), column
+
+
+def small(**changed: Any) -> dict[str, Any]:
+    row = {"count": 1, "height, m": 2.5, 'it\'s "new"': True, "said": "a", "island": "Dream", "thing": 1, "when": None}
+    start = {"time": 1_700_000_000.25, "request_id": "id", "milliseconds": 1.5, "version": "1.0.0", "schema": "abc"}
+    return {**start, "method": "predict", "status": 200, "rows": [row], "predictions": ["yes"], **changed}
+
+
+def test_what_duckdb_cannot_read_is_read_line_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a character, which JSON may escape; the head promises what rows do not hold."""
+    tried: list[bool] = []
+    convert = compaction.convert
+
+    def watched(*given: Any) -> bool:
+        tried.append(convert(*given))
+        return tried[-1]
+
+    monkeypatch.setattr(compaction, "convert", watched)
+    path = written(tmp_path, [small(), small(predictions=["\ud800"]), small(rows=[{"count": 2.5}])])
+    frame = Predictions(tmp_path).frame()
+    assert tried == [False]
+    assert list(frame["prediction"]) == ["yes", "\ud800", "yes"]
+    assert list(frame["input.count"]) == [1, 1, 2.5]
+    path.write_bytes(written(tmp_path / "..", [small()]).read_bytes())
+    assert list(Predictions(tmp_path).frame()["prediction"]) == ["yes"]
+    assert tried == [False, True], "another segment of that name has another copy"
+
+
+def test_numbers_keep_their_type(tmp_path: Path) -> None:
+    written(tmp_path, [small(predictions=[number]) for number in (1, 2, 2**62 + 1)])
+    frame = Predictions(tmp_path).frame()
+    assert list(frame["prediction"]) == [1, 2, 2**62 + 1]
+    assert frame["input.count"].dtype == "int64"
+    assert frame["input.height, m"].dtype == "float64"
+
+
+def test_infinities_come_back_as_numbers(tmp_path: Path) -> None:
+    rows = [{**small()["rows"][0], "height, m": value} for value in ("Infinity", "-Infinity", 1.0)]
+    written(tmp_path, [small(rows=rows, predictions=["a", "b", "c"])])
+    assert list(Predictions(tmp_path).frame()["input.height, m"]) == [math.inf, -math.inf, 1.0]
+
+
+def test_f28_what_is_damaged_is_counted_by_copies_as_by_lines(tmp_path: Path) -> None:
+    path = written(tmp_path, [small(request_id=f"id{number}") for number in range(5)])
+    content = bytearray(path.read_bytes())
+    content[content.index(b"id1") + 1] ^= 1
+    foreign = line(b'{"time":"late"}') + line(b"[1]") + line(b'{"time":1e99}')
+    path.write_bytes(bytes(content) + foreign + line(b"{}")[:-1])
+    found = Predictions(tmp_path)
+    assert [record.request_id for record in found] == ["id0", "id2", "id3", "id4"]
+    by_lines = (found.torn, found.damaged)
+    assert list(found.frame()["request_id"]) == ["id0", "id2", "id3", "id4"]
+    assert (found.torn, found.damaged) == by_lines == (1, 4)
+    assert list(found.frame()["request_id"]) == ["id0", "id2", "id3", "id4"]
+    assert (found.torn, found.damaged) == (1, 4), "also by a copy that was there"
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1", b"PAR1 nothing of ours PAR1"])
+def test_a_damaged_copy_is_made_again(tmp_path: Path, damage: bytes) -> None:
+    path = written(tmp_path, [small()])
+    Predictions(tmp_path).frame()
+    copy_of(path).write_bytes(damage)
+    assert len(Predictions(tmp_path).frame()) == 1
+    assert len(Predictions(tmp_path).requests()) == 1
+
+
+def test_a_copy_is_ours_alone_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    path = written(tmp_path, [small()])
+    Predictions(tmp_path).frame()
+    assert copy_of(path).stat().st_mode & 0o777 == 0o600
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted([path.name, copy_of(path).name])
+
+
+def test_a_folder_that_cannot_be_written_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, [small()])
+
+    def refused(*_given: Any, **_more: Any) -> int:
+        raise PermissionError(13, "no", str(tmp_path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refused)
+        assert len(Predictions(tmp_path).frame()) == 1
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_a_segment_that_grows_is_read_as_it_is(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path)
+    log.head = head("abc", Policy({"said": "drop"}), {}, [])
+    for number in range(3):
+        log.write(line(json.dumps(small(request_id=f"id{number}")).encode()), 1)
+        found = Predictions(tmp_path)
+        assert len(found.frame()) == len(found.requests()) == number + 1
+        assert found.policy("abc") == {"said": "drop"}
+        assert (found.torn, found.damaged) == (0, 0)
+    assert not list(tmp_path.glob("*.parquet"))
+    log.close()
+    assert len(Predictions(tmp_path).frame()) == 3
+    assert Predictions(tmp_path).policy("abc") == {"said": "drop"}
+    assert len(list(tmp_path.glob("*.parquet"))) == 1
+
+
+def test_a_view_reads_closed_segments_by_time_as_well(tmp_path: Path) -> None:
+    start = datetime.fromtimestamp(1_700_000_000, UTC)
+    for hour in range(4):
+        found = [
+            small(time=1_700_000_000 + 3600 * hour + minute * 60, request_id=f"{hour}:{minute}") for minute in range(3)
+        ]
+        written(tmp_path, found)
+    log = Predictions(tmp_path)
+    log.frame()
+    view = log.within(start + timedelta(hours=1, minutes=1), start + timedelta(hours=2, minutes=1))
+    wanted = ["1:1", "1:2", "2:0"]
+    assert list(view.frame()["request_id"]) == wanted
+    assert list(view.requests()["request_id"]) == wanted
+    assert [record.request_id for record in view] == wanted
+    assert [len(part) for part in view.batches(["request_id"])] == [2, 1]
+
+
+def test_batches_are_bounded_and_have_the_columns_that_were_asked_for(tmp_path: Path) -> None:
+    written(tmp_path, [small(request_id=f"id{number}") for number in range(5)])
+    parts = list(Predictions(tmp_path).batches(["input.count", "none"], size=2))
+    assert [len(part) for part in parts] == [2, 2, 1]
+    assert list(parts[0].columns) == ["input.count", "none"]
+    assert [list(part.index) for part in parts] == [[0, 1], [0, 1], [0]]
+
+
+def test_parquet_for_others(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    written(log, [small(predictions=[{"yes": 0.25}]), small(status=422, code="invalid_rows", rows=[], predictions=[])])
+    written(log, [small(predictions=[1]), small(predictions=["a"])])
+    written(log, [])
+    files = Predictions(log).write_parquet(tmp_path / "out")
+    assert [file.suffix for file in files] == [".parquet"] * 2
+    chosen = 'SELECT time, prediction, "input.island" AS island'
+    told = duckdb.sql(f"{chosen} FROM read_parquet('{tmp_path}/out/*.parquet', union_by_name = true)")
+    assert [str(kind) for kind in told.types] == ["TIMESTAMP WITH TIME ZONE", "VARCHAR", "VARCHAR"]
+    rows = told.project("prediction, island").fetchall()
+    assert sorted(prediction for prediction, _ in rows if prediction) == ['"a"', "1", '{"yes": 0.25}']
+    assert [island for _, island in rows if island] == ["Dream"] * 3
+
+
+def test_names_that_duckdb_cannot_tell_apart_are_told_apart(tmp_path: Path) -> None:
+    row = {"Age": 1, "age": 2, "": 3, 'a"b': 4, "x'y": 5}
+    start = head("abc", Policy(), dict.fromkeys(row, "integer"), [])
+    (tmp_path / "0-1.log").write_bytes(start + line(json.dumps(small(rows=[row])).encode()))
+    frame = Predictions(tmp_path).frame()
+    assert {name: frame[f"input.{name}"][0] for name in row} == row
+
+
+def test_the_copy_knows_what_the_segment_holds(tmp_path: Path) -> None:
+    path = written(tmp_path, [small(time=1_700_000_000.000001), small(time=1_700_000_009.5)])
+    with parquet.reading() as reader:
+        facts = copied(reader, path)
+    assert facts is not None
+    assert (facts.first, facts.last) == (1_700_000_000_000_001, 1_700_000_009_500_000)
+    assert facts.bytes == path.stat().st_size
