@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,31 +16,50 @@ if TYPE_CHECKING:
     from nbdeploy.settings import Settings
 
     Progress = Callable[[str], None]
-    Places = Mapping[str, str | os.PathLike[str] | None]
 
 
-def export(
-    settings: Settings, registry: Registry, asked: tuple[str, str | None], places: Places, progress: Progress
-) -> Path:
-    """Write the version `asked` for, the live one by default, to the one of `places` ("file", "offline") that is named.
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for: a version, the live one by default, at one of `places`; `image` is the reference manifests name."""
+
+    name: str
+    version: str | None
+    places: Mapping[str, str | os.PathLike[str] | None]
+    image: str | None = None
+
+
+def export(settings: Settings, registry: Registry, wish: Wish, progress: Progress) -> Path:
+    """Write the version to the one of the places that is named: "file", "offline", "kubernetes".
 
     Raises:
-        WrongUse: none of them, or several.
+        WrongUse: none of them, or several; an image where no manifest names one.
     """
-    kind, place = _only(asked[0], places)
+    kind, place = _only(wish)
     if kind == "file":
         from nbdeploy.keep import archive
 
-        return archive.export(registry, *asked, place)
-    from nbdeploy.run.leavebehind import leave_behind
+        return archive.export(registry, wish.name, wish.version, place)
+    version = registry.get(wish.name, wish.version)
+    if kind == "offline":
+        from nbdeploy.run.leavebehind import leave_behind
 
-    return leave_behind(registry.get(*asked), place, settings, progress)
+        return leave_behind(version, place, settings, progress)
+    from nbdeploy.run import kubernetes
+
+    return kubernetes.write(version, place, wish.image, settings)
 
 
-def _only(name: str, places: Places) -> tuple[str, Path]:
-    given = {kind: Path(place) for kind, place in places.items() if place is not None}
-    words = ["FILE.bento", *(f"--{kind} DIR" for kind in places if kind != "file")]
-    if len(given) == 1:
-        return next(iter(given.items()))
-    fact = "needs a place to write to" if not given else "writes to one place at a time"
-    raise WrongUse(f"export {fact}: export {name} {' | '.join(words)}, as in export {name} {name}.bento")
+IMAGED = ("kubernetes",)  # what names an image
+
+
+def _only(wish: Wish) -> tuple[str, Path]:
+    given = {kind: Path(place) for kind, place in wish.places.items() if place is not None}
+    if len(given) != 1:
+        words = ["FILE.bento", *(f"--{kind} DIR" for kind in wish.places if kind != "file")]
+        fact = "writes to one place at a time" if given else "needs a place to write to"
+        example = f"as in export {wish.name} {wish.name}.bento"
+        raise WrongUse(f"export {fact}: export {wish.name} {' | '.join(words)}, {example}")
+    kind, place = next(iter(given.items()))
+    if wish.image is not None and kind not in IMAGED:
+        raise WrongUse(f"--image belongs to {' and '.join(f'--{word} DIR' for word in IMAGED)}; leave it out here.")
+    return kind, place

@@ -554,6 +554,8 @@ class Workspace:
         name: str,
         version: str | None = None,
         file: str | os.PathLike[str] | None = None,
+        kubernetes: str | os.PathLike[str] | None = None,
+        image: str | None = None,
         *,
         offline: str | os.PathLike[str] | None = None,
         progress: Progress = silent,
@@ -563,6 +565,8 @@ class Workspace:
         name: str,
         version: str | os.PathLike[str] | None = None,
         file: str | os.PathLike[str] | None = None,
+        kubernetes: str | os.PathLike[str] | None = None,
+        image: str | None = None,
         *,
         offline: str | os.PathLike[str] | None = None,
         progress: Progress = silent,
@@ -571,15 +575,16 @@ class Workspace:
 
         `export("penguins", "penguins.bento")` takes the live version, `export("penguins:1.2.0", "penguins.bento")` and
         `export("penguins", "1.2.0", "penguins.bento")` that one; `export("penguins", offline="folder")` needs no network
-        and no nbdeploy where it is started.
+        and no nbdeploy where it is started; `kubernetes` folders hold manifests that name `image`.
         """
         from nbdeploy import exporting
 
-        if file is None and offline is None:
+        folders = {"offline": offline, "kubernetes": kubernetes}
+        if file is None and not any(folders.values()):
             version, file = None, version
         asked = _named(name, None if version is None else str(version))
-        places = {"file": file, "offline": offline}
-        return exporting.export(self.settings, self.registry, asked, places, progress)
+        wish = exporting.Wish(*asked, {"file": file, **folders}, image)
+        return exporting.export(self.settings, self.registry, wish, progress)
 
     def import_bundle(self, file: str | os.PathLike[str], trust: str | None = None) -> Version:
         """Take in an exported version. Without `trust`, its digest, it is stored and not served."""

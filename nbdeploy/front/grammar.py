@@ -184,6 +184,8 @@ _ALL = (
             _WHAT,
             _word("file", "file", "[FILE.bento]", required=False),
             _option("offline", "file", "DIR", "A folder that serves it without a network and without nbdeploy."),
+            _option("kubernetes", "file", "DIR", "Manifests for Kubernetes; they name --image."),
+            _option("image", "text", "REF", "The version's image, as the cluster pulls it: REGISTRY/NAME:TAG."),
         ),
     ),
     Verb(

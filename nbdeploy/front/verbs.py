@@ -158,16 +158,23 @@ def _remove(workspace: Workspace, values: Values, progress: Progress) -> Any:
 def _export(workspace: Workspace, values: Values, progress: Progress) -> Any:
     what: Reference = values.pop("what")
     facts = {"name": what.name, "version": what.version}
-    if "offline" not in values:
-        path = workspace.export(what.name, what.version, values.get("file"))
+    if values.keys() == {"file"}:
+        path = workspace.export(what.name, what.version, values["file"])
         return Said(f"{what} is in {path}", {**facts, "file": str(path)})
-    path = workspace.export(what.name, what.version, values.get("file"), offline=values["offline"], progress=progress)
+    path = workspace.export(str(what), **values, progress=progress)
     sums = hashlib.sha256((path / "SHA256SUMS").read_bytes()).hexdigest()
-    text = f"{what} is in {path}; there, ./start serves it. sha256 of its SHA256SUMS: {sums}"
+    next_ = next(text for kind, text in _NEXT.items() if kind in values)
+    text = f"{what} is in {path}; {next_}. sha256 of its SHA256SUMS: {sums}"
     return Said(text, {**facts, "folder": str(path), "sums": f"sha256:{sums}"})
 
 
 def _image(workspace: Workspace, values: Values, progress: Progress) -> Any:
+_NEXT = {
+    "offline": "there, ./start serves it",
+    "kubernetes": "its README has the lines that apply it",
+}
+
+
     what: Reference = values.pop("what")
     return workspace.image(what.name, what.version, **values, progress=progress)
 

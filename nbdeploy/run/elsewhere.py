@@ -1,0 +1,80 @@
+"""What manifests for other machines have in common: names, image references, variables and what a container needs."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+from nbdeploy.errors import WrongUse
+
+if TYPE_CHECKING:
+    from nbdeploy.keep.version import Version
+    from nbdeploy.runtime.manifest import Manifest
+    from nbdeploy.settings import Settings
+
+PORT = 3000  # the image's
+USER = 10001  # the image's
+TOKEN_FOLDER = "/run/secrets/nbdeploy"  # noqa: S105 - where its file lies in a container
+LOG_FOLDER = "/var/lib/nbdeploy"
+HEALTH = ("python", "-I", "-S", "/bundle/src/nbdeploy_runtime/health.py")
+BEGUN = 10.0  # seconds beyond the drain time-out until a container may be killed
+PLAIN, PER_BYTE, STEP = (
+    512,
+    4,
+    128,
+)  # MiB a service takes with a small model, what a model takes of its file, and rounding
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d{{1,5}})?/)?{_PART}(?:/{_PART})*(:\w[\w.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?",
+    re.ASCII,
+)
+
+
+def checked_image(reference: str | None, version: Version, verb: str) -> str:
+    """A reference that pins one image: with a tag that stays, or a digest.
+
+    Raises:
+        WrongUse: there is none, it is none, or it may be another image tomorrow.
+    """
+    example = f"{verb} --image registry.example.org/{version.tag}"
+    if reference is None:
+        raise WrongUse(f"The manifests need the image of {version.tag} (`nbdeploy image` builds it): {example}")
+    found = _REFERENCE.fullmatch(reference)
+    if found is None or len(reference) > 512:
+        raise WrongUse(f'"{reference}" is no image reference; write REGISTRY/NAME:TAG: {example}')
+    if not found[2] and found[1] in {None, ":latest"}:
+        raise WrongUse(f'"{reference}" may be another image tomorrow; give it a tag or a digest: {example}')
+    return reference
+
+
+def dns_name(name: str) -> str:
+    """The service's name as Kubernetes and Compose take one: small letters, digits and "-", a letter first."""
+    text = name.replace("_", "-")
+    return text if text[0].isalpha() else f"m-{text}"[:63].rstrip("-")
+
+
+def variables(settings: Settings, hosts: str) -> dict[str, str]:
+    """What the image is told; texts, as both formats want them."""
+    return {
+        "NBDEPLOY_ALLOWED_HOSTS": hosts,
+        "NBDEPLOY_TOKEN_FILE": f"{TOKEN_FOLDER}/token",
+        "NBDEPLOY_LOG_DIR": LOG_FOLDER,
+        "NBDEPLOY_WORKERS": "1",
+        "NBDEPLOY_MAX_BODY": str(settings.max_body),
+        "NBDEPLOY_MAX_ROWS": str(settings.max_rows),
+        "NBDEPLOY_PREDICT_TIMEOUT": f"{settings.predict_timeout:g}",
+        "NBDEPLOY_READY_TIMEOUT": f"{settings.ready_timeout:g}",
+        "NBDEPLOY_DRAIN_TIMEOUT": f"{settings.drain_timeout:g}",
+    }
+
+
+def memory(version: Version, manifest: Manifest) -> int:
+    """MiB to begin with; only a test under load can tell."""
+    size = sum((version.src / name).stat().st_size for name in manifest.files if (version.src / name).is_file())
+    return STEP * math.ceil((PLAIN + PER_BYTE * size / 2**20) / STEP)
+
+
+def grace(settings: Settings) -> int:
+    """Seconds from SIGTERM on in which what was asked is answered."""
+    return math.ceil(settings.drain_timeout + BEGUN)
