@@ -571,7 +571,7 @@ class Workspace:
         offline: str | os.PathLike[str] | None = None,
         progress: Progress = silent,
     ) -> Path:
-        """The version as one file, which `bentoml import` reads as well, or as a folder that serves it `offline`.
+        """The version as one file, which `bentoml import` reads as well, or as a folder that serves it elsewhere.
 
         `export("penguins", "penguins.bento")` takes the live version, `export("penguins:1.2.0", "penguins.bento")` and
         `export("penguins", "1.2.0", "penguins.bento")` that one; `export("penguins", offline="folder")` needs no network
