@@ -62,6 +62,8 @@ class Labelled:
             NotFound, UnsupportedData: of a file.
             DiskFailed: none of them is kept.
         """
+        import pandas as pd
+
         table = of_frame(table_of(labels, on, [str(label) for label in self.classes]), on)
         self._check_key(on)
         table = self._numbers(table) if self.task == "regression" else table
@@ -69,9 +71,22 @@ class Labelled:
         before = feedback.frame()
         log = self._passed(before, table, on)
         table = self._as_logged(table, log.kept(), on)
-        fresh = table[~unchanged(before, table)]
+        rows = log.kept()
+        earlier, now = join(rows, before), join(rows, table)
+        fresh = table[~unchanged(before, table, earlier, now)]
         feedback.add(fresh)
-        return self._told(log, before, table, kept=len(fresh))
+        after = join(rows, pd.concat([part for part in (before, table) if len(part)] or [table], ignore_index=True))
+        counts = {name: after.counts[name] - earlier.counts[name] for name in ("repeated", "corrections")}
+        return Received(
+            name=self.name,
+            on=on,
+            **{**now.counts, **counts},
+            kept=len(fresh),
+            matched=len(now.labelled),
+            rows=log.rows,
+            labelled=len(after.labelled),
+            warnings=tuple(self._warnings(now, table)),
+        )
 
     def _check_key(self, on: str) -> None:
         if on == REQUEST:
@@ -119,32 +134,6 @@ class Labelled:
     def _hashes(self, ids: pd.Series[Any]) -> list[str | None]:
         hasher = secret.hasher(self.folder)
         return [hasher(value) for value in ids]
-
-    def _told(self, log: Log, before: pd.DataFrame, table: pd.DataFrame, kept: int) -> Received:
-        import pandas as pd
-
-        rows = log.kept()
-        alone = join(rows, table)
-        earlier = join(rows, before)
-        both = join(rows, pd.concat([part for part in (before, table) if len(part)] or [table], ignore_index=True))
-        return Received(
-            name=self.name,
-            on=str(table["on"].iloc[0]) if len(table) else REQUEST,
-            given=alone.given,
-            kept=kept,
-            empty=alone.empty,
-            matched=len(alone.labelled),
-            repeated=both.repeated - earlier.repeated,
-            corrections=both.corrections - earlier.corrections,
-            unknown=alone.unknown,
-            unkept=alone.unkept,
-            surplus=alone.surplus,
-            unplaced=alone.unplaced,
-            shared=alone.shared,
-            rows=log.rows,
-            labelled=len(both.labelled),
-            warnings=tuple(self._warnings(alone, table)),
-        )
 
     def _warnings(self, joined: Joined, table: pd.DataFrame) -> Iterable[str]:
         known = {alike(label) for label in self.classes}

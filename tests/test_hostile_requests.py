@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nbdeploy.run.feedback import Feedback
 from nbdeploy.settings import Settings
 from nbdeploy.workspace import Workspace
 
@@ -548,3 +549,94 @@ def test_nothing_that_was_sent_is_in_the_services_own_log(world: World) -> None:
     assert CANARY not in text
     assert world.token not in text
     assert "Traceback" not in text
+
+
+LABELLED = {"request_id": "0123456789abcdef00000001", "labels": [True, None]}
+
+
+def labels(**changed: Any) -> bytes:
+    return json.dumps(LABELLED | changed).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        CANARY.encode(),
+        b"[]",
+        labels() + CANARY.encode(),
+        labels() + labels(),
+        b'{"request_id": "a", "labels": [], "labels": [true]}',
+        labels(labels=["@"]).replace(b'"@"', b"NaN"),
+        labels(labels=["@"]).replace(b'"@"', b"9" * 10_000),
+        labels().replace(b"0123", b"\xff123"),
+        labels().decode().encode("utf-16"),
+        gzip.compress(labels(), mtime=0),
+        b'{"request_id": "a", "labels": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
+    ids=lambda body: repr(body[:30]),
+)
+def test_f41_feedback_that_is_not_one_json_object_is_400(world: World, body: bytes) -> None:
+    assert refused(send(world, body, path="/feedback"), 400, "bad_json") == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"labels": None},
+        {"labels": CANARY},
+        {"labels": {"0": CANARY}},
+        {"labels": [CANARY]},
+        {"labels": [NUMBER]},
+        {"labels": [1]},
+        {"labels": [[True]]},
+        {"labels": [{CANARY: True}]},
+        {"labels": [CANARY * 100_000]},
+        {"request_id": None},
+        {"request_id": 987654321},
+        {"request_id": ""},
+        {"request_id": "../../" + CANARY},
+        {"request_id": CANARY + "\x00"},
+        {"request_id": CANARY + "é"},
+        {"request_id": CANARY * 20},
+        {"request_id": [CANARY]},
+        {"rows": [GOOD]},
+        {CANARY: 1},
+    ],
+    ids=lambda changed: repr(changed)[:40],
+)
+def test_f43_feedback_of_another_shape_or_kind_is_422(world: World, changed: dict[str, Any]) -> None:
+    if changed.get("request_id") == "../../" + CANARY:  # an id is looked up, never opened
+        assert send(world, labels(**changed), path="/feedback").status == 200
+        return
+    refused(send(world, labels(**changed), path="/feedback"), 422, "invalid_labels")
+
+
+def test_f45_labels_are_counted_like_rows(world: World) -> None:
+    full = send(world, labels(labels=[True] * 10_000), path="/feedback")
+    assert (full.status, full.json["accepted"]) == (200, 10_000)
+    refused(send(world, labels(labels=[True] * 10_001), path="/feedback"), 413, "too_many_rows")
+    answer = exchange(world, [head_of(world, path="/feedback", content_length=str(11 * 2**20)), *big(chunked=False)])
+    assert answer is not None
+    refused(answer, 413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"authorization": None}, 401, "unauthorized"),
+        ({"authorization": f"Bearer {CANARY}"}, 401, "unauthorized"),
+        ({"host": "evil.example"}, 403, "host_not_allowed"),
+        ({"origin": "https://evil.example"}, 403, "origin_not_allowed"),
+        ({"content_type": "text/plain"}, 415, "not_json"),
+        ({"content_type": None}, 415, "not_json"),
+    ],
+)
+def test_f49_f51_nobody_else_says_what_is_right(
+    world: World, headers: dict[str, str | None], status: int, code: str
+) -> None:
+    before = len(Feedback(world.service.folder / "feedback").frame())
+    given: dict[str, Any] = {"path": "/feedback", **headers}
+    refused(send(world, labels(), **given), status, code)
+    assert len(Feedback(world.service.folder / "feedback").frame()) == before

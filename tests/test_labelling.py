@@ -249,6 +249,26 @@ def test_the_later_one_of_a_label_by_key_and_one_by_request_counts(world: World)
     assert world.accuracy().value == 1
     world.take(by_key, "customer")
     assert world.accuracy().value == 0, "the same label by the same key, and news all the same"
+    assert world.take(by_key, "customer").kept == 0, "now it is not"
+
+
+def test_a_nightly_file_is_kept_once_also_beside_labels_of_requests(world: World) -> None:
+    world.manifest = of(0, 1)
+    world.log(("a", [1, 0]), ("b", [1]), keys=["k", "l", "m"])
+    nightly = pd.DataFrame({"customer": ["k", "l", "m", "none"], "label": [1, 0, 1, 0]})
+    single = pd.DataFrame({"request_id": ["a"], "row": [0], "label": [1]})
+    assert [world.take(nightly, "customer").kept, world.take(single).kept, world.take(nightly, "customer").kept] == [
+        4,
+        1,
+        0,
+    ]
+    assert world.take(single.assign(label=[True])).kept == 1, "of another type it is another one"
+    assert world.take(nightly, "customer").kept == 1
+    later = nightly.assign(label=pd.array([1, 0, None, 1], dtype="Int64"))
+    assert world.take(later, "customer").kept == 1
+    assert world.take(later.astype({"label": float}), "customer").kept == 0, (
+        "as pandas has integers beside missing ones"
+    )
 
 
 def test_keys_that_the_log_hashes_are_hashed_with_the_labels(world: World) -> None:

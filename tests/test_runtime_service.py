@@ -22,6 +22,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from nbdeploy.run.client import Client
+from nbdeploy.run.feedback import Feedback
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime import gate, standalone
 from nbdeploy.settings import Settings
@@ -205,9 +206,22 @@ def test_what_was_answered_is_in_the_log_and_the_counters(served: Served) -> Non
 
 
 @pytest.mark.slow
+def test_labels_are_kept_beside_the_log(served: Served) -> None:
+    request_id = served.json("/predict", {"rows": [ROW, ROW]})["request_id"]
+    told = served.json("/feedback", {"request_id": request_id, "labels": ["no", None]})
+    assert (told["accepted"], told["empty"]) == (1, 1)
+    folder = served.log.parent / "predictions" / "feedback"
+    found = Feedback(folder).frame()
+    assert found[["id", "row", "label"]].iloc[0].tolist() == [request_id, 0, "no"]
+    assert served.json("/feedback", {"request_id": request_id, "labels": [1]})["error"]["code"] == "invalid_labels"
+
+
+@pytest.mark.slow
 def test_without_a_token_file_it_is_open_and_says_so(published: Published, tmp_path: Path) -> None:
     with serving(published, published.tag, tmp_path / "log", {}) as running:
         good = {"Content_Type": "application/json"}
+        status, _, body = running.ask("POST", "/feedback", b'{"request_id": "a", "labels": ["no"]}', **good)
+        assert (status, json.loads(body)["error"]["code"]) == (404, "labels_not_kept"), "it was given no folder"
         assert running.ask("POST", "/predict", json.dumps({"rows": [ROW]}).encode(), **good)[0] == 200
         assert "open to anyone" in running.log.read_text()
         assert "NBDEPLOY_TOKEN_FILE" in running.log.read_text()

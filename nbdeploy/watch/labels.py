@@ -39,6 +39,7 @@ class Joined:
     """
 
     frame: pd.DataFrame
+    places: NDArray[np.intp]  # of each row's label in the table of labels, -1 for none
     given: int = 0
     empty: int = 0
     repeated: int = 0
@@ -63,7 +64,7 @@ class Joined:
 
     @property
     def counts(self) -> dict[str, int]:
-        return {name: value for name, value in vars(self).items() if name != "frame"}
+        return {name: value for name, value in vars(self).items() if isinstance(value, int)}
 
     def to_dict(self) -> dict[str, Any]:
         return {"rows": len(self.frame), "labelled": len(self.labelled), "coverage": self.coverage, **self.counts}
@@ -157,7 +158,7 @@ def join(predictions: pd.DataFrame, labels: pd.DataFrame, on: str = REQUEST) -> 
         counts += told
     values = [*table["label"].tolist(), None]  # -1 is the last of them
     said = pd.Series([values[place] for place in newest.tolist()], dtype=object)
-    return Joined(answered.assign(label=said), **counts)
+    return Joined(answered.assign(label=said), newest, **counts)
 
 
 def logged_keys(predictions: pd.DataFrame, answered: pd.DataFrame, on: str) -> Keys:
@@ -249,21 +250,28 @@ def _again(table: pd.DataFrame, labels: pd.Series[Any]) -> Counter[str]:
     return Counter(repeated=int(same.sum()), corrections=int((again & ~same).sum()))
 
 
-def unchanged(before: pd.DataFrame, labels: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which of `labels` say nothing new after `before`: empty ones, and the same for what they go by, in the same type."""
+def unchanged(before: pd.DataFrame, labels: pd.DataFrame, earlier: Joined, now: Joined) -> NDArray[np.bool_]:
+    """Which of `labels` say nothing new: empty ones, and those that are what was said before of the same
+    id and row, and what the rows have. `earlier` and `now` are `before` and `labels`, joined to the same rows.
+    """
     import pandas as pd
 
-    nothing = labels["label"].isna().to_numpy(dtype=bool)
     both = pd.concat([part[list(COLUMNS)] for part in (before, labels) if len(part)] or [labels], ignore_index=True)
-    if len(set(both["on"])) > 1:  # a label by the other key may have come between
-        return nothing
-    said = both["label"].map(lambda label: (type(label).__name__, label))
-    places = both["row"].map(lambda row: -1 if row is None else row)
-    last = said.where(both["label"].notna()).groupby([Keys.of(both["id"]).texts, places], sort=False, dropna=False)
-    same = (
-        last.ffill().groupby([Keys.of(both["id"]).texts, places], sort=False, dropna=False).shift() == said
-    ).to_numpy()
-    return nothing | same[len(both) - len(labels) :]
+    rows = both["row"].map(lambda row: -1 if row is None else row)
+    keys = both.groupby([both["on"], Keys.of(both["id"]).texts, rows], sort=False, dropna=False).ngroup()
+    said = _exact(both["label"])
+    same = said.groupby(keys).ffill().groupby(keys).shift() == said
+    own = keys.iloc[len(both) - len(labels) :].reset_index(drop=True)
+    there = now.places >= 0
+    other = _exact(now.frame["label"]).to_numpy()[there] != _exact(earlier.frame["label"]).to_numpy()[there]
+    news = own.isin(own[now.places[there][other]])
+    kept = same.iloc[len(both) - len(labels) :].to_numpy() & ~news.to_numpy()
+    return np.asarray(labels["label"].isna().to_numpy(dtype=bool) | kept)
+
+
+def _exact(labels: pd.Series[Any]) -> pd.Series[Any]:
+    """Labels as texts that tell 1, True and "1" apart, but not 1 and 1.0; NaN where there is none."""
+    return labels.map(lambda label: repr(int(label) if _whole(label) else label)).where(labels.notna())
 
 
 def _unkept(predictions: pd.DataFrame) -> Iterable[str]:
