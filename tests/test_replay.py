@@ -22,7 +22,8 @@ from nbdeploy.judge.replayed import Replay
 from nbdeploy.judge.tally import KEPT, LARGEST, Tally, moved
 from nbdeploy.run.predictions import Predictions, Record
 from nbdeploy.run.transport import Answer
-from nbdeploy.runtime.records import line
+from nbdeploy.runtime.policy import Policy
+from nbdeploy.runtime.records import head, line
 from nbdeploy.spans import span
 from nbdeploy.workspace import Workspace
 
@@ -288,3 +289,30 @@ def test_the_command_ends_with_the_verdict(
     assert told["verdict"] == "refused"
     assert [check["passed"] for check in told["checks"]] == [False]
     assert told["coverage"]["left out by --limit"] == 7
+
+
+def test_rows_that_the_log_does_not_have_as_they_were_asked_are_named_and_left_out(tmp_path: Path) -> None:
+    """A row without a column would be refused, one with a bucket in place of a number answered otherwise."""
+    log_of(tmp_path, rows("a"), {"rows": [], "predictions": [], "count": 4})
+    start = head("abc", Policy({"y": "drop", "z": "bucket", "order": "hash"}), {"x": "text"}, ["order"])
+    (tmp_path / "0000000000000002-1.log").write_bytes(start + (tmp_path / "0000000000000001-1.log").read_bytes())
+    found = replayed(Predictions(tmp_path), lambda row: row["x"])
+    assert found.coverage == {
+        "replayed": 1,
+        "not as they were asked (y: drop, z: bucket)": 1,
+        "not sampled: rows are not kept": 2,
+    }
+    (tmp_path / "0000000000000001-1.log").unlink()
+    with pytest.raises(Refused, match=r"none the rows as they were asked: .*\(y: drop, z: bucket\).* say keep"):
+        Selection.of("n", Predictions(tmp_path), None, 10)
+    (tmp_path / "0000000000000002-1.log").write_bytes(b"")
+    with pytest.raises(Refused, match="larger sample"):
+        Selection.of("n", log_of(tmp_path, {"count": 4}), None, 10)
+
+
+def test_hashed_keys_are_no_hindrance(tmp_path: Path) -> None:
+    log_of(tmp_path, rows("a"))
+    start = head("abc", Policy({"order": "hash"}), {"x": "text"}, ["order"])
+    path = tmp_path / "0000000000000001-1.log"
+    path.write_bytes(start + path.read_bytes())
+    assert replayed(Predictions(tmp_path), lambda row: row["x"]).coverage == {"replayed": 1}

@@ -93,7 +93,7 @@ def records(draw: st.DrawFn) -> list[dict[str, Any]]:
 def written(folder: Path, found: list[dict[str, Any]], *, says: bool = True) -> Path:
     """A closed segment; with `says` its head tells of its columns, as our runtime's do."""
     policy = Policy()
-    start = head("abc", policy, policy.kinds(SCHEMA), policy.names(SCHEMA.keys)) if says else b""
+    start = head("abc", policy, policy.kinds(SCHEMA), SCHEMA.keys) if says else b""
     path = folder / f"{len(list(folder.glob('*.log'))):016d}-7.log"
     path.write_bytes(start + b"".join(line(json.dumps(one).encode()) for one in found))
     return path

@@ -88,8 +88,12 @@ class Replay(Shown):
         refused = {f"refused then ({code}): rows are not kept": n for code, n in self.selection.refused.items()}
         neither = {f"refused by both versions: {problem}": n for problem, n in self.seen.neither.items()}
         torn = self.selection.log.torn + self.selection.log.damaged
-        others = {"left out by --limit": left, "damaged in the log": torn}
-        return {"replayed": self.seen.replayed} | refused | neither | {key: n for key, n in others.items() if n}
+        changed = {f"not as they were asked ({policy})": n for policy, n in self.selection.changed.items()}
+        unsampled = {"not sampled: rows are not kept": self.selection.unsampled}
+        others = {**unsampled, "left out by --limit": left, "damaged in the log": torn}
+        return (
+            {"replayed": self.seen.replayed} | refused | changed | neither | {key: n for key, n in others.items() if n}
+        )
 
     def frame(self) -> pd.DataFrame:
         """The rows that flip, a thousand at most: request_id, row, method, then, now, and the input as `input.NAME`."""

@@ -25,7 +25,8 @@ class Record:
     """One request. `rows`, `predictions` and `keys` are empty where it was refused; then `code` says why.
 
     They are empty as well where the log's policy keeps no rows of it: then `count` is how many it had, and it was answered
-    (200). `worker` is the process that answered.
+    (200). `worker` is the process that answered. `changed`: what the policy made of columns of these rows; keys are not
+    among them.
     """
 
     time: datetime
@@ -41,6 +42,7 @@ class Record:
     code: str | None = None
     count: int = 0
     worker: int = 0
+    changed: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def asked(self) -> int:
@@ -73,7 +75,7 @@ class Predictions:
         for path in self._paths():
             lines = Lines(path)
             worker = worker_of(path)
-            yield from filter(self._inside, (_record(raw, worker) for raw in lines))
+            yield from filter(self._inside, (_record(raw, worker, lines.policy) for raw in lines))
             self._pass_over(lines)
 
     def __repr__(self) -> str:
@@ -99,9 +101,9 @@ class Predictions:
         A column that a part has no values of is null in it.
         """
         for frame in self._frames(columns):
-            for start in range(0, len(frame), size):
-                part = frame.iloc[start : start + size].reset_index(drop=True)
-                yield _ordered(part, _SHOWN) if columns is None else part.reindex(columns=list(columns))
+            whole = _ordered(frame, _SHOWN) if columns is None else _only(frame, columns)
+            for start in range(0, len(whole), size):
+                yield whole if len(whole) <= size else whole.iloc[start : start + size].reset_index(drop=True)
 
     def write_parquet(self, folder: Path) -> list[Path]:
         """A file for each segment that has requests in this view, in `frame`'s columns; the files."""
@@ -124,7 +126,7 @@ class Predictions:
         found: dict[str, str] = {}
         for head in self._heads():
             if head.get("schema") == schema:
-                for name, word in head["policy"].items():
+                for name, word in (head["policy"] | head.get("keys_policy", {})).items():
                     found[name] = max(word, found.get(name, "keep"), key=WORDS.index)
         return found
 
@@ -160,7 +162,8 @@ class Predictions:
         if facts is None or not self._overlaps(facts):
             return None
         self._pass_over(facts)
-        wanted = [item for item in facts.columns if columns is None or item["name"] in {*columns, "time"}]
+        known = {item["name"]: item for item in facts.columns}
+        wanted = [known[name] for name in (known if columns is None else columns) if name in known]
         low, high = (None if at is None else _micros(at) for at in (self.since, self.until))
         clauses = [
             f"({where})",
@@ -212,12 +215,12 @@ class Predictions:
 
 _REQUEST = (*REQUEST, "rows")
 _SHOWN = tuple(name for name in FIXED if name != "rows")
-_FIELDS = {item.name for item in fields(Record) if item.name != "worker"}
+_FIELDS = {item.name for item in fields(Record)} - {"worker", "changed"}
 
 
-def _record(raw: Mapping[str, Any], worker: int) -> Record:
+def _record(raw: Mapping[str, Any], worker: int, policy: Mapping[str, str]) -> Record:
     known = {name: raw[name] for name in _FIELDS & raw.keys()}
-    return Record(**{**known, "time": datetime.fromtimestamp(raw["time"], UTC)}, worker=worker)
+    return Record(**{**known, "time": datetime.fromtimestamp(raw["time"], UTC)}, worker=worker, changed=policy)
 
 
 def _micros(moment: datetime) -> int:
@@ -227,6 +230,8 @@ def _micros(moment: datetime) -> int:
 def _timed(frame: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
+    if "time" not in frame:
+        return frame
     return frame.assign(time=pd.to_datetime(frame["time"].astype("int64"), unit="us", utc=True))
 
 
@@ -237,6 +242,11 @@ def _by_time(frames: list[pd.DataFrame], fixed: Sequence[str]) -> pd.DataFrame:
         return pd.DataFrame(columns=list(fixed))
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
     return _ordered(frame, fixed).sort_values("time", kind="stable", ignore_index=True)
+
+
+def _only(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Without copying where all are there in this order."""
+    return frame if list(frame.columns) == list(columns) else frame.reindex(columns=list(columns))
 
 
 def _ordered(frame: pd.DataFrame, fixed: Sequence[str]) -> pd.DataFrame:

@@ -45,6 +45,11 @@ class Lines:
         self.growing = False
         self.heads: list[dict[str, Any]] = []
 
+    @property
+    def policy(self) -> Mapping[str, str]:
+        """Of the rows read last."""
+        return self.heads[-1]["policy"] if self.heads else {}
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self.bytes = self.torn = self.damaged = 0
         self.heads = []

@@ -52,7 +52,7 @@ class Journal:
         self._row = self._policy.rows(schema)
         self._key = self._policy.keys(schema)
         if log is not None:
-            log.head = head(self._schema, self._policy, self._policy.kinds(schema), self._policy.names(schema.keys))
+            log.head = head(self._schema, self._policy, self._policy.kinds(schema), schema.keys)
 
     @property
     def active(self) -> bool:

@@ -29,9 +29,15 @@ def line(payload: bytes) -> bytes:
 
 
 def head(schema: str, policy: Policy, columns: dict[str, str], keys: Sequence[str]) -> bytes:
-    """`columns` are those of the rows that are objects, with the kinds their values have in the log."""
-    told = {HEAD: 1, "schema": schema, "policy": dict(policy.columns), "sample": policy.sample}
-    return line(json.dumps({**told, "columns": columns, "keys": list(keys)}).encode())
+    """`columns` are those logged of rows that are objects, with the kinds their values have in the log; `keys` are all of
+    the service's. What the policy makes of the two is told apart: a key may be hashed, and the row is whole.
+    """
+    said = {
+        "policy": {name: word for name, word in policy.columns.items() if name not in keys},
+        "keys_policy": {name: word for name, word in policy.columns.items() if name in keys},
+    }
+    told = {HEAD: 1, "schema": schema, **said, "sample": policy.sample}
+    return line(json.dumps({**told, "columns": columns, "keys": policy.names(keys)}).encode())
 
 
 def parse(text: bytes) -> dict[str, Any] | None:
