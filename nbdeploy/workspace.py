@@ -554,10 +554,10 @@ class Workspace:
         name: str,
         version: str | None = None,
         file: str | os.PathLike[str] | None = None,
-        kubernetes: str | os.PathLike[str] | None = None,
-        image: str | None = None,
         *,
         offline: str | os.PathLike[str] | None = None,
+        kubernetes: str | os.PathLike[str] | None = None,
+        image: str | None = None,
         progress: Progress = silent,
     ) -> Path: ...
     def export(
@@ -565,10 +565,10 @@ class Workspace:
         name: str,
         version: str | os.PathLike[str] | None = None,
         file: str | os.PathLike[str] | None = None,
-        kubernetes: str | os.PathLike[str] | None = None,
-        image: str | None = None,
         *,
         offline: str | os.PathLike[str] | None = None,
+        kubernetes: str | os.PathLike[str] | None = None,
+        image: str | None = None,
         progress: Progress = silent,
     ) -> Path:
         """The version as one file, which `bentoml import` reads as well, or as a folder that serves it elsewhere.

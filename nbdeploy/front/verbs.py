@@ -168,13 +168,13 @@ def _export(workspace: Workspace, values: Values, progress: Progress) -> Any:
     return Said(text, {**facts, "folder": str(path), "sums": f"sha256:{sums}"})
 
 
-def _image(workspace: Workspace, values: Values, progress: Progress) -> Any:
 _NEXT = {
     "offline": "there, ./start serves it",
     "kubernetes": "its README has the lines that apply it",
 }
 
 
+def _image(workspace: Workspace, values: Values, progress: Progress) -> Any:
     what: Reference = values.pop("what")
     return workspace.image(what.name, what.version, **values, progress=progress)
 
