@@ -131,7 +131,7 @@ class Look:
             self.failed["registry"] = NotComputable(str(exc))
 
     def health(self, progress: Progress) -> Health:
-        requests = self._attempt("traffic", lambda: self.requests)
+        requests = self._attempt("log", lambda: self.requests)
         axis = self.axis
         flow = self._attempt(
             "traffic",
@@ -172,7 +172,7 @@ class Look:
     def divergence(self, against: str, progress: Progress) -> Divergence:
         versions = self._versions()
         if not versions:
-            reason = self.failed.get("traffic") or NotComputable("there are no rows in this time")
+            reason = self.failed.get("log") or NotComputable("there are no rows in this time")
             return Divergence(self.name, self.axis, Compared("", against, reason=reason))
         baseline = self._baseline(versions[-1])
         if isinstance(baseline, Baseline) and against != "training":
@@ -220,7 +220,7 @@ class Look:
 
     @cached_property
     def axis(self) -> Axis:
-        known = None if "traffic" in self.failed else self.requests
+        known = None if "log" in self.failed else self.requests
         return axis(self.now, self.last, self.every, known)
 
     def _read(self, baselines: Mapping[str, Any], log: Log | None) -> dict[str, Served]:
@@ -228,14 +228,19 @@ class Look:
         return read(self._batches(log), known, self.axis)
 
     def _batches(self, log: Log | None) -> Iterator[pd.DataFrame]:
-        for batch in self.log.within(self.axis.began).batches():
+        for batch in self.view.batches():
             if log is not None:
                 log.add(batch)
             yield batch
 
+    @cached_property
+    def view(self) -> Predictions:
+        """The part of it that the axis shows."""
+        return self.log.within(self.axis.began)
+
     def _versions(self) -> list[str]:
         """Those that answered, the one that answered last at the end."""
-        if "traffic" in self.failed:
+        if "log" in self.failed:
             return []
         times = self.requests.groupby("version", sort=False)["time"].max()
         return [str(version) for version in times.sort_values(kind="stable").index]
@@ -328,13 +333,13 @@ class Look:
     def _log_state(self, requests: pd.DataFrame, served: Mapping[str, Served]) -> LogState:
         inside = requests[requests["time"] >= self.axis.began]
         answered = inside["status"] == 200
-        refused = inside[~answered]
+        refused = inside[inside["status"].between(400, 499)]
         codes = refused["code"].fillna(refused["status"].astype(str)).value_counts()
         return LogState(
             answered=int(inside.loc[answered, "rows"].sum()),
             kept=sum(sum(one.rows.values()) for one in served.values()),
-            torn=self.log.torn,
-            damaged=self.log.damaged,
+            torn=self.view.torn,
+            damaged=self.view.damaged,
             refusals={str(code): int(count) for code, count in codes.items()},
         )
 

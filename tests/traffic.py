@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Past:
-    """Writes closed segments into a service's folder. Answers are the model's own, asked here."""
+    """Writes a closed segment into a service's folder. Answers are the model's own, asked here."""
 
     def __init__(self, services: Path, version: Version, model: Any) -> None:
         self.folder = services / version.name / "predictions"
@@ -61,9 +61,10 @@ class Past:
 
     def write(self, records: Iterable[bytes], began: datetime) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.ids += 1
-        path = self.folder / f"{round(began.timestamp() * 1e6) + self.ids:016d}-1{SUFFIX}"
-        path.write_bytes(b"".join(line(record) for record in records))
+        found = sorted(self.folder.glob(f"*-1{SUFFIX}"))
+        path = found[0] if found else self.folder / f"{round(began.timestamp() * 1e6):016d}-1{SUFFIX}"
+        with path.open("ab") as file:
+            file.writelines(line(record) for record in records)
         return path
 
     def _answered(self, part: Any, identity: str, method: str, time: datetime, milliseconds: float) -> bytes:

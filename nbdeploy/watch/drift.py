@@ -152,7 +152,13 @@ def history(calibration: Calibration, windows: Sequence[Window], *, schema: str 
     runs: dict[tuple[str, str], int] = {}
     for window in windows:
         last = window is windows[-1]
-        columns = [_judged(name, calibration, window, schema, visible=last) for name in calibration.parts]
+        parts = parts_of(window.profile)
+        other = schema is not None and window.schema is not None and window.schema != schema
+        reason = NotComputable(f"logged with schema {window.schema}, the reference has {schema}") if other else None
+        columns = [
+            ColumnDrift(name, reason, 0) if reason else _judged(name, calibration, parts.get(name), visible=last)
+            for name in calibration.parts
+        ]
         runs = {
             (column.name, test.name): runs.get((column.name, test.name), 0) + 1
             for column in columns
@@ -169,10 +175,8 @@ def drift(calibration: Calibration, windows: Sequence[Window], *, schema: str | 
     return history(calibration, windows, schema=schema)[-1]
 
 
-def _judged(name: str, calibration: Calibration, window: Window, schema: str | None, *, visible: bool) -> ColumnDrift:
-    reference, counts = calibration.parts[name], parts_of(window.profile).get(name)
-    if schema is not None and window.schema is not None and window.schema != schema:
-        return ColumnDrift(name, NotComputable(f"logged with schema {window.schema}, the reference has {schema}"), 0)
+def _judged(name: str, calibration: Calibration, counts: Counts | None, *, visible: bool) -> ColumnDrift:
+    reference = calibration.parts[name]
     if counts is None or not counts.total:
         return ColumnDrift(name, NotComputable("it is not in this window"), 0)
     cells = calibration.cells[name]

@@ -37,7 +37,7 @@ class LogState:
     kept: int = 0
     torn: int = 0
     damaged: int = 0
-    refusals: Mapping[str, int] = field(default_factory=dict)  # requests that were refused, by code
+    refusals: Mapping[str, int] = field(default_factory=dict)  # requests that were refused (4xx), by code
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 LONGEST = 300  # characters of one text; the rest is cut
-POINTS = 60  # of a sparkline
+POINTS = 48  # of a sparkline
 TOP = 2.0  # times its threshold: the upper end of a sparkline
 
 
