@@ -67,9 +67,9 @@ class Deployment:
     @property
     def launcher(self) -> Launcher:
         known = self.kept.get("launcher")
-        if known is None and (memory := launcher("memory")).state(self.folder).running:
+        if known is None and (memory := launcher("memory", self.settings)).state(self.folder).running:
             return memory  # what was kept is lost, copy and all
-        return launcher(known)
+        return launcher(known, self.settings)
 
     def state(self) -> ServiceState:
         return self.launcher.state(self.folder)
@@ -224,7 +224,7 @@ class Deployment:
         token_file = "" if token is None else str(self.folder / tokens.FILE)
         judged = None if judge is None else lambda candidate: judge(candidate, token_file)
         try:
-            takeover = Takeover(launcher(running.launcher), token, progress)
+            takeover = Takeover(launcher(running.launcher, self.settings), token, progress)
             version = takeover.run(bundle, launch, committed, undo, judge=judged)
         except PortTaken as taken:
             if wanted.port is None:
@@ -257,7 +257,7 @@ class Deployment:
         self._refuse_unknown(log, bundle)
         rules = decided(log, bundle, self.folder)
         python = Path(sys.executable)
-        if running.launcher != "memory":
+        if running.launcher not in {"memory", "container"}:
             python = interpreter_for(bundle.manifest.environment, bundle.requirements, settings, progress)
         return Launch(
             name=self.name,
@@ -311,11 +311,15 @@ class Deployment:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def launcher(name: str | None) -> Launcher:
+def launcher(name: str | None, settings: Settings) -> Launcher:
     if name == "memory":
         from nbdeploy.run.memory import MemoryLauncher
 
         return MemoryLauncher()
+    if name == "container":
+        from nbdeploy.run.container import ContainerLauncher
+
+        return ContainerLauncher(settings)
     from nbdeploy.run.local import LocalLauncher
 
     return LocalLauncher()

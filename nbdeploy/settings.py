@@ -40,6 +40,8 @@ class Settings:
     max_rows: int = 10_000
     engine: str | None = None  # docker or podman; None: the first that works
     base_image: str = "docker.io/library/python:{python}-slim"  # {python}: the minor version
+    container_memory: str = "2g"  # of one container, as the engine spells it; more is a killed worker
+    container_pids: int = 512  # processes and threads of one container
 
     @property
     def registry(self) -> Path:

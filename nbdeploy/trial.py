@@ -49,7 +49,7 @@ def trial(settings: Settings, registry: Registry, bundle: Bundle, progress: Prog
     with scratch(settings.services) as folder:
         place = Deployment(settings, registry, folder.name)
         launch = _launch(place, bundle, Running(no_auth=True), progress)
-        candidate = launcher("local").prepare(launch, progress)
+        candidate = launcher("local", settings).prepare(launch, progress)
         try:
             with closing(Client(candidate.url, manifest=bundle.manifest)) as client:
                 yield client
@@ -62,7 +62,7 @@ def in_memory(settings: Settings, registry: Registry, bundle: Bundle) -> Service
     from nbdeploy.labelling import Labelled
     from nbdeploy.run.service import Service
 
-    backend = launcher("memory")
+    backend = launcher("memory", settings)
     with ExitStack() as stack:
         folder = stack.enter_context(scratch(settings.services))
         place = Deployment(settings, registry, folder.name)

@@ -130,7 +130,7 @@ _RUNNING = (
         "",
         "How it runs; kept per name.",
         ("--launcher",),
-        choices=("local", "memory"),
+        choices=("local", "container", "memory"),
     ),
     _option("workers", "number", "N", "Processes that answer; kept per name."),
     _option("port", "number", "PORT", "The port, chosen at the first deploy and kept per name."),

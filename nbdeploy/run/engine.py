@@ -53,6 +53,11 @@ class Engine:
         found: list[dict[str, Any]] = json.loads(told) if told else []
         return found[0] if found else None
 
+    @staticmethod
+    def labels(image: dict[str, Any]) -> dict[str, str]:
+        """Of what `image` told."""
+        return dict((image.get("Config") or {}).get("Labels") or {})
+
     def do(self, what: str, words: Sequence[str], heard: Callable[[str], None] = lambda _line: None) -> None:
         """Carry it out, line by line; it ends with us.
 

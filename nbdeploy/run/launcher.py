@@ -36,6 +36,7 @@ class Launch:
     ready_timeout: float = 120.0
     drain_timeout: float = 30.0
     loop: str = "uvloop"  # or asyncio, which needs nothing installed
+    container: dict[str, list[str]] | None = None  # command lines of a container engine, for its relay
 
 
 class Candidate(Protocol):

@@ -54,7 +54,7 @@ class LocalLauncher:
         for _ in range(TRIES):
             channel = _reach(launch.name, launch.folder)
             try:
-                channel.send({"op": "candidate", "order": _order(launch).to_dict()})
+                channel.send({"op": "candidate", "order": self.order(launch).to_dict()})
                 ready = _until_ready(launch, channel, progress)
             except (_Ended, BrokenPipeError):
                 channel.close()
@@ -64,6 +64,10 @@ class LocalLauncher:
             else:
                 return LocalCandidate(launch, channel, ready["url"], ready["public"])
         raise NotReady(launch.name, "its supervisor ends as soon as it starts", "look", _end_of(launch.folder / LOG))
+
+    def order(self, launch: Launch) -> Order:
+        """What the supervisor is told."""
+        return _order(launch)
 
     def stop(self, name: str, folder: Path) -> None:
         _refuse_windows()

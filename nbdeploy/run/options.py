@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-LAUNCHERS = ("local", "memory")
+LAUNCHERS = ("local", "container", "memory")
 FILE = "options.json"
 
 

@@ -165,7 +165,7 @@ def ordered(bundle: Path, environ: Mapping[str, str]) -> Order:
         environment=dict(environ),
         workers=int(environ.get("NBDEPLOY_WORKERS", "1")),
         token_sha256=given.token_sha256(environ),
-        log=environ.get(given.LOG_VARIABLE) or None,
+        log=str(Path(environ[given.LOG_VARIABLE], "predictions")) if environ.get(given.LOG_VARIABLE) else None,
         strict_log=environ.get("NBDEPLOY_STRICT_LOG", "").lower() in {"1", "true", "yes", "on"},
         limits={name: LIMITS[name](text) for name, text in numbers.items()},
         ready_timeout=float(environ.get("NBDEPLOY_READY_TIMEOUT", "120")),

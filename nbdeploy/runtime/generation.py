@@ -54,7 +54,7 @@ class Generation:
         self._reactor = reactor
         self._log = log
         self._observer = observer
-        for _ in range(self.order.workers):
+        for _ in range(self.order.processes):
             self._add()
 
     @property
@@ -77,7 +77,7 @@ class Generation:
 
     @property
     def state(self) -> str:
-        if self.accepting >= self.order.workers:
+        if self.accepting >= self.order.processes:
             return "ready"
         return "failed" if self.failed else "degraded"
 
@@ -125,7 +125,7 @@ class Generation:
             self._reactor.later(0, lambda: self._observer.generation_gone(self))
 
     def _at_least(self, *stages: str) -> bool:
-        return len(self.workers) == self.order.workers and all(worker.stage in stages for worker in self.workers)
+        return len(self.workers) == self.order.processes and all(worker.stage in stages for worker in self.workers)
 
     def _add(self) -> None:
         sockets = [self.public] if self.private is None else [self.public, self.private]
@@ -136,6 +136,7 @@ class Generation:
             drain_timeout=self.order.drain_timeout,
             silence=self.order.silence,
             descriptors=tuple(listener.socket.fileno() for listener in sockets),
+            relay=self.order.container is not None,
         )
         taken = {worker.place for worker in self.workers}
         place = next(number for number in range(len(taken) + 1) if number not in taken)
@@ -167,6 +168,7 @@ class Generation:
             loop=order.loop,
             worker=place,
             workers=order.workers,
+            container=order.container,
         )
 
     def worker_phase(self, worker: Worker, text: str) -> None:
@@ -217,6 +219,6 @@ class Generation:
         return 0.0 if recent == 1 else min(LONGEST_PAUSE, 0.25 * 2.0**recent)
 
     def _replace(self) -> None:
-        if not self._leaving and len(self.workers) < self.order.workers:
+        if not self._leaving and len(self.workers) < self.order.processes:
             self._add()
             self._observer.generation_changed(self)

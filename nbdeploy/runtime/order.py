@@ -27,6 +27,16 @@ class Order:
     ready_timeout: float = 120.0
     drain_timeout: float = 30.0
     loop: str = "uvloop"
+    container: dict[str, Any] | None = None  # what a relay needs to run one (run/container.py); None: our own processes
+
+    @property
+    def launcher(self) -> str:
+        return "local" if self.container is None else "container"
+
+    @property
+    def processes(self) -> int:
+        """Workers of a container are its own; here there is one relay."""
+        return self.workers if self.container is None else 1
 
     @property
     def src(self) -> Path:

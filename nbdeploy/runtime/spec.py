@@ -27,6 +27,7 @@ class Spec:
     loop: str = "uvloop"  # or asyncio
     worker: int = 0  # its place, from 0; that of a dead one is taken again
     workers: int = 1
+    container: dict[str, Any] | None = None  # for a relay: how to run one
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Spec:

@@ -40,6 +40,7 @@ class StateFile:
         return State(
             name=generation.order.name if generation else self._folder.name,
             state=word,
+            launcher=generation.order.launcher if generation else "local",
             since=last.since if last is not None and same else now(),
             version=version,
             digest=generation.order.digest if generation else None,

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from .control import Lines, Message, encode
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from .spec import Spec
 
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from nbdeploy_runtime.host import main; main(int(sys.argv[2]))"
+RELAY = "import sys; sys.path.append(sys.argv[1]); from nbdeploy.runtime.relay import main; main(int(sys.argv[2]))"
+PACKAGES = str(Path(__file__).parents[2])  # a relay is the supervisor's neighbour, not the bundle's
+LEAVING = 5.0  # seconds a container needs beyond its workers to end
 PING = 2.0  # seconds between two questions whether a worker's loop still turns
 NATIVE = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE}
 
@@ -56,6 +60,12 @@ class Command:
     drain_timeout: float
     silence: float
     descriptors: tuple[int, ...] = field(default=())
+    relay: bool = False
+
+    def argv(self, src: str, descriptor: int) -> list[str]:
+        if self.relay:
+            return [self.python, "-I", "-S", "-c", RELAY, PACKAGES, str(descriptor)]
+        return [self.python, "-P", "-c", BOOT, src, str(descriptor)]
 
 
 class Worker:
@@ -84,7 +94,7 @@ class Worker:
         reading, writing = os.pipe()
         with theirs, os.fdopen(writing, "wb") as output:
             self._process = subprocess.Popen(
-                [self._command.python, "-P", "-c", BOOT, spec.src, str(theirs.fileno())],
+                self._command.argv(spec.src, theirs.fileno()),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -112,7 +122,8 @@ class Worker:
             self.kill("was not needed any more")
             return
         self.send({"op": "drain", "last": last})
-        self._later(self._command.drain_timeout + 2.0, lambda: self.kill("did not finish in time"))
+        more = LEAVING if self._command.relay else 0.0
+        self._later(self._command.drain_timeout + 2.0 + more, lambda: self.kill("did not finish in time"))
 
     def hurry(self) -> None:
         self._signal(signal.SIGTERM)
