@@ -18,7 +18,7 @@ from nbdeploy.watch.alerts import Alerts, Tested
 from nbdeploy.watch.axis import Axis, floored
 from nbdeploy.watch.channels import NOTEBOOK, channels_of
 from nbdeploy.watch.ledger import FOLDER, Ledger
-from nbdeploy.watch.look import look
+from nbdeploy.watch.look import MOST, look
 from nbdeploy.watch.message import Message
 from nbdeploy.watch.outbox import Outbox
 from nbdeploy.watch.plan import Plan
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 LAST = "7d"
 BEFORE = 3  # windows that are read before those that are judged: drift asks how long it has lasted
+MOST_OF_REQUESTS = 4_900  # windows of a preview: a week of short ones is more than can be read at once
 DOWN = {"dead", "failed", "unknown"}
 
 
@@ -172,8 +173,15 @@ class Desk:
             return unseen(self.name, rule, now)
         self.progress("reading the log")
         traffic = rule.when.metric in vocabulary.OF_REQUESTS
-        found = Readings(self.deployment).windows(rule.every, floored(now - last, rule.every), now, traffic=traffic)
-        return Preview.over(self.name, rule, found, now - last, now)
+        last = min(last, (MOST_OF_REQUESTS if traffic else MOST) * rule.every)
+        since = max(now - last, self._began(now))
+        found = Readings(self.deployment).windows(rule.every, floored(since, rule.every), now, traffic=traffic)
+        return Preview.over(self.name, rule, found, since, now)
+
+    def _began(self, now: datetime) -> datetime:
+        """Before its first event there was no service that could have had no requests."""
+        events = self.deployment.registry.events(self.name)
+        return min((datetime.fromisoformat(event.time) for event in events), default=now)
 
     def _columns(self) -> list[str]:
         """Those of the live version's input; none where they have no names."""

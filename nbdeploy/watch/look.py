@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MISSED = timedelta(days=7)  # of which a watcher that was away catches up
 LATE = timedelta(days=30)  # after which nobody waits for a window's labels any more
+MOST = 900  # windows that are read at once
 SETTLED = timedelta(seconds=10)  # after its end all requests of a window are in the log, but for slow ones
 
 
@@ -129,7 +130,7 @@ def _read(
 
 def _since(rule: Rule, every: timedelta, standing: Standing | None, now: datetime) -> datetime:
     """A rule that is new judges the windows it needs to fire at once, and none before."""
-    back = max(LATE if rule.late else MISSED, (rule.windows + 1) * every)
+    back = min(max(LATE if rule.late else MISSED, (rule.windows + 1) * every), MOST * every)
     if standing is None or (standing.until is None and not rule.late):
         back = rule.windows * every
     return max(standing.until if standing and standing.until else EPOCH, floored(now, every) - back)

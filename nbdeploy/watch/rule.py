@@ -120,11 +120,15 @@ class Rule:
         return COMPARE[self.clear.compare](value, self.clear.bound.number)
 
     def said(self) -> str:
-        """In words, for lists."""
-        ends = "" if self.clear is None else f", over at {self.clear.compare}{self.clear.bound}"
-        more = f" {self.windows} times on end" if self.windows > 1 else ""
-        least = f", of at least {self.rows} {vocabulary.counted(self.when.metric)}" if self.rows else ""
-        return f"each {self.length}{more}{least}{ends}"
+        """In words, for lists: 5m windows, 2 on end, from 20 requests on, over at <=0.04."""
+        if self.every is None:
+            return "each look" if self.windows == 1 else f"{self.windows} looks on end"
+        parts = [f"{self.length} windows"]
+        parts += [f"{self.windows} on end"] if self.windows > 1 else []
+        parts += [f"from {self.rows} {vocabulary.counted(self.when.metric)} on"] if self.rows else []
+        if self.clear is not None and self.clear.bound != self.when.bound:
+            parts.append(f"over at {self.clear.compare}{self.clear.bound}")
+        return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
         return {
