@@ -1,4 +1,4 @@
-"""`export`: a version as something that works elsewhere, one of several kinds at a time."""
+"""`export`: a version as something that works elsewhere, or what another program needs to watch it; one kind at a time."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from nbdeploy.keep.registry import Registry
+    from nbdeploy.run.scrape import Scrape
     from nbdeploy.settings import Settings
 
     Progress = Callable[[str], None]
@@ -28,17 +29,19 @@ class Wish:
     image: str | None = None
 
 
-def export(settings: Settings, registry: Registry, wish: Wish, progress: Progress) -> Path:
-    """Write the version to the one of the places that is named: "file", "offline", "kubernetes".
+def export(settings: Settings, registry: Registry, wish: Wish, progress: Progress) -> Path | Scrape:
+    """Write the version to the one of the places that is named: "file", "offline", "kubernetes", "prometheus".
 
     Raises:
-        WrongUse: none of them, or several; an image where no manifest names one.
+        WrongUse: none of them, or several; an image where no manifest names one; a version where all are meant.
     """
     kind, place = _only(wish)
     if kind == "file":
         from nbdeploy.keep import archive
 
         return archive.export(registry, wish.name, wish.version, place)
+    if kind == "prometheus":
+        return _scrape(settings, wish, place)
     version = registry.get(wish.name, wish.version)
     if kind == "offline":
         from nbdeploy.run.leavebehind import leave_behind
@@ -47,6 +50,14 @@ def export(settings: Settings, registry: Registry, wish: Wish, progress: Progres
     from nbdeploy.run import kubernetes
 
     return kubernetes.write(version, place, wish.image, settings)
+
+
+def _scrape(settings: Settings, wish: Wish, place: Path) -> Scrape:
+    from nbdeploy.run.scrape import scrape
+
+    if wish.version is not None:
+        raise WrongUse(f"Prometheus scrapes whichever version serves: export {wish.name} --prometheus {place}")
+    return scrape(wish.name, settings.services / wish.name, place)
 
 
 IMAGED = ("kubernetes",)  # what names an image

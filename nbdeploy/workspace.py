@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nbdeploy.keep.version import Version, VersionDetails, Versions
     from nbdeploy.overview import Overview
     from nbdeploy.run.image import Image
+    from nbdeploy.run.scrape import Scrape
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import Services
     from nbdeploy.runtime.manifest import Manifest
@@ -102,9 +103,7 @@ class Workspace:
 
             model = Function(model)
         return bundle.stage(
-            bundle.Model(
-                model, called, sample, target, tuple(keys), real_rows, cross_validated, self.settings.log
-            ),
+            bundle.Model(model, called, sample, target, tuple(keys), real_rows, cross_validated, self.settings.log),
             self.settings.bundles,
             shell,
         )
@@ -560,6 +559,8 @@ class Workspace:
         image: str | None = None,
         progress: Progress = silent,
     ) -> Path: ...
+    @overload
+    def export(self, name: str, *, prometheus: str | os.PathLike[str]) -> Scrape: ...
     def export(
         self,
         name: str,
@@ -569,17 +570,19 @@ class Workspace:
         offline: str | os.PathLike[str] | None = None,
         kubernetes: str | os.PathLike[str] | None = None,
         image: str | None = None,
+        prometheus: str | os.PathLike[str] | None = None,
         progress: Progress = silent,
-    ) -> Path:
+    ) -> Path | Scrape:
         """The version as one file, which `bentoml import` reads as well, or as a folder that serves it elsewhere.
 
         `export("penguins", "penguins.bento")` takes the live version, `export("penguins:1.2.0", "penguins.bento")` and
         `export("penguins", "1.2.0", "penguins.bento")` that one; `export("penguins", offline="folder")` needs no network
-        and no nbdeploy where it is started; `kubernetes` folders hold manifests that name `image`.
+        and no nbdeploy where it is started; `kubernetes` folders hold manifests that name `image`,
+        `prometheus` folders what Prometheus and Grafana need to watch the service.
         """
         from nbdeploy import exporting
 
-        folders = {"offline": offline, "kubernetes": kubernetes}
+        folders = {"offline": offline, "kubernetes": kubernetes, "prometheus": prometheus}
         if file is None and not any(folders.values()):
             version, file = None, version
         asked = _named(name, None if version is None else str(version))

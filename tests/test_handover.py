@@ -108,6 +108,7 @@ def test_who_takes_the_place_of_a_dead_worker_has_its_number(settings: Settings,
 def ask_through(url: str) -> dict[str, Any]:
     """An answer, or that nobody gave one: a connection to the killed worker is reset."""
     try:
-        return ask(url)
+        answer: dict[str, Any] = ask(url)
     except OSError:
         return {"worker": None, "pid": None}
+    return answer

@@ -21,7 +21,6 @@ import pytest
 from load import Load
 from monitoring import PATIENCE, Prometheus, hurried, prometheus
 
-from nbdeploy.run.scrape import scrape
 from nbdeploy.settings import Settings
 from nbdeploy.templates import template
 from nbdeploy.watch.traffic import traffic
@@ -126,7 +125,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     watched = folder / "watched"
     service = workspace.deploy(moody.Moody(2.0), name="moody", sample=moody.SAMPLE, workers=2)
     try:
-        scrape("moody", service.folder, watched)
+        workspace.export("moody", prometheus=watched)
         hurried(watched)
         with prometheus(watched) as server:
             made = World(workspace, service, server)

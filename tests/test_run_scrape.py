@@ -7,15 +7,21 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 from monitoring import program
 
-from nbdeploy.errors import DiskFailed, NotRunning, Refused, Unsupported
+from nbdeploy.cli import main
+from nbdeploy.errors import DiskFailed, NotRunning, Refused, Unsupported, WrongUse
 from nbdeploy.run.scrape import AS_THEY_ARE, CONFIG, Scrape, scrape
 from nbdeploy.runtime.state import State
 from nbdeploy.templates import template
+from nbdeploy.workspace import Workspace
+
+if TYPE_CHECKING:
+    from nbdeploy.settings import Settings
 
 TESTS = Path(__file__).parent
 
@@ -85,6 +91,26 @@ def test_f24_a_folder_that_cannot_be_written_is_named(home: Path, tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(DiskFailed, match="file"):
         scraped(home, "penguins", tmp_path / "file" / "watch")
+
+
+def test_the_verb_says_what_to_run_next(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = settings.services / "penguins"
+    folder.mkdir(parents=True)
+    State("penguins", "ready", "now", url="http://127.0.0.1:3000").write(folder)
+    assert main(["export", "penguins", "--prometheus", str(tmp_path / "watch")]) == 0
+    assert f"prometheus --config.file={tmp_path / 'watch' / CONFIG}" in capsys.readouterr().out
+    assert main(["export", "penguins", "--prometheus", str(tmp_path / "watch"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["written"] == []
+    assert isinstance(Workspace(settings).export("penguins", prometheus=tmp_path / "watch"), Scrape)
+
+
+def test_one_place_at_a_time_and_no_version(settings: Settings, tmp_path: Path) -> None:
+    workspace = Workspace(settings)
+    with pytest.raises(WrongUse, match="whichever version serves"):
+        workspace.export("penguins:1.0.0", prometheus=tmp_path)
+    with pytest.raises(WrongUse, match="one place at a time"):
+        workspace.export("penguins", None, tmp_path / "x.bento", prometheus=tmp_path)  # type: ignore[call-overload]
+    assert not list(tmp_path.glob("prometheus*"))
 
 
 @pytest.mark.slow

@@ -186,6 +186,7 @@ _ALL = (
             _option("offline", "file", "DIR", "A folder that serves it without a network and without nbdeploy."),
             _option("kubernetes", "file", "DIR", "Manifests for Kubernetes; they name --image."),
             _option("image", "text", "REF", "The version's image, as the cluster pulls it: REGISTRY/NAME:TAG."),
+            _option("prometheus", "file", "DIR", "What Prometheus and Grafana need to watch the service."),
         ),
     ),
     Verb(

@@ -158,6 +158,8 @@ def _remove(workspace: Workspace, values: Values, progress: Progress) -> Any:
 def _export(workspace: Workspace, values: Values, progress: Progress) -> Any:
     what: Reference = values.pop("what")
     facts = {"name": what.name, "version": what.version}
+    if "prometheus" in values:
+        return workspace.export(str(what), **values)
     if values.keys() == {"file"}:
         path = workspace.export(what.name, what.version, values["file"])
         return Said(f"{what} is in {path}", {**facts, "file": str(path)})
