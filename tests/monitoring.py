@@ -53,8 +53,9 @@ def hurried(folder: Path) -> None:
 class Prometheus:
     """A running server, asked by its HTTP interface."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, command: list[str]) -> None:
         self.url = url
+        self.command = command
 
     def get(self, path: str, **words: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(words)}", timeout=10) as reply:
@@ -108,7 +109,7 @@ def prometheus(folder: Path) -> Iterator[Prometheus]:
     with log.open("wb") as output:
         server = subprocess.Popen([*command, f"--storage.tsdb.path={folder / 'data'}"], stdout=output, stderr=output)
     try:
-        yield Prometheus(_address(server, log))
+        yield Prometheus(_address(server, log), command)
     finally:
         server.terminate()
         server.wait(30)

@@ -6,16 +6,18 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from monitoring import program
+from monitoring import program, prometheus
 
 from nbdeploy.cli import main
 from nbdeploy.errors import DiskFailed, NotRunning, Refused, Unsupported, WrongUse
 from nbdeploy.run.scrape import AS_THEY_ARE, CONFIG, Scrape, scrape
+from nbdeploy.runtime.exposition import COUNTERS, GAUGES, LATENCY
 from nbdeploy.runtime.state import State
 from nbdeploy.templates import template
 from nbdeploy.workspace import Workspace
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from nbdeploy.settings import Settings
 
 TESTS = Path(__file__).parent
+GUIDE = (TESTS.parent / "docs" / "guide.md").read_text(encoding="utf-8")
+SECTION = GUIDE.partition("## Prometheus and Grafana")[2].partition("\n## ")[0]
+RULES = template("prometheus_rules.yml").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -124,7 +129,7 @@ def test_promtool_takes_the_folder_as_it_is(home: Path, tmp_path: Path) -> None:
 
 
 def test_every_rule_has_a_case_where_it_fires_and_one_where_it_does_not() -> None:
-    groups = yaml.safe_load(template("prometheus_rules.yml").read_text())["groups"]
+    groups = yaml.safe_load(RULES)["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     cases = yaml.safe_load((TESTS / "prometheus_rules_test.yml").read_text())["tests"]
     told = [one for case in cases for one in case.get("alert_rule_test", ())]
@@ -142,3 +147,56 @@ def test_promtool_finds_every_rule_doing_what_its_case_says() -> None:
         command, capture_output=True, text=True, check=False, cwd=TESTS, env={**os.environ, "TZ": "UTC"}
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_the_guide_lists_every_metric_with_its_type_and_labels() -> None:
+    told = {
+        name: (kind, tuple(re.findall(r"`(\w+)`", labels)))
+        for name, kind, labels in re.findall(r"^\| `(nbdeploy_\w+)` \| (\w+) \| ([^|]*) \|", SECTION, re.MULTILINE)
+    }
+    kinds = (("counter", COUNTERS), ("gauge", GAUGES), ("histogram", (LATENCY,)))
+    there = {family.name: (kind, family.labels) for kind, families in kinds for family in families}
+    there["nbdeploy_info"] = ("gauge", ("name", *there["nbdeploy_info"][1]))
+    assert told == there
+
+
+def test_the_guide_lists_every_alert() -> None:
+    assert set(re.findall(r"`(Nbdeploy\w+)`", SECTION)) == set(re.findall(r"alert: (\w+)", RULES))
+
+
+def test_rules_and_dashboard_ask_for_metrics_that_are_there() -> None:
+    known = {family.name for family in (*COUNTERS, *GAUGES)} | {
+        f"{LATENCY.name}_{part}" for part in ("bucket", "count", "sum")
+    }
+    board = json.loads(template("grafana_dashboard.json").read_text())
+    asked = " ".join(target["expr"] for panel in board["panels"] for target in panel.get("targets", ()))
+    expressions = " ".join(rule["expr"] for group in yaml.safe_load(RULES)["groups"] for rule in group["rules"])
+    named = set(re.findall(r"(?<![\w:])nbdeploy_\w+(?![\w:])", f"{asked} {expressions}"))
+    assert named - known == set()
+    assert known - set(re.findall(r"nbdeploy_\w+", asked)) == {
+        "nbdeploy_info",
+        f"{LATENCY.name}_count",
+        f"{LATENCY.name}_sum",
+    }
+
+
+@pytest.mark.slow
+def test_the_guide_s_commands_do_what_it_says(settings: Settings, tmp_path: Path) -> None:
+    folder = settings.services / "penguins"
+    folder.mkdir(parents=True)
+    State("penguins", "ready", "now", url="http://127.0.0.1:3000").write(folder)
+    (folder / "token").write_text("secret")
+    *commands, last = re.findall(r"^    (\S.*)$", SECTION, re.MULTILINE)
+    assert len(commands) == 2
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    program("promtool")
+    for command in commands:
+        subprocess.run(command.split(), check=True, capture_output=True, cwd=tmp_path, env={**os.environ, "PATH": path})
+    ends = last.replace("127.0.0.1:9090", "127.0.0.1:0").split()
+    with prometheus(tmp_path / "monitoring") as server:
+        assert server.command[1:3] == [f"--config.file={tmp_path / 'monitoring' / CONFIG}", ends[2]]
+        (job,) = yaml.safe_load(server.get("status/config")["yaml"])["scrape_configs"]
+        groups = server.get("rules")["groups"]
+    assert (job["job_name"], job["static_configs"][0]["targets"]) == ("nbdeploy-penguins", ["127.0.0.1:3000"])
+    assert job["authorization"] == {"type": "Bearer", "credentials_file": str(folder / "token")}
+    assert [group["name"] for group in groups] == ["nbdeploy", "nbdeploy-alerts"]
