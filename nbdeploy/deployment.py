@@ -300,7 +300,9 @@ class Deployment:
         """Take in labels that came late."""
         from nbdeploy.labelling import Labelled, manifests_of
 
-        return Labelled(self.name, self.folder, lambda: manifests_of(self.registry, self.name)).take(labels, on)
+        days = (self.logging(Running()).over(self.kept).log or {}).get("retention_days")
+        labelled = Labelled(self.name, self.folder, lambda: manifests_of(self.registry, self.name), days)
+        return labelled.take(labels, on)
 
     def forget_choices(self) -> None:
         """A later service of this name is none the wiser: it has a token again, and no port of its own."""

@@ -16,6 +16,7 @@ from nbdeploy.keep import store
 from nbdeploy.run import secret
 from nbdeploy.run.feedback import FOLDER, Feedback
 from nbdeploy.run.predictions import Predictions
+from nbdeploy.runtime.retention import clean
 from nbdeploy.watch.labels import REQUEST, Keys, column_of, join, no_key, of_frame, unchanged
 from nbdeploy.watch.live import Log
 from nbdeploy.watch.received import Received
@@ -35,11 +36,14 @@ MISSING = {"", "na", "n/a", "nan", "none", "null", "<na>"}  # of a text file, wh
 
 @dataclass(frozen=True)
 class Labelled:
-    """A service's log and its labels, in `folder`. `manifests`: of its versions, the live one first."""
+    """A service's log and its labels, in `folder`. `manifests`: of its versions, the live one first. Labels may get as
+    old as predictions, `retention_days`.
+    """
 
     name: str
     folder: Path
     manifests: Callable[[], Iterator[Manifest]]
+    retention_days: float | None = None
 
     @cached_property
     def manifest(self) -> Manifest | None:
@@ -75,6 +79,7 @@ class Labelled:
         earlier, now = join(rows, before), join(rows, table)
         fresh = table[~unchanged(before, table, earlier, now)]
         feedback.add(fresh)
+        clean(feedback.folder, self.retention_days, None)
         after = join(rows, pd.concat([part for part in (before, table) if len(part)] or [table], ignore_index=True))
         counts = {name: after.counts[name] - earlier.counts[name] for name in ("repeated", "corrections")}
         return Received(

@@ -135,6 +135,19 @@ def test_on_a_full_disk_none_of_a_table_is_kept(tmp_path: Path, monkeypatch: pyt
     assert kept(tmp_path) == [LINES[0]]
 
 
+def test_labels_get_as_old_as_predictions_may(tmp_path: Path) -> None:
+    old = tmp_path / "0000000000000001-7.log"
+    old.write_bytes(entry(1.0, "request_id", "old", 0, [1]))
+    Feedback(tmp_path).add(table(("request_id", "new", 0, 1)))
+    assert len(list(tmp_path.iterdir())) == 2, "an old segment does not become younger"
+    os.utime(old, (1.0, 1.0))
+    for log in (FeedbackLog(tmp_path), FeedbackLog(tmp_path, retention_days=30)):
+        assert [line[1] for line in kept(tmp_path)][:1] == ["old"]
+        asyncio.run(log.keep("newer", [1]))
+        log.close()
+    assert [line[1] for line in kept(tmp_path)] == ["new", "newer", "newer"]
+
+
 def test_a_full_segment_is_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "SEGMENT_BYTES", 200)
     for number in range(5):

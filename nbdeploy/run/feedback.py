@@ -12,6 +12,7 @@ from nbdeploy.errors import DiskFailed
 from nbdeploy.homes import private, sync_folder
 from nbdeploy.runtime.feedback import Clock, entry
 from nbdeploy.runtime.records import SUFFIX, parse
+from nbdeploy.runtime.retention import DAY
 from nbdeploy.runtime.segments import create, is_growing
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class Feedback:
     def _open(self, more: int) -> int:
         """The newest segment that nobody writes to and that has room, locked; else a new one."""
         for path in sorted(self.folder.glob(f"*{SUFFIX}"), reverse=True)[:8]:
+            if _born(path) < _clock.now() - DAY:
+                break  # let it grow old, for retention
             fd = os.open(path, os.O_RDWR | os.O_APPEND)
             if _claimed(fd) and os.fstat(fd).st_size + more <= SEGMENT_BYTES and _whole(fd):
                 return fd
@@ -109,6 +112,12 @@ def _labels(found: dict[str, Any]) -> Iterator[tuple[float, str, Any, int | None
     first = found["row"]
     for place, label in enumerate(found["labels"]):
         yield found["time"], found["on"], found["id"], None if first is None else first + place, label
+
+
+def _born(path: Path) -> float:
+    """When the segment was begun, in seconds; 0 of a file somebody else named."""
+    micros = path.stem.partition("-")[0]
+    return int(micros) / 1e6 if micros.isdecimal() else 0.0
 
 
 def _write(fd: int, text: bytes) -> None:

@@ -184,7 +184,9 @@ def _ready_app(launch: Launch) -> App:
         Identity(launch.name, None, launch.digest, os.urandom(8).hex()),
         token_sha256=launch.token_sha256,
         log=PredictionLog(launch.folder / "predictions", strict=launch.strict_log, rules=launch.log_rules),
-        feedback=FeedbackLog(launch.folder / "feedback", strict=launch.strict_log),
+        feedback=FeedbackLog(
+            launch.folder / "feedback", strict=launch.strict_log, retention_days=launch.log_rules.retention_days
+        ),
         limits=launch.limits,
         metrics=metrics_of([method.name for method in model.manifest.methods]),
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .answers import dumps
 from .predlog import PredictionLog
 from .records import line
+from .rules import Rules
 from .schema import Refusal
 
 if TYPE_CHECKING:
@@ -101,10 +102,14 @@ def entry(at: float, on: str, name: Any, row: int | None, labels: Sequence[Any])
 
 
 class FeedbackLog:
-    """Where a worker writes labels: `folder` may have other writers, each has segments of its own."""
+    """Where a worker writes labels: `folder` may have other writers, each has segments of its own.
 
-    def __init__(self, folder: Path, *, strict: bool = False) -> None:
-        self._log = PredictionLog(folder, strict=strict, called="log of labels")
+    Labels go when they are as old as predictions may get: those they belong to are older still.
+    """
+
+    def __init__(self, folder: Path, *, strict: bool = False, retention_days: float | None = None) -> None:
+        rules = Rules(retention_days=retention_days)
+        self._log = PredictionLog(folder, strict=strict, rules=rules, called="log of labels")
         self._clock = Clock()
 
     async def keep(self, request_id: str, labels: Sequence[Any]) -> None:
@@ -114,6 +119,10 @@ class FeedbackLog:
         text = entry(self._clock.now(), REQUEST, request_id, 0, labels)
         if not self._log.write(text, len(labels)) or (self._log.strict and not await self._log.durable()):
             raise Refusal(503, "log_unavailable", "The labels cannot be written now; send them again later.", [])
+
+    def rest(self) -> None:
+        """Close a segment that is old enough, as the prediction log does."""
+        self._log.rest()
 
     def close(self) -> None:
         self._log.close()

@@ -165,14 +165,16 @@ def _load(spec: Spec, phase: Callable[[str], None]) -> App:
     if findings:
         raise Failure("does not answer its golden rows as the kernel did", findings)
     known = {item.name for item in fields(Limits)}
+    rules = Rules.from_dict(spec.log_rules)
+    log = Path(spec.log) if spec.log else None
     app = App(
         model,
         Identity(spec.name, None, spec.digest, spec.nonce, spec.worker, spec.workers),
         token_sha256=spec.token_sha256,
-        log=PredictionLog(Path(spec.log), strict=spec.strict_log, rules=Rules.from_dict(spec.log_rules))
-        if spec.log
+        log=PredictionLog(log, strict=spec.strict_log, rules=rules) if log else None,
+        feedback=FeedbackLog(log.with_name("feedback"), strict=spec.strict_log, retention_days=rules.retention_days)
+        if log
         else None,
-        feedback=FeedbackLog(Path(spec.log).with_name("feedback"), strict=spec.strict_log) if spec.log else None,
         limits=Limits(**{key: value for key, value in spec.limits.items() if key in known}),
         fallthrough=_fallthrough,
     )
@@ -256,8 +258,9 @@ class Host:
     def _pong(self, _message: Message) -> None:
         self._supervisor.tell({"event": "pong", "busy": self._app.busy_for})
         self._app.note_process()
-        if self._app.log is not None:
-            self._app.log.rest()
+        for log in (self._app.log, self._app.feedback):
+            if log is not None:
+                log.rest()
 
     def _activate(self, connections: Connections, message: Message) -> None:
         """Take the public socket, under the version's number and from its published folder."""

@@ -123,11 +123,11 @@ class PredictionLog:
         try:
             removed = clean(self.folder, rules.retention_days, rules.retention_bytes)
         except OSError as exc:
-            logger.warning("old segments of the prediction log cannot be removed: %s", exc)
+            logger.warning("old segments of the %s cannot be removed: %s", self.called, exc)
         else:
             if removed.segments:
-                told = "the prediction log let go of %d old segments (%d bytes), as its retention says"
-                logger.info(told, removed.segments, removed.bytes)
+                told = "the %s let go of %d old segments (%d bytes), as its retention says"
+                logger.info(told, self.called, removed.segments, removed.bytes)
 
     def _flush(self, fd: int | None) -> bool:
         try:
