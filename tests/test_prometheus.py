@@ -322,6 +322,11 @@ def _filled(expression: str) -> str:
 
 
 def test_a_service_that_is_silent_and_one_that_is_down_fire(world: World) -> None:
+    counted = world.answered()
     world.fires("NbdeployNoTraffic", since=time.time())
     world.workspace.stop("moody")
     world.fires("NbdeployServiceDown", since=time.time())
+    world.workspace.serve("moody")
+    world.server.until('min(up{job="nbdeploy-moody"})', lambda up: up == 1)
+    assert world.answered() == counted
+    never_back(world)
