@@ -180,6 +180,7 @@ def test_a_table_may_be_of_any_kind(world: World, table: Any) -> None:
         ({"request_id": ["a"], "label": ["no"], "row": [-1]}, "counted from 0"),
         ({"request_id": ["a"], "label": ["no"], "row": [0.5]}, "counted from 0"),
         ({"request_id": ["a"], "label": ["no"], "row": ["first"]}, "counted from 0"),
+        ({"request": ["a"], "label": ["no"]}, r'has request, label\. Did you mean "request"\?'),
         (["no", "yes"], 'A list is no table of labels; give a frame with the columns "request_id"'),
         ({"request_id": ["a", "b"], "label": ["no"]}, "are no table"),
         (7, "A int is no table"),
@@ -188,11 +189,7 @@ def test_a_table_may_be_of_any_kind(world: World, table: Any) -> None:
 def test_what_is_no_table_of_labels_is_wrong_use(world: World, table: Any, said: str) -> None:
     world.log(("a", ["no"]))
     with pytest.raises(WrongUse, match=said):
-        world.take(
-            pd.DataFrame(table)
-            if isinstance(table, dict) and "b" not in table["request_id" if "request_id" in table else "id"]
-            else table
-        )
+        world.take(pd.DataFrame(table) if isinstance(table, dict) and "b" not in next(iter(table.values())) else table)
     assert world.kept == []
 
 

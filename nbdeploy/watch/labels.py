@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nbdeploy.errors import WrongUse
+from nbdeploy.errors import WrongUse, did_you_mean
 from nbdeploy.judge.scores import alike
 from nbdeploy.runtime.columns import values_of
 
@@ -103,6 +103,8 @@ def of_frame(frame: pd.DataFrame, on: str = REQUEST) -> pd.DataFrame:
 
 def _columns_wanted(on: str, names: Sequence[str]) -> str:
     told = f'Labels need a column "{on}" and one called "label"; this table has {", ".join(names) or "no columns"}.'
+    if on not in names and (near := did_you_mean(on, names)):
+        return told + near
     if on in names:
         return f'{told} Name the one that holds them: labels.rename(columns={{"...": "label"}})'
     keyed = f" By a key kept with `--keys`: feedback NAME labels --on {names[0]}." if names and on == REQUEST else ""

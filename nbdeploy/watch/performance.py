@@ -170,7 +170,9 @@ def _of_classes(predictions: Sequence[Any], truth: Sequence[Any], level: float, 
     scored = classified(predictions, truth, classes)
     if isinstance(scored, NotComputable):
         return dict.fromkeys(("accuracy", *OF_SHARES), scored)
-    found = {name: value for name, value in estimates(scored, level).items() if name not in OF_SHARES}
+    if scored.shares is not None:
+        return estimates(scored, level)
+    found = estimates(scored, level)
     sharing = [place for place, answer in enumerate(predictions) if isinstance(answer, dict)]
     if not sharing:
         return found | dict.fromkeys(OF_SHARES, NotComputable("no request asked for probabilities"))
