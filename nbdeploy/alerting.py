@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str], None]
 
 LAST = "7d"
+LOG = "predictions"
 BEFORE = 3  # windows that are read before those that are judged: drift asks how long it has lasted
 MOST_OF_REQUESTS = 4_900  # windows of a preview: a week of short ones is more than can be read at once
 DOWN = {"dead", "failed", "unknown"}
@@ -179,16 +180,17 @@ class Desk:
         return Preview.over(self.name, rule, found, since, now)
 
     def _began(self, now: datetime) -> datetime:
-        """Before its first event there was no service that could have had no requests."""
+        """Before its first event and the first segment of its log there was no service that had no requests."""
         events = self.deployment.registry.events(self.name)
-        return min((datetime.fromisoformat(event.time) for event in events), default=now)
+        logged = (path.stem.partition("-")[0] for path in Predictions(self.deployment.folder / LOG).segments())
+        begun = [datetime.fromtimestamp(int(micros) / 1e6, UTC) for micros in logged if micros.isdecimal()]
+        return min((*begun, *(datetime.fromisoformat(event.time) for event in events)), default=now)
 
     def _columns(self) -> list[str]:
-        """Those of the live version's input; none where they have no names."""
-        live = self.deployment.registry.live(self.name)
-        schema = None if live is None else store.manifest_of(live).schema
-        named = schema is not None and schema.container in {"frame", "records"}
-        return [column.name for column in schema.columns] if schema is not None and named else []
+        """Those of the live version's input, or the newest's; none where they have no names."""
+        registry = self.deployment.registry
+        schema = store.manifest_of(registry.live(self.name) or registry.versions(self.name)[0]).schema
+        return [column.name for column in schema.columns] if schema.container in {"frame", "records"} else []
 
 
 class Readings:
@@ -221,7 +223,7 @@ class Readings:
         axis = Axis(since, floored(now, every), every, now)
         if not axis.count:
             return ()
-        log = Predictions(self.deployment.folder / "predictions").within(axis.began, axis.ended)
+        log = Predictions(self.deployment.folder / LOG).within(axis.began, axis.ended)
         return readings(axis, traffic(log.requests(), axis.began, axis.ended, every), (), {}, {})
 
     def _of_all(self, every: timedelta, since: datetime, now: datetime) -> Sequence[Reading]:

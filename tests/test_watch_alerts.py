@@ -453,8 +453,12 @@ def test_a_queue_has_an_end_the_oldest_go_first_and_what_was_dropped_is_said(tmp
     post = ledger.read().post("ops")
     assert "messages never sent before this one: 1" in post.waiting[-1].text
     assert sum(message.dropped for message in post.waiting) + post.untold == post.dropped == 4
+    with ledger.turn() as page:  # the one that would have told of another goes as well
+        page.add({"dropped": {"channel": "ops", "ids": [post.waiting[-1].id]}})
+    post = ledger.read().post("ops")
+    assert sum(message.dropped for message in post.waiting) + post.untold == post.dropped == 5
     listed = Alerts.of("penguins", Plan.of(OPS), ledger.read(), {}, None)
-    assert "4 never sent" in str(listed)
+    assert "5 never sent" in str(listed)
 
 
 def test_what_waited_too_long_or_for_a_channel_that_is_gone_is_dropped_and_said(tmp_path: Path) -> None:
