@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     feedback = _default.feedback
     import_bundle = _default.import_bundle
     monitor = _default.monitor
+    panel = _default.panel
     publish = _default.publish
     rollback = _default.rollback
     serve = _default.serve
@@ -49,6 +50,7 @@ __all__ = [
     "feedback",
     "import_bundle",
     "monitor",
+    "panel",
     "publish",
     "record",
     "rollback",
@@ -73,6 +75,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from nbdeploy import default
 
+    if name == "panel":
+        from nbdeploy.widgets import display
+
+        display.register()
     return getattr(default.workspace(), name)
 
 

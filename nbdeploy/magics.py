@@ -16,6 +16,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, magics_class, needs_local_scope, no_var_expand
 
 from nbdeploy.front import grammar
+from nbdeploy.widgets import display
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping, Sequence
@@ -118,6 +119,9 @@ class DeployMagics(Magics):  # type: ignore[misc] # IPython is untyped to us
         refused = call.verb in {"validate", "replay"} and getattr(result, "verdict", "") == "refused"
         if call.json and refused:
             print(verbs.dumps(result))  # noqa: T201 - --json is about stdout
+        elif call.values.get("code") and not call.json:
+            self.shell.set_next_input(str(result))
+            return None
         elif refused or (
             getattr(result, "report", None) is not None and call.verb == "up" and not (quiet or call.json)
         ):
@@ -159,6 +163,7 @@ def load(shell: Any, workspace: Callable[[], Workspace]) -> None:
     unload(shell)
     magics = DeployMagics(shell, workspace)
     shell.register_magics(magics)
+    display.register(shell)
     shell.Completer.custom_matchers.append(magics.matcher)
 
 
@@ -166,6 +171,7 @@ def unload(shell: Any) -> None:
     magics = shell.magics_manager.registry.pop(DeployMagics.__name__, None)
     if magics is None:
         return
+    display.unregister(shell)
     for kind in ("line", "cell"):
         shell.magics_manager.magics[kind].pop(DeployMagics.deploy.__name__, None)
     shell.Completer.custom_matchers.remove(magics.matcher)

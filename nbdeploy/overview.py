@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from nbdeploy.render import Tone
     from nbdeploy.run.services import Services, ServiceState
     from nbdeploy.runtime.manifest import Manifest
-    from nbdeploy.workspace import Workspace
 
 FIRST = "%deploy MODEL --sample X_train --target y_train"
 
@@ -30,10 +29,10 @@ class Overview(Shown):
     versions: Versions | None = None
     manifest: Manifest | None = None  # of the live version
     problems: tuple[str, ...] = ()
-    workspace: Workspace | None = field(default=None, repr=False, compare=False)
+    workspace: Any = field(default=None, repr=False, compare=False)  # whose it is; that module imports this one
 
     @classmethod
-    def of(cls, workspace: Workspace, name: str | None = None) -> Overview:
+    def of(cls, workspace: Any, name: str | None = None) -> Overview:
         """Raises NotFound: no version and no service has this name."""
         time, problems = datetime.now(UTC), list[str]()
         try:

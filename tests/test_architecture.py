@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 SECTIONS = {
     "### Front ends and API": ("", "front"),
     "### Leaves": ("", "render", "execution"),
+    "### `widgets`": ("widgets",),
     "### `capture`": ("capture",),
     "### `keep`": ("keep",),
     "### `run`": ("run", "judge"),

@@ -25,6 +25,7 @@ from nbdeploy.reference import Reference
 PATH = "up bundle check publish serve ps logs stop attach versions show diff rollback at remove export image import recover token"
 GATE = "validate new-validation replay reproduce ci"
 WATCH = "monitor drift feedback alerts"
+PANEL = "panel"
 
 
 def test_a_verb_with_a_question_mark_asks_for_its_help() -> None:
@@ -36,8 +37,8 @@ def test_only_the_first_line_of_a_model_s_error_is_told() -> None:
     assert first_line(ValueError("names differ.\n- age\n- mass\n")) == "ValueError: names differ."
 
 
-def test_the_verbs_are_those_of_the_path_the_gate_and_the_watch() -> None:
-    assert list(VERBS) == [*PATH.split(), *GATE.split(), *WATCH.split()]
+def test_the_verbs_are_those_of_the_path_the_gate_the_watch_and_the_panel() -> None:
+    assert list(VERBS) == [*PATH.split(), *GATE.split(), *WATCH.split(), PANEL]
 
 
 def test_every_verb_is_carried_out() -> None:

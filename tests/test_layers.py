@@ -66,10 +66,19 @@ ALLOWED: dict[str, set[str]] = {
     **{stage: {*LEAVES, *STAGES[:place], "runtime"} for place, stage in enumerate(STAGES)},
     "default": {"workspace"},
     "front": {"errors", "names", "parquet", "reference", "render", "execution", "wording", "workspace", "default"},
-    "magics": {"errors", "render", "workspace", "runtime", *FRONT},
+    # of the stages it names the types of what the workspace gives it
+    "widgets": {"errors", "names", "render", "interruption", "overview", "workspace", "runtime", *STAGES, *FRONT},
+    "magics": {"errors", "render", "workspace", "runtime", "widgets", *FRONT},
     "cli": {"errors", "names", "render", "workspace", *FRONT},
     "__main__": {"cli"},
-    "__init__": {"default", "workspace", "magics", "judge", "capture"},  # capture watches executions from %load_ext on
+    "__init__": {
+        "default",
+        "workspace",
+        "magics",
+        "judge",
+        "capture",
+        "widgets",
+    },  # capture watches executions from %load_ext on
 }
 
 # One door a heavy dependency: the only modules of the notebook side that may import it.
@@ -78,11 +87,11 @@ DOORS = {
     "nbconvert": {"judge"},
     "bleach": {"judge"},
     "click": {"cli", "front"},
-    "IPython": {"magics", "front", "render", "capture"},
+    "IPython": {"magics", "front", "render", "capture", "widgets"},
     "duckdb": {"parquet"},
     "apprise": {"watch"},
     "bentoml": set[str](),
-    "ipywidgets": set[str](),
+    "ipywidgets": {"widgets"},
 }
 
 

@@ -316,6 +316,11 @@ _ALL = (
             _option("test", "text", "CHANNEL", "Send a test message."),
         ),
     ),
+    Verb(
+        "panel",
+        "Open the panel: deploy, try, watch and roll back by clicks that show their lines.",
+        (_word("name", "name", "[NAME]", required=False), _flag("code", "What was clicked so far, as the next cell.")),
+    ),
 )
 
 # Words of other tools, and what they are called here.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import GateRefused, WrongUse
+from nbdeploy.front.session import session
 from nbdeploy.render import Card, Shown
 from nbdeploy.wording import worded
 
@@ -250,6 +251,11 @@ def _new_validation(workspace: Workspace, values: Values, progress: Progress) ->
     return Said(text, {"file": str(path)})
 
 
+def _panel(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    return session().cell() if values.pop("code", False) else workspace.panel(**values)
+
+
 def exit_code(result: Any) -> int:
     """1 of a result that is a verdict, and says no."""
     return 1 if getattr(result, "verdict", None) == "refused" else int(getattr(result, "exit_code", 0))
@@ -311,4 +317,5 @@ _DO: dict[str, Callable[[Workspace, Values, Progress], Any]] = {
     "feedback": _feedback,
     "alerts": _alerts,
     "token": _token,
+    "panel": _panel,
 }

@@ -31,7 +31,7 @@ _CODE = (
 
 def card(card: Card) -> str:
     parts = [_title(card), _facts(card.facts), *(table(item) for item in card.tables)]
-    parts += [_code(label, line) for label, line in card.code]
+    parts += [code(label, line) for label, line in card.code]
     parts += [_note(tone, note) for tone, note in card.notes]
     return (
         f'<div style="border:{_LINE};border-left:4px solid {_TONES[card.tone]};border-radius:4px;padding:8px 14px 10px;'
@@ -42,17 +42,17 @@ def card(card: Card) -> str:
 
 def line(shown: str, tone: Tone = "neutral") -> str:
     """One line, for progress."""
-    return f'<div style="font-size:13px;opacity:.85">{_icon(tone)} {text(shown)}</div>'
+    return f'<div style="font-size:13px;opacity:.85">{icon(tone)} {text(shown)}</div>'
 
 
-def table(table: Table) -> str:
+def table(table: Table, room: int = ROOM) -> str:
     if not table.rows:
         return f'<p style="margin:6px 0 0;opacity:.75">{text(table.empty)}</p>'
     heads = "".join(
         f'<th scope="col" style="{_CELL};opacity:.7;font-weight:600">{text(plain.cut(head, plain.WIDEST))}</th>'
         for head in table.headers
     )
-    shown = _fitting(table.rows)
+    shown = _fitting(table.rows, room)
     rows = "".join(shown)
     more = len(table.rows) - len(shown)
     rest = f'<p style="margin:4px 0 0;opacity:.75">and {more} more</p>' if more else ""
@@ -68,7 +68,7 @@ def text(value: Any) -> str:
 
 
 def _title(card: Card) -> str:
-    status = f'<span style="white-space:nowrap">{_icon(card.tone)} {text(card.status)}</span>' if card.status else ""
+    status = f'<span style="white-space:nowrap">{icon(card.tone)} {text(card.status)}</span>' if card.status else ""
     return (
         '<div style="display:flex;flex-wrap:wrap;column-gap:12px;align-items:baseline">'
         f'<strong style="font-size:15px;overflow-wrap:anywhere">{text(plain.cut(card.title))}</strong>{status}</div>'
@@ -93,11 +93,11 @@ def _value(value: Any) -> str:
     return shown
 
 
-def _fitting(rows: Sequence[Sequence[Any]]) -> list[str]:
+def _fitting(rows: Sequence[Sequence[Any]], room: int) -> list[str]:
     shown: list[str] = []
     for row in rows:
         shown.append(_row(row))
-        if sum(map(len, shown)) > ROOM:
+        if sum(map(len, shown)) > room:
             return shown[:-1]
     return shown
 
@@ -112,7 +112,7 @@ def _cell(cell: Any) -> str:
     return f'<td style="{_CELL}{lines}">{text(shown)}</td>'
 
 
-def _code(label: str, line: str) -> str:
+def code(label: str, line: str) -> str:
     return (
         f'<div style="margin-top:8px"><span style="opacity:.7">{text(label)}</span>'
         f'<code style="{_CODE}">{text(line)}</code></div>'
@@ -120,8 +120,8 @@ def _code(label: str, line: str) -> str:
 
 
 def _note(tone: Tone, note: str) -> str:
-    return f'<p style="margin:8px 0 0">{_icon(tone)} {text(plain.cut(note))}</p>'
+    return f'<p style="margin:8px 0 0">{icon(tone)} {text(plain.cut(note))}</p>'
 
 
-def _icon(tone: Tone) -> str:
+def icon(tone: Tone) -> str:
     return f'<span style="color:{_TONES[tone]};font-weight:700" aria-hidden="true">{plain.ICONS[tone]}</span>'

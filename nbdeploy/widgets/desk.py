@@ -1,0 +1,134 @@
+"""The panel without its widgets: what is shown, and what a click does."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.errors import NbdeployError, NotFound
+from nbdeploy.front import commands, expressions, verbs
+from nbdeploy.front.code import Code, code
+from nbdeploy.widgets.actions import Actions, actions, told
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from nbdeploy.front.call import Call
+    from nbdeploy.overview import Overview
+    from nbdeploy.widgets.actions import Action, Work
+    from nbdeploy.workspace import Workspace
+
+    Then = Callable[[Action], object]
+
+MOST = 4  # panels that are kept up to date; the time on an older one says how old it is
+_desks: deque[Desk] = deque(maxlen=MOST)
+# What only looks: it may run beside anything else.
+LOOKS = {
+    "bundle",
+    "ps",
+    "logs",
+    "attach",
+    "versions",
+    "show",
+    "diff",
+    "at",
+    "validate",
+    "token",
+    "monitor",
+    "alerts",
+    "drift",
+}
+
+
+@dataclass(eq=False)
+class Desk:
+    """`overview` is what is shown; it is replaced, never changed. `changed` draws it, `said` draws an action.
+
+    Both may be called from any thread.
+    """
+
+    workspace: Workspace
+    namespace: Callable[[], Mapping[str, Any]]
+    overview: Overview
+    changed: Callable[[], object] = lambda: None
+    said: Callable[[Action | None, str], object] = lambda _action, _refused: None
+    actions: Actions = field(default_factory=actions)
+    shown_action: Action | None = None
+    wanted: str | None = None  # the name to be shown
+    _reading: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        _desks.append(self)
+
+    @property
+    def name(self) -> str:
+        return self.overview.name or ""
+
+    def choose(self, name: str | None) -> None:
+        """Another name is shown."""
+        self.wanted = name
+        self.read()
+
+    def show_next(self, name: str) -> None:
+        """From the next reading on."""
+        self.wanted = name
+
+    def read(self) -> None:
+        """Look again: everything shown comes from the registry and from the services themselves."""
+        with self._reading:
+            try:
+                self.overview = self.workspace.panel(self.wanted or self.overview.name)
+            except NotFound:  # it was removed elsewhere
+                self.wanted = None
+                self.overview = self.workspace.panel()
+        self.changed()
+
+    def do(self, words: Sequence[str], then: Then | None = None) -> Action | None:
+        """What `%deploy WORDS` does, in a thread; `then` is called there at its end, before everything is read again.
+
+        None where nothing was begun; `said` then tells why.
+        """
+        namespace = self.namespace()
+        try:
+            call = commands.parse(list(words), "%deploy")
+            if call is None:
+                return None
+            written, asked = code(call, namespace), expressions.resolve(call, dict(namespace))
+        except Exception as error:  # noqa: BLE001  # an expression of the user's own may raise anything
+            self.said(None, told(error))
+            return None
+        return self.start(
+            _name(call, asked), written, lambda progress: verbs.perform(asked, self.workspace, progress), then
+        )
+
+    def start(self, name: str, written: Code, work: Work, then: Then | None = None) -> Action | None:
+        def heard(action: Action) -> None:
+            self.said(action, "")
+            if action.state != "running":
+                if then is not None:
+                    then(action)
+                everybody_reads()
+
+        action = self.actions.start(name, written, work, heard)
+        if action is None:
+            self.said(None, f"{name or 'Something'} is being changed already; wait for it, or cancel it.")
+            return None
+        return action
+
+
+def everybody_reads() -> None:
+    """Two panels agree."""
+    for desk in list(_desks):
+        try:
+            desk.read()
+        except NbdeployError as error:
+            desk.said(None, told(error))
+
+
+def _name(call: Call, asked: Call) -> str:
+    """What one thing at a time is done to: a name, or a look at it."""
+    given = asked.values.get("name") or call.values.get("what") or ""
+    name = str(given).partition(":")[0].partition("@")[0]
+    return f"{name} {call.verb}" if call.verb in LOOKS else name

@@ -1,0 +1,176 @@
+"""The tab Services and versions: what runs where, its history, and the way back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.errors import NbdeployError
+from nbdeploy.render import Table, markup, plain
+from nbdeploy.widgets import parts
+from nbdeploy.widgets.confirming import Confirm
+
+if TYPE_CHECKING:
+    from nbdeploy.keep.version import Version
+    from nbdeploy.run.services import ServiceState
+    from nbdeploy.widgets.actions import Action
+    from nbdeploy.widgets.desk import Desk
+
+ROOM = 60_000  # characters of the list of services; it scrolls
+LINES = "100"  # of a log
+
+
+class ServicesTab:
+    title = "Services and versions"
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.name = ""
+        self.services = parts.html()
+        self.versions = parts.listing("Versions")
+        self.other = parts.chooser("Compare with", tip="The version it is compared with")
+        self.details = parts.button("Details", "info-circle", "Everything known of the version", self._details)
+        self.diff = parts.button("Compare", "exchange", "What changed from the other version to this one", self._diff)
+        self.back = parts.button(
+            "Make live", "history", "Let this version answer; what changes is said first", self._back
+        )
+        self.start = parts.button("Start", "play", "Serve the live version again", self._start)
+        self.stop = parts.button("Stop", "stop", "End the service; its versions stay", self._stop)
+        self.logs = parts.button("Logs", "align-left", "What the service wrote", self._logs)
+        self.live = parts.tick("live", tip="Go on showing the log as it grows")
+        self.confirm = Confirm()
+        self.shown = parts.html()
+        self.log = parts.html()
+        self.versions.observe(lambda _change: self._allow(), "value")
+        self.box = parts.column(
+            parts.heading("What runs"), self.services, parts.heading("Versions"), self.versions,
+            parts.row(self.details, self.other, self.diff), parts.row(self.back, self.start, self.stop, self.logs, self.live),
+            self.confirm.box, self.log, self.shown,
+        )  # fmt: skip
+
+    @property
+    def watching(self) -> bool:
+        """Whether a log is followed."""
+        return bool(self.live.value and self.log.value)
+
+    def draw(self) -> None:
+        overview = self.desk.overview
+        if overview.name != self.name:
+            self.name = overview.name or ""
+            self.confirm.close()
+            self.shown.value = self.log.value = ""
+        self.services.value = _services(list(overview.services), self.name)
+        found = list(overview.versions or ())
+        before = next((item.version for item in found if not item.live), None)
+        parts.options(self.versions, [(_line(item), item.version) for item in found], before)
+        parts.options(self.other, [("the live version", ""), *((item.version, item.version) for item in found)])
+        self._allow()
+        if self.watching:
+            self.follow()
+
+    def follow(self) -> None:
+        """The log as it is now."""
+        try:
+            lines = list(self.desk.workspace.logs(self.name, lines=int(LINES)))
+        except NbdeployError as error:
+            self.log.value = parts.note(str(error), "bad")
+            return
+        self.log.value = parts.log(lines) + parts.as_of(self.desk.overview.clock)
+
+    def _allow(self) -> None:
+        state, chosen = self.desk.overview.state, self.versions.value
+        running = state is not None and state.running
+        for control in (self.details, self.diff):
+            control.disabled = not chosen
+        self.back.disabled = not chosen or (running and chosen == self._live)
+        self.start.disabled = running or not self.desk.overview.versions
+        self.stop.disabled = state is None or state.state == "stopped"
+        self.logs.disabled = not self.desk.name
+
+    @property
+    def _live(self) -> str:
+        live = self.desk.overview.live
+        return live.version if live else ""
+
+    def _details(self) -> None:
+        self.desk.do(["show", f"{self.desk.name}:{self.versions.value}"], self._show)
+
+    def _diff(self) -> None:
+        other = self.other.value or self._live or self.versions.value
+        self.desk.do(["diff", self.desk.name, other, self.versions.value], self._show)
+
+    def _show(self, action: Action) -> None:
+        self.shown.value = (
+            parts.card(action.result, action.time) if action.state == "done" else parts.note(action.text, "bad")
+        )
+
+    def _back(self) -> None:
+        """What will change is said before."""
+        name, to, live = self.desk.name, self.versions.value, self._live
+        going = ["rollback", name, "--to", to]
+        if not live or live == to:
+            self._ask_back(to, "", ["serve", f"{name}:{to}"])
+            return
+        self.desk.do(["diff", name, live, to], lambda action: self._ask_back(to, _changes(action), going))
+
+    def _ask_back(self, to: str, changes: str, words: list[str]) -> None:
+        name, state = self.desk.name, self.desk.overview.state
+        place = (state.url if state and state.running else None) or "its address"
+        told = (
+            f"{name} {to} will answer at {place} instead of {self._live or 'nothing'}, once it has answered its golden rows there. "
+            "Requests under way are finished; every version stays."
+        )
+        self.confirm.open(
+            told, changes, f"Make {to} live", "Leave it as it is", lambda: self.desk.do(words, self._done)
+        )
+
+    def _start(self) -> None:
+        self.desk.do(["serve", self.desk.name], self._show)
+
+    def _stop(self) -> None:
+        name, state = self.desk.name, self.desk.overview.state
+        told = f"Callers of {state.url if state else name} get no answer until {name} is started again. Versions, log and token stay."
+        self.confirm.open(told, "", f"Stop {name}", "Let it run", lambda: self.desk.do(["stop", name], self._done))
+
+    def _done(self, action: Action) -> None:
+        self._show(action)
+
+    def _logs(self) -> None:
+        self.desk.do(["logs", self.desk.name, "--lines", LINES], self._logged)
+
+    def _logged(self, action: Action) -> None:
+        if action.state == "done":
+            self.log.value = parts.log(list(action.result)) + parts.as_of(action.time)
+        else:
+            self.log.value = parts.note(action.text, "bad")
+
+
+def _services(states: list[ServiceState], chosen: str) -> str:
+    rows = [
+        (
+            f"{'▸ ' if state.name == chosen else ''}{state.name}",
+            f"{plain.ICONS[state.tone]} {state.state}",
+            state.version,
+            state.url,
+            state.launcher if state.running else None,
+            state.workers if state.running else None,
+            state.since[:16].replace("T", " ") if state.since else None,
+        )
+        for state in sorted(states, key=lambda state: (state.name != chosen, not state.running, state.name))
+    ]
+    headers = ("name", "state", "version", "url", "launcher", "workers", "since (UTC)")
+    empty = "No service yet: deploy a model on the tab Deploy, or with %deploy MODEL --sample X_train."
+    told = "".join(parts.note(f"{state.name}: {text}", tone) for state in states for tone, text in state.notes)
+    shown = markup.table(Table(headers, rows, empty=empty), ROOM)
+    return f'<div class="nbd-scroll" tabindex="0" role="region" aria-label="services">{shown}</div>{told}'
+
+
+def _line(item: Version) -> str:
+    marks = f" · {item.status}" if item.status else ""
+    return plain.cut(
+        f"{item.version}{marks} · {item.created[:16].replace('T', ' ')} · gate {item.gate} · {item.bump}: {item.reason}",
+        160,
+    )
+
+
+def _changes(action: Action) -> Any:
+    return parts.card(action.result) if action.state == "done" else parts.note(action.text, "bad")

@@ -1,0 +1,279 @@
+"""The tab Try it: a form made from the schema, the answer, and what would be if one column were another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as widgets
+
+from nbdeploy.errors import NbdeployError
+from nbdeploy.render import markup
+from nbdeploy.widgets import asking, fields, parts, plot
+from nbdeploy.widgets.variables import Variables
+
+if TYPE_CHECKING:
+    from nbdeploy.run.service import Service
+    from nbdeploy.widgets.actions import Action
+    from nbdeploy.widgets.desk import Desk
+    from nbdeploy.widgets.fields import Field
+
+AT_FIRST = 12  # columns with a control of their own; the others are added by name
+OWN = ("example rows of the version", "")
+
+
+class TryTab:
+    title = "Try it"
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.service: Service | None = None
+        self.fields: tuple[Field, ...] = ()
+        self.values: dict[str, Any] = {}
+        self.controls: dict[str, Control] = {}
+        self.rows: list[Any] = []
+        self.source = parts.chooser("Row from", [OWN], tip="Where the values come from")
+        self.number = widgets.BoundedIntText(
+            0, 0, 0, description="Row", style=parts.LABEL, layout={"width": "16em"}, tooltip="Number of the row"
+        )
+        self.more = parts.chooser("More columns", tip="Give another column a control")
+        self.form = parts.column()
+        self.go = parts.button(
+            "Ask", "play", "Ask the running service; it is logged as any request is", self._ask, style="primary"
+        )
+        self.column = parts.chooser("What if", tip="The column to move")
+        self.sweep = parts.button(
+            "Plot it",
+            "line-chart",
+            "Ask again with that column moved over what was seen; one logged request",
+            self._sweep,
+        )
+        self.answer = parts.html()
+        self.curve = parts.html()
+        self.advice = parts.html()
+        self.source.observe(lambda _change: self._choose(), "value")
+        self.number.observe(lambda _change: self._fill(), "value")
+        self.more.observe(lambda change: self._add(change["new"]), "value")
+        self.inner = parts.column(
+            parts.row(self.source, self.number), self.form, self.more, parts.row(self.go), self.answer,
+            parts.row(self.column, self.sweep), self.curve,
+        )  # fmt: skip
+        self.box = parts.column(self.advice, self.inner)
+
+    def draw(self) -> None:
+        state = self.desk.overview.state
+        running = state is not None and state.running
+        if not running:
+            name = self.desk.name
+            step = (
+                f"start it on the tab Services and versions, or with %deploy serve {name}"
+                if name
+                else "deploy a model first"
+            )
+            self.advice.value = parts.note(f"{name or 'Nothing'} is not running; {step}.", "warning")
+        else:
+            self.advice.value = ""
+        self.go.disabled = self.sweep.disabled = not running
+        if running and state is not None and not self._is(state.version, state.url):
+            self._attach()
+        parts.show(self.inner, shown=self.service is not None)
+        parts.options(self.source, [OWN, *((t.note, t.variable) for t in self._tables())])
+
+    def _is(self, version: str | None, url: str | None) -> bool:
+        own = self.service
+        return own is not None and (own.name, own.version, own.url) == (self.desk.name, version, url)
+
+    def _attach(self) -> None:
+        """The service that runs now; its form only where the schema is another."""
+        try:
+            service = self.desk.workspace.attach(self.desk.name)
+        except NbdeployError as error:  # it ended just now
+            self.advice.value = parts.note(str(error), "bad")
+            return
+        before, self.service = self.service, service
+        if before is not None and before.name == service.name and before.manifest.schema == service.manifest.schema:
+            return
+        self.answer.value = self.curve.value = ""
+        self.rows = service.examples
+        self.fields = fields.fields(service.manifest.schema)
+        self.controls = {}
+        self.values = {item.name: _start(item) for item in self.fields}
+        self.form.children = ()
+        for item in self.fields[:AT_FIRST]:
+            self._control(item)
+        self._place()
+        self._choose()
+
+    def _place(self) -> None:
+        self.form.children = [control.box for control in self.controls.values()]
+        others = [item.name for item in self.fields if item.name not in self.controls]
+        parts.show(self.more, shown=bool(others))
+        self.more.options = [
+            (f"{len(others)} more, with the values of the row", ""),
+            *((name, name) for name in others),
+        ]
+        moved = [(name, name) for name in fields.choices_of(self.fields)]
+        parts.options(self.column, moved or [("no column with a known range", "")])
+
+    def _control(self, item: Field) -> None:
+        self.controls[item.name] = Control(item, self.values[item.name])
+
+    def _add(self, name: str | None) -> None:
+        found = next((item for item in self.fields if item.name == name and name not in self.controls), None)
+        if found is not None:
+            self._control(found)
+            self._place()
+
+    def _tables(self) -> list[Any]:
+        """Variables that could be rows of this schema."""
+        if self.service is None:
+            return []
+        wanted = {column.name for column in self.service.manifest.schema.columns}
+        found = Variables.of(self.desk.namespace()).samples
+        return [table for table in found if wanted <= set(table.columns) or not table.columns]
+
+    def _choose(self) -> None:
+        table = next((t for t in self._tables() if t.variable == self.source.value), None)
+        self.number.max = max(0, (table.rows if table else len(self.rows)) - 1)
+        self._fill()
+
+    def _fill(self) -> None:
+        """The values of the row that was picked."""
+        row = self._row()
+        if row is None or self.service is None:
+            return
+        self.values |= fields.values(self.service.manifest.schema, row)
+        for name, control in self.controls.items():
+            control.set(self.values[name])
+
+    def _row(self) -> Any:
+        number = self.number.value
+        if not self.source.value:
+            return self.rows[number] if number < len(self.rows) else None
+        held: Any = self.desk.namespace().get(self.source.value)
+        try:
+            some = held.iloc[[number]] if hasattr(held, "iloc") else held[number : number + 1]
+            rows = self.service.client.rows(some) if self.service else []
+        except (NbdeployError, TypeError, IndexError) as error:
+            self.advice.value = parts.note(f"{self.source.value}: {error}", "bad")
+            return None
+        return rows[0] if rows else None
+
+    def _now(self) -> dict[str, Any] | None:
+        """The values as they stand in the form; None where one of them cannot be read, which is said."""
+        try:
+            return self.values | {name: control.value for name, control in self.controls.items()}
+        except ValueError as error:
+            self.answer.value = parts.note(str(error), "bad")
+            return None
+
+    def _ask(self) -> None:
+        values, service = self._now(), self.service
+        if values is None or service is None:
+            return
+        row = fields.row(service.manifest.schema, values)
+        self.desk.start(
+            f"{service.name} ask", asking.asked(service, row), lambda _told: asking.ask(service, row), self._answered
+        )
+
+    def _answered(self, action: Action) -> None:
+        if action.state != "done":
+            self.answer.value = parts.note(action.text, "bad")
+            return
+        found: asking.Answer = action.result
+        took = f"{found.milliseconds:.1f} ms there and back, version {found.version}"
+        code = parts.codes((("in a shell", found.curl), ("in Python", action.code.python)))
+        more = parts.note(f"also: {found.more}") if found.more is not None else ""
+        self.answer.value = (
+            f'<div role="status"><strong style="font-size:15px">{markup.text(found.sentence)}</strong> '
+            f'<span class="nbd-time">{markup.text(took)} · {parts.as_of(action.time)}</span></div>'
+            f"{plot.bars(found.scores)}{more}{code}"
+        )
+
+    def _sweep(self) -> None:
+        values, service = self._now(), self.service
+        moved = next((item for item in self.fields if item.name == self.column.value), None)
+        if values is None or service is None or moved is None:
+            return
+        points = moved.points()
+        rows = [fields.row(service.manifest.schema, values | {moved.name: point}) for point in points]
+        self.desk.start(
+            f"{service.name} ask",
+            asking.swept(service, rows),
+            lambda _told: asking.sweep(service, rows, moved.name, points),
+            self._swept,
+        )
+
+    def _swept(self, action: Action) -> None:
+        if action.state != "done":
+            self.curve.value = parts.note(action.text, "bad")
+            return
+        said = f"the other columns stay as they are above; one request of {len(action.result.points)} rows to version {action.result.version}"
+        self.curve.value = plot.sweep(action.result) + parts.note(said) + parts.as_of(action.time)
+
+
+class Control:
+    """The control of one column, and beside it whether it is null."""
+
+    def __init__(self, item: Field, value: Any) -> None:
+        self.field = item
+        self.given: Any = item.low  # what a slider was set to
+        self.input = _input(item)
+        self.null = parts.tick("null", tip=f"{item.name} is null", clicked=self._null)
+        parts.show(self.null, shown=item.nullable)
+        self.box = parts.row(self.input, self.null)
+        self.set(value)
+
+    def set(self, value: Any) -> None:
+        self.null.value = value is None
+        if value is None:
+            return
+        if self.field.control == "slider":
+            self.input.min, self.input.max = min(self.input.min, value), max(self.input.max, value)
+            self.given = value
+            self.input.value = int(value) if self.field.whole else float(value)
+        elif self.field.control == "choice":
+            if value not in self.field.choices:
+                self.input.options = [*self.input.options, (f"{value} (not seen)", value)]
+            self.input.value = value
+        elif self.field.control == "switch":
+            self.input.value = bool(value)
+        else:
+            self.input.value = fields.text_of(value)
+
+    @property
+    def value(self) -> Any:
+        """Raises ValueError, in words."""
+        if self.null.value:
+            return None
+        shown = self.input.value
+        if self.field.control == "slider" and abs(shown - self.given) < 0.51 * self.field.step:
+            return self.given  # the slider stopped beside the row's own value
+        return self.field.read(shown) if self.field.control in {"number", "text", "json"} else shown
+
+    def _null(self, null: bool) -> None:
+        self.input.disabled = null
+
+
+def _input(item: Field) -> Any:
+    common = {
+        "description": item.name,
+        "tooltip": f"{item.name} {item.note}".strip(),
+        "style": parts.LABEL,
+        "layout": {"width": parts.WIDE},
+    }
+    if item.control == "slider" and item.whole:
+        return widgets.IntSlider(min=int(item.low), max=int(item.high), step=1, **common)
+    if item.control == "slider":
+        return widgets.FloatSlider(min=item.low, max=item.high, step=item.step, readout_format=".5g", **common)
+    if item.control == "choice":
+        return widgets.Dropdown(options=[(str(choice), choice) for choice in item.choices], **common)
+    if item.control == "switch":
+        return widgets.Checkbox(indent=True, **common)
+    return widgets.Text(continuous_update=False, placeholder=item.note, **common)
+
+
+def _start(item: Field) -> Any:
+    if item.nullable:
+        return None
+    starts: dict[str, Any] = {"slider": item.low, "number": 0, "switch": False, "text": ""}
+    return item.choices[0] if item.choices else starts.get(item.control)
