@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import_bundle = _default.import_bundle
     monitor = _default.monitor
     panel = _default.panel
+    predictions = _default.predictions
     publish = _default.publish
     rollback = _default.rollback
     serve = _default.serve
@@ -51,6 +52,7 @@ __all__ = [
     "import_bundle",
     "monitor",
     "panel",
+    "predictions",
     "publish",
     "record",
     "rollback",

@@ -7,6 +7,7 @@ import shutil
 import sys
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +24,7 @@ from nbdeploy.errors import (
 )
 from nbdeploy.run import options, tokens
 from nbdeploy.run.options import Running
+from nbdeploy.runtime.retention import clean
 from nbdeploy.takeover import Takeover
 from nbdeploy.turns import turn
 
@@ -33,9 +35,11 @@ if TYPE_CHECKING:
     from nbdeploy.keep.registry import Also, Books, Registry
     from nbdeploy.keep.version import Version
     from nbdeploy.run.launcher import Candidate, Launch, Launcher
+    from nbdeploy.run.predictions import Predictions
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import ServiceState
     from nbdeploy.runtime.manifest import Manifest
+    from nbdeploy.runtime.retention import Removed
     from nbdeploy.settings import Settings
     from nbdeploy.watch.received import Received
 
@@ -232,6 +236,8 @@ class Deployment:
             raise
         now = Deployment(self.settings, self.registry, self.name)
         options.save(self.folder, now.kept)
+        if (removed := now.clean_log()).segments:
+            progress(f"{removed.segments} old segments of the prediction log are gone, as its retention says")
         return now.handle(version, previous=before.version if before else None)
 
     def _withdraw(self, version: Version, before: Version | None) -> None:
@@ -303,6 +309,24 @@ class Deployment:
         days = (self.logging(Running()).over(self.kept).log or {}).get("retention_days")
         labelled = Labelled(self.name, self.folder, lambda: manifests_of(self.registry, self.name), days)
         return labelled.take(labels, on)
+
+    def predictions(self, last: str | None = None) -> Predictions:
+        """The log, tidied; a span of time as it is typed."""
+        from nbdeploy.run.predictions import Predictions
+        from nbdeploy.spans import span
+
+        since = None if last is None else datetime.now(UTC) - span(last)
+        self.clean_log()
+        return Predictions(self.folder / "predictions", since)
+
+    def clean_log(self) -> Removed:
+        """Let old segments of the prediction log go, as the settings say; recorded where any went."""
+        log = self.logging(Running()).over(self.kept).log or {}
+        removed = clean(self.folder / "predictions", log.get("retention_days"), log.get("retention_bytes"))
+        if removed.segments:
+            with suppress(*UNREADABLE):
+                self.registry.record(self.name, "log cleaned", segments=removed.segments, bytes=removed.bytes)
+        return removed
 
     def forget_choices(self) -> None:
         """A later service of this name is none the wiser: it has a token again, and no port of its own."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from nbdeploy.keep.version import Version, VersionDetails, Versions
     from nbdeploy.overview import Overview
     from nbdeploy.run.image import Image
+    from nbdeploy.run.predictions import Predictions
     from nbdeploy.run.scrape import Scrape
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import Services
@@ -463,6 +464,11 @@ class Workspace:
 
         names.checked(name)
         return watching.monitor(self.settings, self.registry, name, progress, last=last, every=every)
+
+    def predictions(self, name: str, *, last: str | None = None) -> Predictions:
+        """What the service was asked and answered, as its log's policy keeps it; "1h", "7d": the last of it."""
+        self.registry.versions(name)
+        return self._deployment(name).predictions(last)
 
     def watch(self, name: str, say: Callable[[str], None] = print, *, interval: float | None = None) -> None:
         """Look every `interval` seconds (60), judge the rules and deliver what fires, until SIGTERM or Ctrl-C.

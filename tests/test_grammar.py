@@ -24,7 +24,7 @@ from nbdeploy.reference import Reference
 
 PATH = "up bundle check publish serve ps logs stop attach versions show diff rollback at remove export image import recover token"
 GATE = "validate new-validation replay reproduce ci"
-WATCH = "monitor drift feedback alerts"
+WATCH = "monitor predictions drift feedback alerts"
 PANEL = "panel"
 
 

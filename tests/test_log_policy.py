@@ -15,6 +15,8 @@ from nbdeploy.capture import policy
 from nbdeploy.errors import Refused, UnknownOption, WrongUse
 from nbdeploy.run import rules, secret
 from nbdeploy.runtime.manifest import Column, Schema
+from nbdeploy.runtime.model import ServedModel
+from nbdeploy.runtime.rules import Rules
 from nbdeploy.settings import Settings
 from nbdeploy.workspace import Workspace
 
@@ -235,3 +237,16 @@ def test_a_worker_that_knows_no_policy_logs_nothing(settings: Settings) -> None:
 def test_unknown_words_are_wrong_use() -> None:
     with pytest.raises(UnknownOption, match='no policy of a log for "age"'):
         policy.columns({"columns": {"age": "rm"}}, SCHEMA)
+
+
+def test_served_by_others_a_bundle_keeps_no_more_than_its_settings_said(settings: Settings) -> None:
+    """A container, an offline folder or plain `bentoml serve` has no settings, and no secret to hash with."""
+    log = {"columns": {"email": "drop", "age": "bucket", "town": "hash", "remark": "keep"}, "sample": 0.5}
+    bundle = workspace_of(settings, log).bundle(OfAge(), name="people", sample=people(), keys=["customer"])
+    model = ServedModel.load(bundle.src)
+    policy_there = Rules.of({}, model, bundle.src).policy
+    assert policy_there.columns == {"email": "drop", "age": "bucket", "town": "drop"}
+    assert policy_there.sample == 0.5
+    assert len(policy_there.edges["age"]) > 10
+    ordered = rules.decided({}, bundle, settings.services / "people")
+    assert Rules.of(ordered.to_dict(), model, bundle.src) == ordered

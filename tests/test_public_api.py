@@ -17,7 +17,7 @@ from nbdeploy.judge import records
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERBS = "alerts at attach bundle check deploy diff export feedback import_bundle monitor panel publish rollback serve services stop validate versions"
+VERBS = "alerts at attach bundle check deploy diff export feedback import_bundle monitor panel predictions publish rollback serve services stop validate versions"
 
 
 def test_the_public_names_are_sorted_and_those_of_the_contract() -> None:

@@ -291,10 +291,16 @@ def _facts(model: Model, captured: CapturedModel, locked: Lock, observed: Observ
             "data": [list(item) for item in captured.data],
         },
         "created": now(),
-        "provenance": provenance(shell, captured, model.sample, model.target, model.object),
+        "provenance": provenance(shell, captured, model.sample, model.target, model.object) | _logged(model),
         "metrics": _metrics(model, task),
         "warnings": (*captured.warnings, *_stale(model, captured, shell), *locked.warnings, *observed.warnings),
     }
+
+
+def _logged(model: Model) -> dict[str, Any]:
+    """For whoever serves the bundle by other means than ours: what is not to be logged there either."""
+    said = {key: model.log[key] for key in ("columns", "sample") if key in model.log}
+    return {"log": said} if said else {}
 
 
 def _metrics(model: Model, task: str) -> dict[str, Any]:

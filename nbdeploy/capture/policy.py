@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.capture.counts import Bins
-from nbdeploy.capture.profile import Profile
 from nbdeploy.errors import UnknownOption, WrongUse, did_you_mean
 from nbdeploy.runtime.policy import WORDS, Policy, default
-from nbdeploy.runtime.rules import Rules
+from nbdeploy.runtime.rules import Rules, bins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,22 +88,15 @@ def columns(log: Mapping[str, Any], schema: Schema) -> dict[str, str]:
     return {name: word for name, word in words.items() if word != "keep" and name in known}
 
 
-def rules(log: Mapping[str, Any], schema: Schema, profile: Path, secret: str = "") -> Rules:
-    """For a version with this schema; `profile` is its profile.json, whose bins are the buckets."""
+def rules(log: Mapping[str, Any], schema: Schema, src: Path, secret: str = "") -> Rules:
+    """For a version with this schema; the bins of the profile in its `src` are the buckets."""
     words = columns(log, schema)
     bucketed = [name for name, word in words.items() if word == "bucket"]
     others = {
         key: log[key] for key in ("rotate_bytes", "rotate_minutes", "retention_days", "retention_bytes") if key in log
     }
-    policy = Policy(words, _edges(profile) if bucketed else {}, float(log.get("sample", 1.0)), secret)
+    policy = Policy(words, bins(src) if bucketed else {}, float(log.get("sample", 1.0)), secret)
     return Rules(policy, **others)
-
-
-def _edges(profile: Path) -> dict[str, tuple[float, ...]]:
-    known = Profile.from_dict(json.loads(profile.read_bytes())).columns
-    return {
-        name: counts.edges for name, counts in known.items() if isinstance(counts, Bins) and counts.kind == "number"
-    }
 
 
 def _names(schema: Schema) -> tuple[str, ...]:

@@ -278,6 +278,15 @@ _ALL = (
         ),
     ),
     Verb(
+        "predictions",
+        "Show what a service was asked and answered, or write it as Parquet files.",
+        (
+            _NAME,
+            _option("last", "text", "SPAN", "Only the last 30m, 1h, 7d."),
+            _option("parquet", "file", "DIR", "Write the rows there instead."),
+        ),
+    ),
+    Verb(
         "drift",
         "Compare the rows of a service with training, column by column.",
         (

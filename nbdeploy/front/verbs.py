@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import GateRefused, WrongUse
@@ -223,6 +224,17 @@ def _alerts(workspace: Workspace, values: Values, progress: Progress) -> Any:
     return workspace.alerts(values.pop("name"), **values, progress=progress)
 
 
+def _predictions(workspace: Workspace, values: Values, progress: Progress) -> Any:
+    del progress
+    folder = values.pop("parquet", None)
+    found = workspace.predictions(values["name"], last=values.get("last"))
+    if folder is None:
+        return found
+    files = [str(file) for file in found.write_parquet(Path(folder))]
+    text = f"{len(files)} Parquet files are in {folder}" if files else f"Nothing is logged of {values['name']} to write"
+    return Said(text, {"name": values["name"], "files": files})
+
+
 def _drift(workspace: Workspace, values: Values, progress: Progress) -> Any:
     return workspace.drift(values.pop("name"), **values, progress=progress)
 
@@ -313,6 +325,7 @@ _DO: dict[str, Callable[[Workspace, Values, Progress], Any]] = {
     "new-validation": _new_validation,
     "ci": _ci,
     "monitor": _monitor,
+    "predictions": _predictions,
     "drift": _drift,
     "feedback": _feedback,
     "alerts": _alerts,

@@ -70,7 +70,7 @@ class ContainerLauncher(LocalLauncher):
             python="",
             registry="",
             environment={**passed, **launch.environment},
-            log=f"{INSIDE}/predictions",
+            log=outer.log and f"{INSIDE}/predictions",
             port=None,
         )
         environment = {key: value for key, value in os.environ.items() if key in NEEDED or key.startswith(PREFIXED)}

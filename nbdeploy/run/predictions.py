@@ -7,8 +7,21 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import parquet
+from nbdeploy.render import Card, Shown
 from nbdeploy.run import secret
-from nbdeploy.run.segments import FIXED, REQUEST, Facts, Lines, copied, copy_of, first_head, growing, plain_frame, table
+from nbdeploy.run.glance import Glance
+from nbdeploy.run.segments import (
+    FIXED,
+    REQUEST,
+    Facts,
+    Lines,
+    copied,
+    copy_of,
+    first_head,
+    growing,
+    plain_frame,
+    table,
+)
 from nbdeploy.runtime.policy import WORDS
 from nbdeploy.runtime.records import SUFFIX
 from nbdeploy.runtime.segments import worker_of
@@ -50,7 +63,7 @@ class Record:
         return len(self.rows) or self.count
 
 
-class Predictions:
+class Predictions(Shown):
     """The log in a service's `predictions` folder. `torn` and `damaged` count what the last reading passed over.
 
     `within` is a view of it: requests from `since` on, before `until`; either may be None.
@@ -72,7 +85,7 @@ class Predictions:
     def __iter__(self) -> Iterator[Record]:
         """In the order they were written by each process; those of several workers one after the other."""
         self.torn = self.damaged = 0
-        for path in self._paths():
+        for path in self.segments():
             lines = Lines(path)
             worker = worker_of(path)
             yield from filter(self._inside, (_record(raw, worker, lines.policy) for raw in lines))
@@ -81,26 +94,51 @@ class Predictions:
     def __repr__(self) -> str:
         return f"<Predictions in {self.folder}; .frame() is a table of them>"
 
+    def card(self) -> Card:
+        return Glance.of(self).card()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Counts, policies and the last rows."""
+        return Glance.of(self).to_dict()
+
     def frame(self) -> pd.DataFrame:
         """A line for each row that was answered, by time: the request, its keys, its input, its prediction.
 
         Input columns are named `input.NAME`, keys `key.NAME`; a probability or the like of several numbers stays one
         object. Requests that were refused, and those whose rows were not kept, have a line without input.
         """
-        return _by_time([*self._frames(None)], _SHOWN)
+        return _by_time([*self.parts()], _SHOWN)
 
     def requests(self) -> pd.DataFrame:
         """A line for each request, by time, without what was asked and answered: cheap where `frame` is not."""
-        return _by_time(
-            [*self._frames(_REQUEST, f"{parquet.quoted('row')} IS NULL OR {parquet.quoted('row')} = 0")], _REQUEST
-        )
+        return _by_time([*self.parts(_REQUEST, requests=True)], _REQUEST)
+
+    def parts(self, columns: Sequence[str] | None = None, *, requests: bool = False) -> Iterator[pd.DataFrame]:
+        """Of each segment its lines, or with `requests` one of each request; of `columns` those it has, and `rows`."""
+        self.torn = self.damaged = 0
+        with parquet.reading() as reader:
+            for path in self.segments():
+                frame = self._frame(reader, path, columns, requests=requests)
+                if frame is not None:
+                    yield frame
+
+    def tail(self, count: int) -> pd.DataFrame:
+        """The last lines of `frame`, read from the end."""
+        found = _by_time([], _SHOWN)
+        with parquet.reading() as reader:
+            for path in reversed(self.segments()):
+                since = found["time"].min() if len(found) >= count else self.since
+                frame = self.within(since)._frame(reader, path, None, last=count)  # noqa: SLF001 - a view of this one
+                if frame is not None and len(frame):
+                    found = _by_time([frame, found] if len(found) else [frame], _SHOWN).tail(count)
+        return found.reset_index(drop=True)
 
     def batches(self, columns: Sequence[str] | None = None, size: int = 100_000) -> Iterator[pd.DataFrame]:
         """`frame` in parts of at most `size` lines, in the order of the segments; only `columns` where they are named.
 
         A column that a part has no values of is null in it.
         """
-        for frame in self._frames(columns):
+        for frame in self.parts(columns):
             whole = _ordered(frame, _SHOWN) if columns is None else _only(frame, columns)
             for start in range(0, len(whole), size):
                 yield whole if len(whole) <= size else whole.iloc[start : start + size].reset_index(drop=True)
@@ -110,7 +148,7 @@ class Predictions:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         written = []
         with parquet.reading() as reader:
-            for path in self._paths():
+            for path in self.segments():
                 frame = self._frame(reader, path, None)
                 if frame is not None and len(frame):
                     target = folder / f"{path.stem}.parquet"
@@ -123,42 +161,45 @@ class Predictions:
 
         Where the policy was changed meanwhile, the one that keeps the least.
         """
-        found: dict[str, str] = {}
+        return self.policies().get(schema, {})
+
+    def policies(self) -> Mapping[str, Mapping[str, str]]:
+        """The same by schema."""
+        found: dict[str, dict[str, str]] = {}
         for head in self._heads():
-            if head.get("schema") == schema:
-                for name, word in (head["policy"] | head.get("keys_policy", {})).items():
-                    found[name] = max(word, found.get(name, "keep"), key=WORDS.index)
+            words = found.setdefault(head["schema"], {})
+            for name, word in (head["policy"] | head.get("keys_policy", {})).items():
+                words[name] = max(word, words.get(name, "keep"), key=WORDS.index)
         return found
 
     def hashed(self, value: object) -> str | None:
         """What a value has become in a column that is hashed: to look for it, or to join by it."""
         return secret.hasher(self.folder.parent)(value)
 
-    def _paths(self) -> list[Path]:
+    def segments(self) -> list[Path]:
+        """Its files, by when they were begun."""
         return sorted(self.folder.glob(f"*{SUFFIX}"))
 
     def _pass_over(self, read: Lines | Facts) -> None:
         self.torn += read.torn
         self.damaged += read.damaged
 
-    def _frames(self, columns: Sequence[str] | None, where: str = "TRUE") -> Iterator[pd.DataFrame]:
-        self.torn = self.damaged = 0
-        with parquet.reading() as reader:
-            for path in self._paths():
-                frame = self._frame(reader, path, columns, where)
-                if frame is not None:
-                    yield frame
-
     def _frame(
-        self, reader: parquet.Reader, path: Path, columns: Sequence[str] | None, where: str = "TRUE"
+        self,
+        reader: parquet.Reader,
+        path: Path,
+        columns: Sequence[str] | None,
+        *,
+        requests: bool = False,
+        last: int = 0,
     ) -> pd.DataFrame | None:
         """What of a segment is in this view; None where nothing is."""
         try:
             if growing(path):
-                return self._by_lines(path, columns, requests=where != "TRUE")
+                return self._by_lines(path, columns, requests=requests)
             facts = copied(reader, path)
         except OSError:  # no room for a copy, or not our folder: it is read all the same, only slower
-            return self._by_lines(path, columns, requests=where != "TRUE")
+            return self._by_lines(path, columns, requests=requests)
         if facts is None or not self._overlaps(facts):
             return None
         self._pass_over(facts)
@@ -166,13 +207,16 @@ class Predictions:
         wanted = [known[name] for name in (known if columns is None else columns) if name in known]
         low, high = (None if at is None else _micros(at) for at in (self.since, self.until))
         clauses = [
-            f"({where})",
+            *(["(row IS NULL OR row = 0)"] if requests else []),
             *(["time >= ?"] if low is not None else []),
             *(["time < ?"] if high is not None else []),
         ]
         values = [at for at in (low, high) if at is not None]
-        frame = reader.frame(copy_of(path), wanted, " AND ".join(clauses), values)
-        return _timed(frame)
+        where = " AND ".join(clauses) or "TRUE"
+        if not last:
+            return _timed(reader.frame(copy_of(path), wanted, where, values))
+        newest = f"{where} ORDER BY time DESC, request_id DESC, row DESC LIMIT {last}"
+        return _timed(reader.frame(copy_of(path), wanted, newest, values)[::-1])
 
     def _by_lines(self, path: Path, columns: Sequence[str] | None, *, requests: bool) -> pd.DataFrame:
         lines = Lines(path)
@@ -187,7 +231,7 @@ class Predictions:
     def _heads(self) -> Iterator[Mapping[str, Any]]:
         """Of segments that have requests in this view, as far as that is known without reading a growing one."""
         with parquet.reading() as reader:
-            for path in self._paths():
+            for path in self.segments():
                 try:
                     facts = None if growing(path) else copied(reader, path)
                 except OSError:

@@ -20,11 +20,11 @@ RUNTIME = "nbdeploy_runtime/policy.py"  # in bundles whose workers know policies
 
 def decided(log: Mapping[str, Any], bundle: Bundle, folder: Path) -> Rules:
     """Raises WrongUse, UnknownOption."""
-    schema, profile = bundle.manifest.schema, bundle.src / "profile.json"
-    rules = policy.rules(log, schema, profile)
+    schema = bundle.manifest.schema
+    rules = policy.rules(log, schema, bundle.src)
     if not secret.needed(rules.policy):
         return rules
-    return policy.rules(log, schema, profile, secret.ensure(folder))
+    return policy.rules(log, schema, bundle.src, secret.ensure(folder))
 
 
 def understood(rules: Rules, bundle: Bundle, progress: Callable[[str], None], *, strict: bool) -> bool:

@@ -165,7 +165,7 @@ def _load(spec: Spec, phase: Callable[[str], None]) -> App:
     if findings:
         raise Failure("does not answer its golden rows as the kernel did", findings)
     known = {item.name for item in fields(Limits)}
-    rules = Rules.from_dict(spec.log_rules)
+    rules = Rules.of(spec.log_rules, model, Path(spec.src))
     log = Path(spec.log) if spec.log else None
     app = App(
         model,

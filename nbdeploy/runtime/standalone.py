@@ -59,6 +59,7 @@ class Standalone:
         from .feedback import FeedbackLog
         from .model import ServedModel
         from .predlog import PredictionLog
+        from .rules import Rules
 
         token = token_sha256(self._environ)
         model = ServedModel.load(self._src)
@@ -71,7 +72,7 @@ class Standalone:
             model,
             Identity(model.manifest.name, version_of(self._src) or short(digest), digest),
             token_sha256=token,
-            log=PredictionLog(Path(folder)) if folder else None,
+            log=PredictionLog(Path(folder), rules=Rules.of({}, model, self._src)) if folder else None,
             feedback=FeedbackLog(Path(folder) / "feedback") if folder else None,
             fallthrough=lambda: fallthrough,
         )
