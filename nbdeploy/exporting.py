@@ -30,7 +30,7 @@ class Wish:
 
 
 def export(settings: Settings, registry: Registry, wish: Wish, progress: Progress) -> Path | Scrape:
-    """Write the version to the one of the places that is named: "file", "offline", "kubernetes", "prometheus".
+    """Write the version to the one of the places that is named: "file", "offline", "kubernetes", "compose", "prometheus".
 
     Raises:
         WrongUse: none of them, or several; an image where no manifest names one; a version where all are meant.
@@ -47,9 +47,10 @@ def export(settings: Settings, registry: Registry, wish: Wish, progress: Progres
         from nbdeploy.run.leavebehind import leave_behind
 
         return leave_behind(version, place, settings, progress)
-    from nbdeploy.run import kubernetes
+    from nbdeploy.run import compose, kubernetes
 
-    return kubernetes.write(version, place, wish.image, settings)
+    write = {"kubernetes": kubernetes.write, "compose": compose.write}[kind]
+    return write(version, place, wish.image, settings)
 
 
 def _scrape(settings: Settings, wish: Wish, place: Path) -> Scrape:
@@ -60,7 +61,7 @@ def _scrape(settings: Settings, wish: Wish, place: Path) -> Scrape:
     return scrape(wish.name, settings.services / wish.name, place)
 
 
-IMAGED = ("kubernetes",)  # what names an image
+IMAGED = ("kubernetes", "compose")  # what names an image
 
 
 def _only(wish: Wish) -> tuple[str, Path]:

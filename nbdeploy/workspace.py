@@ -562,6 +562,7 @@ class Workspace:
         *,
         offline: str | os.PathLike[str] | None = None,
         kubernetes: str | os.PathLike[str] | None = None,
+        compose: str | os.PathLike[str] | None = None,
         image: str | None = None,
         progress: Progress = silent,
     ) -> Path: ...
@@ -575,6 +576,7 @@ class Workspace:
         *,
         offline: str | os.PathLike[str] | None = None,
         kubernetes: str | os.PathLike[str] | None = None,
+        compose: str | os.PathLike[str] | None = None,
         image: str | None = None,
         prometheus: str | os.PathLike[str] | None = None,
         progress: Progress = silent,
@@ -583,12 +585,12 @@ class Workspace:
 
         `export("penguins", "penguins.bento")` takes the live version, `export("penguins:1.2.0", "penguins.bento")` and
         `export("penguins", "1.2.0", "penguins.bento")` that one; `export("penguins", offline="folder")` needs no network
-        and no nbdeploy where it is started; `kubernetes` folders hold manifests that name `image`,
+        and no nbdeploy where it is started; `kubernetes` and `compose` folders hold manifests that name `image`,
         `prometheus` folders what Prometheus and Grafana need to watch the service.
         """
         from nbdeploy import exporting
 
-        folders = {"offline": offline, "kubernetes": kubernetes, "prometheus": prometheus}
+        folders = {"offline": offline, "kubernetes": kubernetes, "compose": compose, "prometheus": prometheus}
         if file is None and not any(folders.values()):
             version, file = None, version
         asked = _named(name, None if version is None else str(version))

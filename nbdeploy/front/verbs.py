@@ -175,6 +175,7 @@ def _export(workspace: Workspace, values: Values, progress: Progress) -> Any:
 _NEXT = {
     "offline": "there, ./start serves it",
     "kubernetes": "its README has the lines that apply it",
+    "compose": "its README has the lines that start it",
 }
 
 

@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 SUMS = "SHA256SUMS"  # as `sha256sum --check` reads it
 
 
-def hand_out(folder: Path, doing: str, write: Callable[[Path], None]) -> Path:
+def hand_out(folder: Path, doing: str, write: Callable[[Path], None], *, kept: str = "") -> Path:
     """Have `write` fill a draft, add SHA256SUMS, and let it take its place as `folder`.
 
-    A folder that was handed out before, and is untouched since, is replaced.
+    A folder that was handed out before, and is untouched since, is replaced; what lies in its folder `kept` is its owner's
+    and stays.
 
     Raises:
         Refused: the folder holds something else.
         DiskFailed: it cannot be written.
     """
     place = folder.absolute()
-    _refuse_foreign(folder)
+    _refuse_foreign(folder, kept)
     draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         draft.mkdir(parents=True)
@@ -36,7 +37,7 @@ def hand_out(folder: Path, doing: str, write: Callable[[Path], None]) -> Path:
         (draft / SUMS).write_text(_sums(draft), encoding="utf-8")
         for path in draft.rglob("*"):
             sync_folder(path)
-        _swap(draft, place)
+        _swap(draft, place, kept)
         sync_folder(place.parent)
     except OSError as exc:
         raise DiskFailed(doing, path_of(exc) or str(place), exc.strerror or str(exc)) from exc
@@ -45,43 +46,49 @@ def hand_out(folder: Path, doing: str, write: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _sums(folder: Path) -> str:
-    return "".join(f"{digest.removeprefix('sha256:')}  {name}\n" for name, digest in sorted(_content(folder).items()))
+def _sums(folder: Path, kept: str = "") -> str:
+    found = sorted(_content(folder, kept).items())
+    return "".join(f"{digest.removeprefix('sha256:')}  {name}\n" for name, digest in found)
 
 
-def _content(folder: Path) -> dict[str, str]:
+def _content(folder: Path, kept: str) -> dict[str, str]:
     """Path relative to the folder and digest of every file but the list itself."""
     files = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    named = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: digest_of(path) for name, path in named.items() if name != SUMS}
+    named = {path.relative_to(folder): path for path in files}
+    own = {name: path for name, path in named.items() if name.as_posix() != SUMS and name.parts[0] != kept}
+    return {name.as_posix(): digest_of(path) for name, path in own.items()}
 
 
-def _refuse_foreign(folder: Path) -> None:
+def _refuse_foreign(folder: Path, kept: str) -> None:
     if not folder.exists() and not folder.is_symlink():
         return
     step = "It stays as it is; name another folder, or move it away."
     if folder.is_symlink() or not folder.is_dir():
         raise Refused(f"{folder} is there already, and is no folder. {step}")
-    if any(folder.iterdir()) and not _untouched(folder):
+    if any(folder.iterdir()) and not _untouched(folder, kept):
         raise Refused(f"{folder} is there already, and holds what no export wrote, or what was changed since. {step}")
 
 
-def _untouched(folder: Path) -> bool:
+def _untouched(folder: Path, kept: str) -> bool:
     try:
-        return (folder / SUMS).read_text(encoding="utf-8") == _sums(folder)
+        return (folder / SUMS).read_text(encoding="utf-8") == _sums(folder, kept)
     except OSError:
         return False
 
 
-def _swap(draft: Path, place: Path) -> None:
+def _swap(draft: Path, place: Path, kept: str) -> None:
     """A folder cannot be renamed over another one with something in it: the old one steps aside first."""
     old = place.with_name(f".{place.name}.{os.getpid()}.old")
     with suppress(FileNotFoundError):
         place.rename(old)
     try:
+        if kept and (old / kept).exists():
+            (old / kept).rename(draft / kept)
         draft.rename(place)
     except OSError:
         with suppress(OSError):
+            if kept and (draft / kept).exists():
+                (draft / kept).rename(old / kept)
             old.rename(place)
         raise
     shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,167 @@
+"""The Compose file: valid, on loopback alone, hardened, and every file it names is there or the user's to make."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from check_jsonschema.builtin_schemas import get_builtin_schema
+from jsonschema.validators import validator_for
+from keep_world import World, manifest
+
+from nbdeploy.errors import Refused, WrongUse
+from nbdeploy.run.compose import PORTS
+from nbdeploy.templates import template
+from nbdeploy.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nbdeploy.settings import Settings
+
+IMAGE = "registry.example.org/penguins:1.0.0"
+WATCHERS = ["alertmanager", "grafana", "prometheus"]
+
+
+@pytest.fixture
+def world(settings: Settings, tmp_path: Path) -> World:
+    return World(settings, tmp_path)
+
+
+def exported(world: World, folder: Path, name: str = "penguins") -> dict[str, Any]:
+    Workspace(world.settings).export(name, compose=folder, image=IMAGE)
+    found: dict[str, Any] = yaml.safe_load((folder / "compose.yaml").read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", ["penguins", "7_of_9", "grafana", "a" * 63])
+def test_the_file_is_valid_and_names_the_service_once(world: World, tmp_path: Path, name: str) -> None:
+    world.publish(manifest(name))
+    document = exported(world, tmp_path / "out", name)
+    schema = get_builtin_schema("vendor.compose-spec")
+    problems = [error.message for error in validator_for(schema)(schema).iter_errors(document)]
+    assert problems == []
+    assert len(document["services"]) == 4
+    assert set(WATCHERS) < set(document["services"])
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert not re.findall(r"@[A-Z_]+@", readme)
+    assert f"nbdeploy token {name} > secrets/token" in readme
+
+
+def test_nothing_listens_beyond_loopback_and_nobody_may_more_than_needed(world: World, tmp_path: Path) -> None:
+    world.publish()
+    services = exported(world, tmp_path / "out")["services"]
+    for name, service in services.items():
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["healthcheck"]["test"][0] == "CMD"
+        assert not {"privileged", "network_mode", "pid"} & service.keys()
+        assert "@" not in service["image"]
+        assert not service["image"].endswith(":latest")
+        assert re.search(r":[\w.-]+$", service["image"])
+    ports = [port.split(":")[1] for service in services.values() for port in service["ports"]]
+    assert len(set(ports)) == len(ports)
+    assert {str(port) for port in PORTS.values()} < set(ports)
+
+
+def test_every_file_that_is_mounted_is_there_and_secrets_are_the_users(world: World, tmp_path: Path) -> None:
+    world.publish()
+    folder = tmp_path / "out"
+    document = exported(world, folder)
+    mounts = [mount for service in document["services"].values() for mount in service["volumes"]]
+    here = [mount for mount in mounts if mount.startswith("./")]
+    assert len(here) == 6
+    for mount in here:
+        source, _, mode = mount.split(":")
+        assert (folder / source).is_file(), mount
+        assert mode == "ro"
+    named = {mount.partition(":")[0] for mount in mounts if not mount.startswith("./")}
+    assert named == set(document["volumes"])
+    used = {
+        secret if isinstance(secret, str) else secret["source"]
+        for service in document["services"].values()
+        for secret in service.get("secrets", ())
+    }
+    assert used == set(document["secrets"])
+    assert not (folder / "secrets").exists()
+    for name in used:
+        assert document["secrets"][name] == {"file": f"./secrets/{name}"}
+        assert f"secrets/{name}" in (folder / "README.md").read_text()
+
+
+def test_prometheus_asks_for_the_service_by_a_name_it_answers_to(world: World, tmp_path: Path) -> None:
+    world.publish(manifest("b_7"))
+    folder = tmp_path / "out"
+    services = exported(world, folder, "b_7")["services"]
+    config = yaml.safe_load((folder / "prometheus.yml").read_text())
+    (job,) = config["scrape_configs"]
+    host, _, port = job["static_configs"][0]["targets"][0].partition(":")
+    assert services[host]["environment"]["NBDEPLOY_ALLOWED_HOSTS"] == host
+    assert services[host]["ports"][0].endswith(f":{port}")
+    assert job["static_configs"][0]["labels"] == {"service": "b_7"}
+    token = job["authorization"]["credentials_file"]
+    assert {secret["target"] for secret in services["prometheus"]["secrets"]} == {token}
+    assert services[host]["environment"]["NBDEPLOY_TOKEN_FILE"] == token
+    (target,) = config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
+    assert target.partition(":")[0] in services
+    for name in ("prometheus_rules.yml", "grafana/grafana_dashboard.json"):
+        assert (folder / name).read_bytes() == template(name.rpartition("/")[2]).read_bytes()
+
+
+def test_grafana_finds_datasource_and_dashboard_where_they_are_mounted(world: World, tmp_path: Path) -> None:
+    world.publish()
+    folder = tmp_path / "out"
+    services = exported(world, folder)["services"]
+    mounts = dict(mount.split(":")[:2] for mount in services["grafana"]["volumes"])
+    provider = yaml.safe_load((folder / "grafana/dashboards.yml").read_text())["providers"][0]
+    assert mounts["./grafana/grafana_dashboard.json"].startswith(f"{provider['options']['path']}/")
+    (source,) = yaml.safe_load((folder / "grafana/datasource.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    assert source["isDefault"] is True
+    assert json.loads((folder / "grafana/grafana_dashboard.json").read_text())["uid"] == "nbdeploy"
+
+
+def test_promtool_takes_the_configuration_and_the_rules(world: World, tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed (Debian: apt install prometheus)")
+    world.publish()
+    folder = tmp_path / "out"
+    exported(world, folder)
+    for words in (("config", "--syntax-only", "prometheus.yml"), ("rules", "prometheus_rules.yml")):
+        done = subprocess.run(
+            ["promtool", "check", *words], capture_output=True, text=True, check=False, cwd=folder, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "SUCCESS" in done.stdout
+
+
+def test_the_next_version_keeps_the_secrets_and_refuses_other_changes(world: World, tmp_path: Path) -> None:
+    world.publish()
+    folder = tmp_path / "out"
+    exported(world, folder)
+    (folder / "secrets").mkdir(mode=0o700)
+    (folder / "secrets" / "token").write_text("mine")
+    world.publish()
+    again = exported(world, folder)
+    assert again["services"]["penguins"]["labels"]["io.nbdeploy.version"] == "1.0.1"
+    assert (folder / "secrets" / "token").read_text() == "mine"
+    assert (folder / "secrets").stat().st_mode & 0o777 == 0o700
+    assert "secrets" not in (folder / "SHA256SUMS").read_text()
+    (folder / "alertmanager.yml").write_text("mine")
+    with pytest.raises(Refused, match="changed since"):
+        exported(world, folder)
+    assert (folder / "secrets" / "token").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_it_needs_an_image_that_stays(world: World, tmp_path: Path) -> None:
+    world.publish()
+    with pytest.raises(WrongUse, match=r"export penguins:1\.0\.0 --compose .* --image registry"):
+        Workspace(world.settings).export("penguins", compose=tmp_path / "out")
