@@ -35,14 +35,15 @@ def program(name: str) -> str:
 
 
 def hurried(folder: Path) -> None:
-    """The files as they are, only faster: scraped five times a second, five seconds for five minutes, fired at once."""
+    """The files as they are, only faster: scraped twice a second, five seconds for five minutes, fired at once."""
     config = folder / "prometheus.yml"
-    config.write_text(re.sub(r"(scrape|evaluation)_interval: 15s", r"\1_interval: 200ms", config.read_text()))
+    text = config.read_text().replace("scrape_interval: 15s", "scrape_interval: 500ms")
+    config.write_text(text.replace("evaluation_interval: 15s", "evaluation_interval: 200ms"))
     rules = folder / "prometheus_rules.yml"
     text = re.sub(r"for: \d+m", "for: 0s", rules.read_text())
     for minutes, seconds in (
         ("[5m]", "[5s]"),
-        ("[10m]", "[30s]"),
+        ("[10m]", "[60s]"),
         ("[30m]", "[5s]"),
         ("[1d] offset 30m", "[60s] offset 5s"),
     ):
@@ -85,9 +86,9 @@ class Prometheus:
         return value
 
     def scraped(self) -> None:
-        """Return when it has scraped twice what is there now: a scrape may have begun before."""
+        """Return when it knows what is there now, by a scrape that began after this; its times are true to 2 ms."""
         begun = time.time()
-        self.until('min(timestamp(up{job=~"nbdeploy-.+"}))', lambda at: at is not None and at > begun + 0.4)
+        self.until("min(timestamp(up) and up == 1)", lambda at: at is not None and at > begun + 0.01)
 
     def fired(self, since: float) -> set[str]:
         """The alerts that did, also if they have gone out again."""

@@ -15,7 +15,7 @@ import yaml
 from monitoring import program, prometheus
 
 from nbdeploy.cli import main
-from nbdeploy.errors import DiskFailed, NotRunning, Refused, Unsupported, WrongUse
+from nbdeploy.errors import DiskFailed, NotFound, NotRunning, Refused, Unsupported, WrongUse
 from nbdeploy.run.scrape import AS_THEY_ARE, CONFIG, Scrape, scrape
 from nbdeploy.runtime.exposition import COUNTERS, GAUGES, LATENCY
 from nbdeploy.runtime.state import State
@@ -85,6 +85,9 @@ def test_a_configuration_that_cannot_be_added_to_is_left_alone(home: Path, tmp_p
 
 
 def test_a_service_without_a_port_says_what_to_do(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match='Did you mean "penguins"'):
+        scraped(home, "penguin", tmp_path)
+    (home / "other").mkdir()
     with pytest.raises(NotRunning, match="nbdeploy serve other"):
         scraped(home, "other", tmp_path)
     State("penguins", "ready", "now", url="memory://penguins").write(home / "penguins")

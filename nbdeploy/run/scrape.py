@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import NotRunning, Refused, Unsupported
+from nbdeploy.errors import NotFound, NotRunning, Refused, Unsupported
 from nbdeploy.homes import failing, write_whole
 from nbdeploy.render import Card, Shown
 from nbdeploy.run import tokens
@@ -61,12 +61,12 @@ def scrape(name: str, service: Path, folder: Path) -> Scrape:
     """Write what is missing in `folder` to watch the service whose folder is `service`.
 
     Raises:
-        NotRunning: it has no address. Unsupported: it has no port.
+        NotFound: it never served. NotRunning: it has no address. Unsupported: it has no port.
         Refused: the folder's prometheus.yml cannot be added to. DiskFailed.
     """
     config = folder / CONFIG
     before = config.read_text(encoding="utf-8") if config.exists() else None
-    after = with_job(before, name, target_of(name, service), service / tokens.FILE, config)
+    after = with_job(before, name, target_of(name, service), (service / tokens.FILE).absolute(), config)
     contents = {
         path: template(path).read_text(encoding="utf-8") for path in AS_THEY_ARE if not (folder / path).exists()
     }
@@ -80,6 +80,8 @@ def scrape(name: str, service: Path, folder: Path) -> Scrape:
 
 def target_of(name: str, service: Path) -> str:
     """HOST:PORT, which a service keeps over stops and redeploys."""
+    if not service.is_dir():
+        raise NotFound("service", name, sorted(path.name for path in service.parent.glob("[!.]*")))
     state = State.read(service)
     if state is None or state.url is None:
         raise NotRunning(name, "has no address yet", f"`nbdeploy serve {name}` gives it one")
