@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psutil
@@ -91,3 +92,25 @@ def rounds(workspace: Workspace, count: int, chance: random.Random) -> int:
 def test_f06_what_was_acknowledged_is_in_the_log_after_everything_was_killed(workspace: Workspace) -> None:
     assert rounds(workspace, 3, random.Random(6)) > 150
     assert workspace.recover().clean
+
+
+def test_f06_nothing_is_lost_where_segments_turn_and_rows_are_sampled_hashed_and_bucketed(settings: Settings) -> None:
+    """Readers make copies of closed segments meanwhile; a segment that lost its process is closed as well."""
+    columns = {"bill": "bucket", "mass": "hash", "age": "drop"}
+    log = {"rotate_bytes": 4_000, "sample": 0.5, "columns": columns}
+    workspace = Workspace(replace(settings, log=log))
+    try:
+        assert rounds(workspace, 2, random.Random(7)) > 100
+        predictions = workspace.predictions("penguins")
+        assert len(predictions.segments()) > 8
+        frame, requests = predictions.frame(), predictions.requests()
+        ids = [record.request_id for record in predictions]
+        assert sorted(requests["request_id"]) == sorted(ids)
+        assert (predictions.torn, predictions.damaged) == (0, 0)
+        rows = frame[frame["row"].notna()]
+        assert 0.3 < rows["request_id"].nunique() / len(ids) < 0.7
+        assert set(requests["rows"]) == {2}, "also of requests that are not sampled"
+        assert "input.age" not in frame
+        assert set(rows["input.mass"].str.len()) == {24}
+    finally:
+        workspace.stop("penguins")
