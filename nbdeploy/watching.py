@@ -29,7 +29,7 @@ from nbdeploy.watch.health import Health, LogState
 from nbdeploy.watch.live import Live, Log
 from nbdeploy.watch.outlook import Outlook, outlook
 from nbdeploy.watch.readings import readings
-from nbdeploy.watch.served import Baseline, Served, read
+from nbdeploy.watch.served import Baseline, Served, columns_of, read
 from nbdeploy.watch.tenure import tenures, within
 from nbdeploy.watch.traffic import traffic
 from nbdeploy.watch.window import Window, parts_of
@@ -196,7 +196,8 @@ class Look:
         log = Predictions(self.log.folder).within(axis.began, axis.ended)
         asked = log.requests()
         alike = [str(version) for version in asked.loc[asked["schema"] == own.schema, "version"].unique()]
-        served = read(log.batches(), {version: replace(own, version=version) for version in alike}, axis)
+        baselines = {version: replace(own, version=version) for version in alike}
+        served = read(log.batches(columns_of([own])), baselines, axis)
         wholes = [whole for one in served.values() if (whole := one.whole()) is not None]
         if not wholes:
             return NotComputable(f"there are no rows with this schema in the {written} before")
@@ -225,10 +226,13 @@ class Look:
 
     def _read(self, baselines: Mapping[str, Any], log: Log | None) -> dict[str, Served]:
         known = {version: baseline for version, baseline in baselines.items() if isinstance(baseline, Baseline)}
-        return read(self._batches(log), known, self.axis)
+        columns: list[str] | None = columns_of(known.values())
+        if log is not None:
+            columns = None if log.columns is None or columns is None else list(dict.fromkeys([*columns, *log.columns]))
+        return read(self._batches(log, columns), known, self.axis)
 
-    def _batches(self, log: Log | None) -> Iterator[pd.DataFrame]:
-        for batch in self.view.batches():
+    def _batches(self, log: Log | None, columns: list[str] | None) -> Iterator[pd.DataFrame]:
+        for batch in self.view.batches(columns):
             if log is not None:
                 log.add(batch)
             yield batch

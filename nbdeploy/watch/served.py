@@ -12,7 +12,7 @@ import numpy as np
 from nbdeploy.capture.columns import column_values
 from nbdeploy.capture.profile import Profile
 from nbdeploy.watch.computable import NotComputable
-from nbdeploy.watch.distinct import Distinct
+from nbdeploy.watch.distinct import Distinct, hashes_of
 from nbdeploy.watch.window import Window
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 SHARES = 2_000  # answers of a window whose probabilities are kept, drawn evenly
 PREDICTION = "prediction"
-ANSWERS = ("predict", "predict_proba")
+PROBA = "predict_proba"
+ANSWERS = ("predict", PROBA)
+NEEDED = ("time", "row", "version", "method", PREDICTION)
 INPUT = "input"
 THREADS = min(4, os.cpu_count() or 1)  # sorting and hashing let go of the interpreter
 
@@ -47,6 +49,11 @@ class Baseline:
     columns: frozenset[str] | None = None
     labels: Mapping[str, Any] = field(default_factory=dict)
     policy: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def named(self) -> bool:
+        """Whether its columns have names in the log."""
+        return self.container in {"frame", "records"}
 
     def lacking(self, name: str) -> str | None:
         """Why a column cannot be counted."""
@@ -119,9 +126,12 @@ class Served:
         given = _inputs(frame, self.baseline)
         tasks = [(name, own, given(name), parts) for name, own in columns]
         if profile.predictions is not None and PREDICTION not in self.broken:
-            said = frame["method"].isin(ANSWERS).to_numpy()
-            answers = _answers(frame[said], self.baseline)
-            tasks.append((PREDICTION, profile.predictions, answers, list(_parts(places[said]))))
+            answered, at = frame, places
+            if not set(frame["method"].unique()) <= set(ANSWERS):
+                said = frame["method"].isin(ANSWERS).to_numpy()
+                answered, at = frame[said], places[said]
+            answers = _answers(answered, self.baseline)
+            tasks.append((PREDICTION, profile.predictions, answers, list(_parts(at))))
         again = pool.submit(self._hash, frame, parts)
         for name, counted in pool.map(lambda task: (task[0], _counted(*task[1:])), tasks):
             self._note(name, counted)
@@ -138,16 +148,18 @@ class Served:
 
     def _hash(self, frame: pd.DataFrame, parts: list[tuple[int, int, int]]) -> None:
         """Rows asked of two methods are two questions, no duplicates."""
-        names = [name for name in frame.columns if name == INPUT or str(name).startswith((f"{INPUT}.", "key."))]
-        asked = frame[[*names, "method"]]
+        known = columns_of([self.baseline])[len(NEEDED) :]
+        names = [name for name in known if name in frame.columns]
+        asked = frame[[*names, "method"] if len(frame["method"].unique()) > 1 else names]
+        hashes = hashes_of(asked)
         for place, begin, end in parts:
-            self.distinct[place] = self.distinct.get(place, Distinct()).counted(asked.iloc[begin:end])
+            self.distinct[place] = self.distinct.get(place, Distinct()).added(hashes[begin:end])
 
     def _sample(self, frame: pd.DataFrame, parts: list[tuple[int, int, int]]) -> None:
         labels = list(self.baseline.labels)
-        asked = (frame["method"] == "predict_proba").to_numpy()
-        if len(labels) < 2 or not asked.any():
+        if len(labels) < 2 or PROBA not in frame["method"].unique():
             return
+        asked = (frame["method"] == PROBA).to_numpy()
         answers = frame["prediction"].to_numpy(dtype=object)
         for place, begin, end in parts:
             given = [item for item, proba in zip(answers[begin:end], asked[begin:end], strict=True) if proba]
@@ -168,15 +180,32 @@ class Served:
         return Window(counted, self.baseline.schema, self.axis.begin(place), self.axis.begin(place + 1))
 
 
+def columns_of(baselines: Iterable[Baseline]) -> list[str]:
+    """What of the log is read for them."""
+    found = dict.fromkeys(NEEDED)
+    for one in baselines:
+        found |= dict.fromkeys([f"{INPUT}.{name}" for name in one.profile.columns] if one.named else [INPUT])
+    return list(found)
+
+
 def read(batches: Iterable[pd.DataFrame], baselines: Mapping[str, Baseline], axis: Axis) -> dict[str, Served]:
-    """By version. One batch is held at a time; rows of versions without a baseline, and of other times, are passed over."""
+    """By version. One batch is held, and the next one read meanwhile; rows of versions without a baseline, and of other times, are passed over."""
     found = {version: Served(baseline, axis) for version, baseline in baselines.items()}
-    with ThreadPoolExecutor(THREADS) as pool:
-        for batch in batches:
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(THREADS) as pool:
+        for batch in _ahead(batches, reader):
             for version, frame, places in _split(batch, axis):
                 if version in found:
                     found[version].add(frame, places, pool)
     return found
+
+
+def _ahead(batches: Iterable[pd.DataFrame], reader: ThreadPoolExecutor) -> Iterator[pd.DataFrame]:
+    """The next one is read while this one is counted."""
+    source = iter(batches)
+    coming = reader.submit(next, source, None)
+    while (batch := coming.result()) is not None:
+        coming = reader.submit(next, source, None)
+        yield batch
 
 
 def _split(batch: pd.DataFrame, axis: Axis) -> Iterator[tuple[str, pd.DataFrame, NDArray[np.int64]]]:
@@ -187,9 +216,12 @@ def _split(batch: pd.DataFrame, axis: Axis) -> Iterator[tuple[str, pd.DataFrame,
     kept = batch["row"].notna().to_numpy() & (places >= 0) & (places < axis.count)
     if not kept.all():
         batch, places = batch[kept], places[kept]
-    for version in batch["version"].unique():
-        own = (batch["version"] == version).to_numpy()
-        frame, at = (batch, places) if own.all() else (batch[own], places[own])
+    versions = batch["version"].unique()
+    for version in versions:
+        frame, at = batch, places
+        if len(versions) > 1:
+            own = (batch["version"] == version).to_numpy()
+            frame, at = batch[own], places[own]
         if np.any(at[1:] < at[:-1]):
             order = np.argsort(at, kind="stable")
             frame, at = frame.iloc[order], at[order]
@@ -216,7 +248,7 @@ def _counted(own: Counts, values: Any, parts: list[tuple[int, int, int]]) -> dic
 
 def _inputs(frame: pd.DataFrame, baseline: Baseline) -> Any:
     """A function from a column's name to its values; nothing where there is no such column."""
-    if INPUT in frame.columns and baseline.container not in {"frame", "records"}:
+    if INPUT in frame.columns and not baseline.named:
         rows: Any = frame[INPUT].tolist()
         if baseline.container == "array":
             rows = _matrix(rows)
@@ -237,9 +269,9 @@ def _matrix(rows: list[Any]) -> Any:
 
 def _answers(frame: pd.DataFrame, baseline: Baseline) -> Any:
     """What `predict` answered, and the most probable label where probabilities were asked for."""
-    proba = (frame["method"] == "predict_proba").to_numpy()
-    if not proba.any():
+    if PROBA not in frame["method"].unique():
         return frame["prediction"]
+    proba = (frame["method"] == PROBA).to_numpy()
     said = frame["prediction"].to_numpy(dtype=object).copy()
     said[proba] = [_top(item, baseline.labels) for item in said[proba]]
     return said

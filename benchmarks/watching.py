@@ -1,0 +1,113 @@
+"""How long `monitor` takes over a million logged rows of 30 columns: `python -m benchmarks.watching [ROWS]`.
+
+The log is written as a worker writes it, in segments of 64 MB. The first look makes their Parquet copies and the
+thresholds; the next ones are what a user waits for. Memory is the peak of a process that only looks.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.linear_model import LogisticRegression
+
+from nbdeploy.runtime.identity import schema_id
+from nbdeploy.runtime.records import SUFFIX, line
+from nbdeploy.settings import Settings
+from nbdeploy.workspace import Workspace
+
+ROWS = 1_000_000
+COLUMNS = 30
+BATCH = 100  # rows of a request
+SEGMENT = 64 * 2**20
+LOOKS = 3
+
+
+class Mixed:
+    """Answers from its first column, which is all that a log needs."""
+
+    def __init__(self, model: LogisticRegression) -> None:
+        self.model = model
+
+    def predict(self, rows: pd.DataFrame) -> Any:
+        return self.model.predict(rows[["x0"]].to_numpy())
+
+
+def rows_of(count: int, seed: int) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    numbers = {f"x{place}": random.normal(size=count).round(4) for place in range(COLUMNS - 6)}
+    texts = {f"c{place}": random.choice(["Dream", "Biscoe", "Torgersen"], count) for place in range(6)}
+    return pd.DataFrame(numbers | texts)
+
+
+def write(folder: Path, schema: str, rows: int) -> None:
+    """A week of requests."""
+    folder.mkdir(parents=True)
+    now = datetime.now(UTC)
+    began, step = now - timedelta(days=7), timedelta(days=7) / (rows / BATCH)
+    batches = [json.loads(rows_of(BATCH, seed).to_json(orient="records")) for seed in range(200)]
+    payloads = [
+        json.dumps({"rows": batch, "predictions": [bool(row["x0"] > 0) for row in batch]})[1:] for batch in batches
+    ]
+    parts: list[bytes] = []
+    size = 0
+    for number in range(rows // BATCH):
+        at = began + number * step
+        head = {
+            "time": at.timestamp(),
+            "request_id": f"r{number}",
+            "milliseconds": 3.0 + number % 5,
+            "version": "1.0.0",
+        }
+        head |= {"schema": schema, "method": "predict", "status": 200}
+        parts.append(line(f"{json.dumps(head)[:-1]}, {payloads[number % len(payloads)]}".encode()))
+        size += len(parts[-1])
+        if size > SEGMENT or number == rows // BATCH - 1:
+            (folder / f"{round(at.timestamp() * 1e6):016d}-1{SUFFIX}").write_bytes(b"".join(parts))
+            parts, size = [], 0
+
+
+def look(home: str, bentoml_home: str, told: Any) -> None:
+    """Seconds of each look, and the largest memory in MB."""
+    workspace = Workspace(Settings(home=Path(home), bentoml_home=Path(bentoml_home)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(LOOKS):
+        wall, busy = time.perf_counter(), time.process_time()
+        health = workspace.monitor("wide")
+        page = health.html()
+        told.put((time.perf_counter() - wall, time.process_time() - busy, health.verdict, len(page)))
+    told.put((before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+
+def main(rows: int = ROWS) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(home=Path(folder, "home"), bentoml_home=Path(folder, "bentoml"))
+        workspace = Workspace(settings)
+        sample = rows_of(5_000, 10_000)
+        fitted = LogisticRegression().fit(sample[["x0"]].to_numpy(), sample["x0"] > 0)
+        version = workspace.publish(workspace.bundle(Mixed(fitted), name="wide", sample=sample))
+        write(settings.services / "wide" / "predictions", schema_id(version.manifest().schema), rows)
+        context = multiprocessing.get_context("spawn")
+        told = context.Queue()
+        process = context.Process(target=look, args=(str(settings.home), str(settings.bentoml_home), told))
+        process.start()
+        for number in range(LOOKS):
+            wall, busy, verdict, size = told.get(timeout=400)
+            print(f"look {number + 1}: {wall:6.2f} s, {busy:6.2f} s of processor time; {verdict}; page {size:,} bytes")
+        before, most = told.get(timeout=60)
+        print(f"memory: {before:.0f} MB before, {most:.0f} MB at most")
+        process.join()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:])))
