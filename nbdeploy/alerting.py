@@ -125,7 +125,7 @@ class Desk:
         """As it is now: where nobody watches, every window that has closed is judged first."""
         watch = watched(self.ledger.folder)
         if watch is None:
-            self.progress("reading the log")
+            self.progress("watch")
             look(self.name, self.plan, self.ledger, Readings(self.deployment), datetime.now(UTC))
         shown = {name: channel.shown for name, channel in self.channels.items()}
         return Alerts.of(self.name, self.plan, self.ledger.read(), shown, watch)
@@ -172,7 +172,7 @@ class Desk:
         now = datetime.now(UTC)
         if rule.every is None:
             return unseen(self.name, rule, now)
-        self.progress("reading the log")
+        self.progress("watch")
         traffic = rule.when.metric in vocabulary.OF_REQUESTS
         last = min(last, (MOST_OF_REQUESTS if traffic else MOST) * rule.every)
         since = max(now - last, self._began(now))

@@ -240,3 +240,17 @@ def test_the_key_changes_with_what_is_asked_and_with_nothing_else() -> None:
     made = rule("p99_ms>5")
     assert made.key != rule("p99_ms>6").key
     assert made.key == replace(made, windows=3, rows=1).key
+
+
+@pytest.mark.parametrize(
+    ("when", "warns"),
+    [
+        ("accuracy>0.9", True),
+        ("accuracy<0.9", False),
+        ("error_rate<0.1", True),
+        ("p99_ms>5", False),
+        ("requests>5", False),
+    ],
+)
+def test_a_rule_that_fires_where_it_is_good_is_warned_of(when: str, warns: bool) -> None:
+    assert ("is good" in (rule(when).warning() or "")) == warns

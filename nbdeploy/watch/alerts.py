@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nbdeploy.watch.rule import Rule
 
 RECENT = 10
+NEXT = (NOTEBOOK, "shown by the next %deploy", None, None, None)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Alerts(Shown):
         headers = ("rule", "when", "judged", "state", "since (UTC)", "now", "from")
         rows = [_line(rule, standing) for rule, standing in self.rules]
         posts = [
-            (channel, self.shown.get(channel, "shown by the next %deploy"), *_delivery(post))
+            (channel, self.shown.get(channel), *_delivery(post)) if channel != NOTEBOOK else NEXT
             for channel, post in self.posts.items()
         ]
         return Card(

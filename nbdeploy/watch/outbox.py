@@ -40,7 +40,7 @@ class Outbox:
     draw: Callable[[], float] = field(default=random.random)  # from 0 to 1
 
     def deliver(self) -> list[str]:
-        """Everything that is due; a line for each thing that became of it."""
+        """Everything that is due; a line for each thing that became of it, but for a failure that goes on."""
         said = []
         for name, post in self.ledger.read().posts.items():
             if name == NOTEBOOK or not post.waiting:
@@ -66,9 +66,9 @@ class Outbox:
         for message in waiting:
             try:
                 self.channels[name].send(message)
-            except (DeliveryFailed, NbdeployError) as exc:
-                said.append(self._failed(name, exc, attempts + 1))
-                return said
+            except NbdeployError as exc:
+                line = self._failed(name, exc, attempts + 1)
+                return [*said, line] if attempts == 0 or post.fact != _fact(exc) else said
             self._sent(name, message)
             said.append(f"sent to {name}: {message.title}")
             attempts = 0
@@ -80,7 +80,7 @@ class Outbox:
 
     def _failed(self, name: str, error: NbdeployError, attempts: int) -> str:
         wait = self._wait(attempts, getattr(error, "after", None))
-        fact = error.fact if isinstance(error, DeliveryFailed) else str(error)
+        fact = _fact(error)
         due = self.clock() + timedelta(seconds=wait)
         line = {"channel": name, "time": self.clock().isoformat(), "fact": fact}
         with self.ledger.turn() as page:
@@ -96,3 +96,7 @@ class Outbox:
         with self.ledger.turn() as page:
             page.add({"dropped": {"channel": name, "ids": [message.id for message in messages]}})
         return f"{len(messages)} message{'s' if len(messages) > 1 else ''} to {name} dropped: {why}"
+
+
+def _fact(error: NbdeployError) -> str:
+    return error.fact if isinstance(error, DeliveryFailed) else str(error)

@@ -117,7 +117,7 @@ class Preview(Shown):
         )
 
     def _notes(self) -> list[tuple[Tone, str]]:
-        warning = self.rule.when.warning()
+        warning = self.rule.warning()
         notes: list[tuple[Tone, str]] = [("warning", warning)] if warning else []
         most = sorted(self.unjudged.items(), key=lambda item: -item[1])[:3]
         if self.judged:

@@ -119,6 +119,13 @@ class Rule:
             return not self.beyond(value)
         return COMPARE[self.clear.compare](value, self.clear.bound.number)
 
+    def warning(self) -> str | None:
+        """Where it fires on the better side of what it is about."""
+        better = vocabulary.better(self.when.metric)
+        if better is None or self.when.compare == "==" or better != (self.when.compare in {">", ">="}):
+            return None
+        return f"{self.when.text} fires where it is good: {'greater' if better else 'less'} is better for {self.when.metric}"
+
     def said(self) -> str:
         """In words, for lists: 5m windows, 2 on end, from 20 requests on, over at <=0.04."""
         if self.every is None:

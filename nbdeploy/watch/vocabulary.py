@@ -42,6 +42,12 @@ def title(metric: str) -> str:
     return STATES.get(metric) or (found.title if found else metric)
 
 
+def better(metric: str) -> bool | None:
+    """Whether greater is; None where neither way is."""
+    found = known(metric)
+    return False if is_state(metric) else found.greater_is_better if found else None
+
+
 def check(condition: Condition, columns: Sequence[str] = ()) -> None:
     """Of `columns`, those of the service, it must name one where it names any; () where they are not known.
 
