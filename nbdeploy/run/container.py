@@ -32,6 +32,7 @@ USER = 10001  # the image's own
 INSIDE = "/service"  # where the folders of FOLDERS are mounted
 FOLDERS = ("predictions", "feedback")
 HOME, NAME, RELAY = f"{image.OWN}home", f"{image.OWN}name", f"{image.OWN}relay"  # labels: whose a container is
+KEPT = 3  # images of a name beside the newest
 TMP = "rw,nosuid,nodev,size=256m,mode=1777"
 # What an engine's command line needs to find its daemon, its store and its user; the container sees none of it.
 NEEDED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "LANG", "DBUS_SESSION_BUS_ADDRESS")
@@ -89,6 +90,7 @@ class ContainerLauncher(LocalLauncher):
         bundle = Bundle(launch.bundle, manifest)
         builder = image.Builder(found, self.settings.images, self.settings.base_image, progress=progress)
         builder.image(bundle, (reference,), image.labels(bundle, None, None))
+        forget(found, reference)
         return reference
 
     def _container(self, found: Engine, reference: str, launch: Launch) -> dict[str, list[str]]:
@@ -122,6 +124,15 @@ class ContainerLauncher(LocalLauncher):
             "port": [program, "port"],
             "remove": [program, "rm", "--force"],
         }
+
+
+def forget(found: Engine, reference: str) -> None:
+    """Old images of the same name; one that is needed again is built again, in a second or so."""
+    repository = reference.rpartition(":")[0]
+    told = found.ask("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={repository}") or ""
+    newest = [line for line in told.split() if line != reference]
+    for old in newest[KEPT:]:
+        found.ask("rmi", old)  # says no where a container runs from it
 
 
 def clear(found: Engine, folder: Path) -> None:

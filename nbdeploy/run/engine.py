@@ -64,7 +64,8 @@ class Engine:
         Raises:
             ImageFailed: with the cause and the end of what was said.
         """
-        process = subprocess.Popen(
+        said: deque[str] = deque(maxlen=KEPT)
+        with subprocess.Popen(
             [self.program, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -72,18 +73,16 @@ class Engine:
             text=True,
             errors="replace",
             start_new_session=True,
-        )
-        said: deque[str] = deque(maxlen=KEPT)
-        try:
-            for line in process.stdout or ():
-                said.append(line.rstrip())
-                heard(line.rstrip())
-            code = process.wait()
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
+        ) as process:
+            try:
+                for line in process.stdout or ():
+                    said.append(line.rstrip())
+                    heard(line.rstrip())
+                code = process.wait()
+            except BaseException:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
         if code != 0:
             raise explained(self, what, code, said)
 

@@ -206,6 +206,11 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "free some, or set NBDEPLOY_HOME to another disk",
     ),
     (
+        r"hash mismatch|do not match the hashes",
+        "a package is not the file whose hash is known",
+        "see who changed it at the index; where that was meant, remove the lock in NBDEPLOY_HOME/images/dependencies and build again",
+    ),
+    (
         r"ensurepip is not available|No module named '?(?:venv|ensurepip)",
         "that Python lacks the venv module",
         "install it (Debian and Ubuntu: apt install python3-venv), or install uv: pip install uv",

@@ -1,0 +1,239 @@
+"""An image without an engine: which packages enter it, what a builder's faults are called, what is left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+from rules import SAMPLE, Scaled
+
+from nbdeploy.errors import EngineMissing, ImageFailed, UnknownOption, WrongUse
+from nbdeploy.run import engine, image, packages, sbom
+from nbdeploy.run.installers import Runner
+from nbdeploy.run.packages import Collector, Source, Target
+from nbdeploy.templates import template
+from nbdeploy.workspace import Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from nbdeploy.settings import Settings
+
+FAKE = """#!/bin/sh
+echo "$@" >>"{folder}/calls"
+case "$1 $2" in
+"version "*) exit 0 ;;
+"--version "*) echo "podman version 4.3.1" ;;
+"image inspect") [ "$3" = "{missing}" ] && exit 1; echo '[{{"Id": "sha256:base", "Architecture": "amd64", "Size": 440000000, "Config": {{"Labels": {{}}}}}}]' ;;
+"build "*) {build} ;;
+*) echo "Error: initializing source docker://python:3.11-slim: reading manifest 3.11-slim: manifest unknown" >&2; exit 125 ;;
+esac
+"""
+
+NETWORK = (
+    'Error: pinging container registry docker.io: Get "https://docker.io/v2/": dial tcp: lookup docker.io: no such host'
+)
+FAULTS = [
+    (1, "Error: write /var/tmp/x: no space left on device", "no space left"),
+    (137, "Copying blob", "killed (137), most likely because memory ran out"),
+    (1, "Error: while running runtime: exit status 137", "memory ran out"),
+    (
+        1,
+        "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+        "does not answer",
+    ),
+    (125, NETWORK, "its registry cannot be reached"),
+    (
+        125,
+        "Error: reading manifest 3.99-slim in docker.io/library/python: manifest unknown",
+        "neither on this machine nor",
+    ),
+    (
+        125,
+        "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+        "an authority that podman does not know",
+    ),
+    (1, "something nobody has seen", "ended with exit code 1"),
+]
+
+
+def wheel(folder: Path, name: str = "tiny", version: str = "1.0") -> Path:
+    """A package with a module, a test and what compilers read."""
+    folder.mkdir(exist_ok=True)
+    path, about = folder / f"{name}-{version}-py3-none-any.whl", f"{name}-{version}.dist-info"
+    files = {
+        f"{name}/__init__.py": "",
+        f"{name}/tests/test_it.py": "",
+        f"{name}/fast.pyx": "",
+        f"{about}/METADATA": f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nLicense-Expression: MIT\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: none\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{about}/RECORD"] = "".join(f"{item},,\n" for item in (*files, f"{about}/RECORD"))
+    with zipfile.ZipFile(path, "w") as archive:
+        for item, text in files.items():
+            archive.writestr(item, text)
+    return path
+
+
+def collect(folder: Path, wheels: Path, lines: Sequence[str] = ("tiny==1.0",), known: str | None = None) -> str:
+    folder.mkdir(exist_ok=True)
+    collector = Collector(Target("3.11", "amd64"), Source(wheels), Runner(lambda _text: None))
+    return collector.collect(lines, folder, known)
+
+
+@pytest.fixture(params=["uv", "pip"])
+def tool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "pip":
+        monkeypatch.setattr(packages, "find_uv", lambda: None)
+    return str(request.param)
+
+
+@pytest.mark.slow
+def test_the_lock_names_the_hash_of_every_wheel_and_no_index_is_asked(tmp_path: Path, tool: str) -> None:
+    digest = hashlib.sha256(wheel(tmp_path / "wheels").read_bytes()).hexdigest()
+    lock = collect(tmp_path / "context", tmp_path / "wheels")
+    assert f"sha256:{digest}" in lock
+    assert packages.pins_of(lock) == {"tiny": "1.0"}
+    there = sorted(
+        str(path.relative_to(tmp_path / "context" / "packages"))
+        for path in (tmp_path / "context" / "packages").rglob("*")
+    )
+    assert "tiny/__init__.py" in there
+    assert not [path for path in there if "tests" in path or path.endswith(".pyx") or path.startswith("bin")]
+    assert sbom.licences(tmp_path / "context" / "packages") == {"tiny": "MIT"}
+
+
+@pytest.mark.slow
+def test_another_file_than_the_lock_knows_is_refused(tmp_path: Path, tool: str) -> None:
+    wheel(tmp_path / "wheels")
+    known = f"tiny==1.0 --hash=sha256:{'0' * 64}\n"
+    with pytest.raises(ImageFailed, match="not the file whose hash is known"):
+        collect(tmp_path / "context", tmp_path / "wheels", known=known)
+
+
+@pytest.mark.slow
+def test_a_wheel_that_the_wheelhouse_lacks_is_named(tmp_path: Path, tool: str) -> None:
+    wheel(tmp_path / "wheels")
+    with pytest.raises(ImageFailed, match=r"other.*\n?.*put the missing wheels .* into .*wheels"):
+        collect(tmp_path / "context", tmp_path / "wheels", ["tiny==1.0", "other==2.0"])
+
+
+def test_what_comes_from_a_repository_is_taken_from_the_wheelhouse(tmp_path: Path) -> None:
+    line = "tiny @ git+https://example.com/tiny.git@abc"
+    with pytest.raises(ImageFailed, match="tiny comes from a repository, so no hash can be checked"):
+        packages.plain([line], Source())
+    wheel(tmp_path / "wheels", version="1.5")
+    assert packages.plain([line, "a==1"], Source(tmp_path / "wheels")) == ["tiny==1.5", "a==1"]
+
+
+@pytest.mark.parametrize(("code", "said", "fact"), FAULTS)
+def test_a_fault_of_the_builder_is_explained_and_its_last_words_are_shown(code: int, said: str, fact: str) -> None:
+    failed = engine.explained(engine.Engine("podman", "podman"), "The image", code, ["STEP 1: FROM x", said])
+    assert fact in str(failed)
+    assert said in failed.log
+    assert "Traceback" not in str(failed)
+
+
+def test_a_password_in_what_a_builder_says_is_not_shown() -> None:
+    said = "Error: https://user:secret@registry.example/v2/: something"
+    assert "secret" not in str(engine.explained(engine.Engine("podman", "podman"), "The image", 1, [said]))
+
+
+def fake(folder: Path, monkeypatch: pytest.MonkeyPatch, build: str = "exit 0", missing: str = "-") -> Path:
+    """A podman that does as it is told, alone on PATH but for the shell's tools; the file of its calls."""
+    place = folder / "engines"
+    place.mkdir()
+    program = place / "podman"
+    program.write_text(FAKE.format(folder=folder, build=build, missing=missing))
+    program.chmod(0o755)
+    for tool in ("sh", "echo", "sleep"):
+        (place / tool).symlink_to(f"/bin/{tool}")
+    monkeypatch.setenv("PATH", str(place))
+    return folder / "calls"
+
+
+@pytest.fixture
+def published(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """One version, and packages that need no index."""
+
+    def collected(_self: Collector, lines: Sequence[str], folder: Path, _known: str | None = None) -> str:
+        (folder / "packages").mkdir()
+        return "".join(f"{line} --hash=sha256:{'0' * 64}\n" for line in lines)
+
+    monkeypatch.setattr(Collector, "collect", collected)
+    workspace = Workspace(settings)
+    workspace.publish(workspace.bundle(Scaled(2.0), name="scaled", sample=SAMPLE))
+    return workspace
+
+
+def test_an_image_is_built_without_a_network_and_described_beside_it(
+    published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = fake(tmp_path, monkeypatch)
+    made = published.image("scaled", tag=["models/scaled:new", "models/scaled:latest"])
+    builds = [line for line in calls.read_text().splitlines() if line.startswith("build")]
+    assert len(builds) == 2
+    assert all("--network none" in line and "--format docker" in line for line in builds)
+    assert "--tag models/scaled:new --tag models/scaled:latest" in builds[-1]
+    version = published.versions("scaled")[0]
+    assert f"--label io.nbdeploy.digest={version.digest}" in builds[-1]
+    assert "--label org.opencontainers.image.version=1.0.0" in builds[-1]
+    known = json.loads(made.sbom.read_text())
+    assert (known["bomFormat"], known["metadata"]["component"]["version"]) == ("CycloneDX", "1.0.0")
+    assert {item["type"] for item in known["components"]} == {"library", "machine-learning-model"}
+    assert len(known["components"]) == made.packages + 1
+    assert len(made.lock.read_text().splitlines()) == made.packages
+    assert "440 MB" in str(made)
+
+
+def test_the_same_version_has_the_same_bill_of_materials(published: Workspace) -> None:
+    manifest = published.versions("scaled")[0].manifest()
+    assert sbom.sbom(manifest, "1.0.0", {"a": "1"}, {}) == sbom.sbom(manifest, "1.0.0", {"a": "1"}, {})
+
+
+def test_a_builder_that_fails_leaves_nothing_behind(
+    published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path, monkeypatch, "echo 'no space left on device' >&2; exit 1", f"{image.DEPENDENCIES}:none")
+    with pytest.raises(ImageFailed, match="no space left where podman keeps its images"):
+        published.image("scaled")
+    left = [path for path in published.settings.images.rglob("*") if path.is_file() and path.name != "turn.lock"]
+    assert left == []
+
+
+def test_without_an_engine_it_is_said_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineMissing, match="docker is not on PATH; podman is not on PATH"):
+        engine.find()
+    with pytest.raises(UnknownOption, match="podman"):
+        engine.find("podmann")
+
+
+def test_an_engine_whose_daemon_is_down_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(tmp_path, monkeypatch)
+    down = tmp_path / "engines" / "docker"
+    down.write_text("#!/bin/sh\necho 'Is the docker daemon running?' >&2\nexit 1\n")
+    down.chmod(0o755)
+    assert engine.find().name == "podman"
+    with pytest.raises(EngineMissing, match=r"docker: Is the docker daemon running\?"):
+        engine.find("docker")
+
+
+def test_a_wheelhouse_that_is_no_folder_is_wrong_use(
+    published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path, monkeypatch)
+    with pytest.raises(WrongUse, match="is no folder"):
+        published.image("scaled", wheelhouse=tmp_path / "none")
+
+
+def test_text_of_a_model_reaches_no_containerfile() -> None:
+    for name in ("dependencies.Containerfile", "model.Containerfile", "slim.sh"):
+        text = (template("image") / name).read_text()
+        assert "{" not in text.replace("${BASE}", "").replace("${PYTHON}", "").replace("${DEPENDENCIES}", "").replace(
+            "{} +", ""
+        )
