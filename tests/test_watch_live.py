@@ -90,17 +90,27 @@ LABELS: dict[str, Sequence[Any]] = {
     "booleans": [False, True],
     "figures": ["1", "01", "2"],
 }
-WAYS = (lambda label: label, str, lambda label: float(label) if type(label) is int else label)
+
+
+def by_a_file(label: Any) -> Any:
+    """As some other program writes it: 1.0 for 1, 1 for True."""
+    if isinstance(label, bool):
+        return str(int(label))
+    return label if isinstance(label, str) else f"{label:.1f}"
+
+
+WAYS = (lambda label: label, str, lambda label: float(label) if type(label) is int else label, by_a_file)
 
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[list[Any], list[list[Any]], list[tuple[int, int | None, Any]]]:
     """Labels of the model, answers of each request, and what comes in: request (beyond the last: unknown), row, label."""
     labels = list(LABELS[draw(st.sampled_from(sorted(LABELS)))])
-    answers = draw(st.lists(st.lists(st.sampled_from(labels), min_size=1, max_size=3), min_size=1, max_size=12))
-    said = st.one_of(st.none(), st.sampled_from(labels))
-    event = st.tuples(st.integers(0, len(answers)), st.one_of(st.none(), st.integers(0, 3)), said)
-    return labels, answers, draw(st.lists(event, max_size=60))
+    answers = draw(st.lists(st.lists(st.sampled_from(labels), min_size=1, max_size=3), min_size=1, max_size=6))
+    said = st.one_of(st.sampled_from(labels), st.sampled_from(labels), st.none())
+    event = st.tuples(st.integers(0, len(answers)), st.sampled_from([0, 0, 1, 2, 3, None]), said)
+    fewest = draw(st.sampled_from([0, 5, 25]))
+    return labels, answers, draw(st.lists(event, min_size=fewest, max_size=60))
 
 
 def settled(
