@@ -35,7 +35,7 @@ from nbdeploy.watch.traffic import traffic
 from nbdeploy.watch.window import Window, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -149,7 +149,7 @@ class Look:
         versions = tuple(self._compare(version, baselines[version], served, progress) for version in baselines)
         manifests = {version: manifest for version in baselines if (manifest := self._manifest(version)) is not None}
         live = self._attempt("live metrics", lambda: self._live(log, manifests))
-        outlook_ = self._attempt("expected", lambda: outlook(served, None if log is None else log.joined().labelled))
+        outlook_ = self._attempt("expected", lambda: self._outlook(served, log, versions))
         seen = Outlook() if isinstance(outlook_, NotComputable) else outlook_
         events = self._events()
         return Health(
@@ -319,6 +319,10 @@ class Look:
         proba = [item for item in newest.methods if item.name == "predict_proba"]
         classes = proba[0].output.labels if proba else None
         return labelled.live(log, self.axis, newest.model.get("task"), classes or ())
+
+    def _outlook(self, served: Mapping[str, Served], log: Log | None, versions: Sequence[Compared]) -> Outlook:
+        labelled_rows = None if log is None else log.joined().labelled
+        return outlook(served, labelled_rows, {one.version: one.drifting for one in versions})
 
     # the rest
 

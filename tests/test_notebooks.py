@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 # Cells that carry an output: nbval compares it. Their text depends on nothing but us.
-PROMISED = {"quickstart.ipynb": {"wrong", "ps", "stop", "ps-empty"}, "validation.ipynb": {"stop"}}
+PROMISED = {
+    "quickstart.ipynb": {"wrong", "ps", "stop", "ps-empty"},
+    "validation.ipynb": {"stop"},
+    "watching.ipynb": {"stop"},
+}
 
 
 def papermill(notebook: Path, out: Path, *words: str) -> Any:
@@ -74,13 +78,14 @@ def test_the_quickstart_runs_headless_and_leaves_nothing_running(settings: Setti
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # both notebooks, with three judgements
+@pytest.mark.timeout(600)  # the notebooks, with three judgements
 def test_nbval_finds_what_the_notebooks_promise(settings: Settings) -> None:
     done = nbval(NOTEBOOKS)
     assert done.returncode == 0, done.stdout
     workspace = Workspace(settings)
     assert list(workspace.services()) == []
     assert [version.gate for version in workspace.versions("species")] == ["none", "passed", "passed"]
+    assert [version.version for version in workspace.versions("colony")] == ["1.0.0"]
 
 
 @pytest.mark.slow

@@ -106,6 +106,11 @@ def _rows(requests: pd.DataFrame, began: datetime, size: timedelta) -> float:
     return float(requests["rows"].sum()) / max(len(busy), 1)
 
 
+def clock(time: datetime) -> str:
+    """With seconds where it is no whole minute."""
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC" if time.second else f"{time:%Y-%m-%d %H:%M} UTC"
+
+
 _UNITS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
 
 

@@ -72,6 +72,11 @@ class Compared:
         return tuple(track for track in self.tracks if track.now.verdict == DRIFTED)
 
     @property
+    def drifting(self) -> tuple[int, ...]:
+        """Windows in which a column had drifted."""
+        return tuple(place for place, drift in zip(self.places, self.drifts, strict=True) if drift.drifted)
+
+    @property
     def suspected(self) -> tuple[Track, ...]:
         return tuple(track for track in self.tracks if track.now.verdict == SUSPECTED)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.judge.estimate import Estimate
 from nbdeploy.judge.metrics import metric
 from nbdeploy.render.plain import ICONS
+from nbdeploy.watch.axis import clock
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.promise import GATE
 
@@ -227,7 +228,7 @@ def drifted(track: Track) -> str:
 
 
 def _since(track: Track) -> str:
-    return "" if track.since is None else f", since {track.since:%Y-%m-%d %H:%M} UTC"
+    return "" if track.since is None else f", since {clock(track.since)}"
 
 
 def _kind(track: Track) -> str:

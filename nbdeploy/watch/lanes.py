@@ -123,7 +123,7 @@ def _quality(health: Health) -> Lane:
     if not places:
         return Lane("odd rows, worst column", "no rows to look at")
     points = tuple(places.get(place) for place in range(health.axis.count))
-    words = f"at most {worst[0]:.0%} of a window, in {worst[1]}" if worst[1] else "none: as in training"
+    words = f"at most {percent(worst[0])} of a window, in {worst[1]}" if worst[1] else "none: as in training"
     top = max(worst[0], 0.1)
     return Lane("odd rows, worst column", words, (Series("odd rows", "bars", points, tone="accent"),), top=top)
 
@@ -216,6 +216,10 @@ def rate(value: float) -> str:
         if value * factor >= 1 or unit == "a day":
             return f"{value * factor:.3g} {unit}"
     return "0"
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
 
 
 def _said(series: Series) -> str:

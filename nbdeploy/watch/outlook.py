@@ -13,7 +13,7 @@ from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.expected import Expected, expected
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -36,9 +36,14 @@ class Outlook:
     windows: Mapping[int, Mapping[str, Estimate | NotComputable]] = field(default_factory=dict)
 
 
-def outlook(served: Mapping[str, Served], labelled: pd.DataFrame | None = None) -> Outlook:
-    """`labelled`: rows with `version`, `method`, `prediction` and `label`; where a version has enough of them, its
-    probabilities are corrected by them.
+def outlook(
+    served: Mapping[str, Served],
+    labelled: pd.DataFrame | None = None,
+    drifted: Mapping[str, Collection[int]] | None = None,
+) -> Outlook:
+    """`labelled`: rows with `time`, `version`, `prediction` and `label`; where a version has enough of them, its
+    probabilities are corrected by them. Rows of windows that `drifted`, by version, are unlike the others and teach
+    nothing about them.
     """
     versions: dict[str, Expected | NotComputable] = {}
     windows: dict[int, Mapping[str, Estimate | NotComputable]] = {}
@@ -47,7 +52,11 @@ def outlook(served: Mapping[str, Served], labelled: pd.DataFrame | None = None) 
         if len(one.baseline.labels) < 2 or not len(shares):
             versions[version] = NO_CLASSES if len(one.baseline.labels) < 2 else UNASKED
             continue
-        calibrator = None if labelled is None else _calibrator(labelled[labelled["version"] == version], one)
+        calibrator = None
+        if labelled is not None and len(labelled):
+            own = labelled[labelled["version"] == version]
+            places = one.axis.places(own["time"])
+            calibrator = _calibrator(own[~np.isin(places, list((drifted or {}).get(version, ())))], one)
         versions[version] = expected(_spread(shares, WHOLE), calibrator)
         for place in one.samples:
             windows[place] = expected(_spread(one.shares([place]), WINDOW), calibrator).metrics

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.judge.metrics import metric
-from nbdeploy.watch.axis import said
+from nbdeploy.watch.axis import clock, said
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.drift import DRIFTED, SUSPECTED
 from nbdeploy.watch.expected import Expected
@@ -62,7 +62,11 @@ def chosen(found: Compared) -> tuple[list[Track], str]:
     parts += [f"{count} suspected"] if (count := sum(track.now.verdict == SUSPECTED for track in rest)) else []
     parts += [f"{count} like {found.called}"] if (count := sum(track.now.verdict == "stable" for track in rest)) else []
     parts += [f"{reasons} not computable"] if reasons else []
-    return shown, f"and {len(rest)} more columns: {', '.join(parts)}"
+    return shown, f"and {counted(len(rest), 'more column')}: {', '.join(parts)}"
+
+
+def counted(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def tone_of(track: Track) -> Tone:
@@ -85,7 +89,7 @@ def what(track: Track, called: str) -> str:
     """One sentence on a column."""
     if isinstance(track.now.verdict, NotComputable):
         return str(track.now.verdict)
-    since = "" if track.since is None else f", since {track.since:%Y-%m-%d %H:%M} UTC"
+    since = "" if track.since is None else f", since {clock(track.since)}"
     return f"{track.what}{since}" if track.what else f"like {called}"
 
 
@@ -201,7 +205,11 @@ def _sure(health: Health) -> Section:
     for other in health.versions[:-1]:
         count = len(other.drifted)
         word = (
-            str(other.reason) if other.reason else f"{count} columns had drifted" if count else "no column had drifted"
+            str(other.reason)
+            if other.reason
+            else f"{counted(count, 'column')} had drifted"
+            if count
+            else "no column had drifted"
         )
         notes.append(f"{other.version}, which answered before, {other.rows:,} rows: {word}.")
     return Section("How sure this is", notes=tuple(notes))
