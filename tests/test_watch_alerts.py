@@ -276,6 +276,25 @@ def test_a_service_that_is_down_is_told_after_two_looks_and_once(tmp_path: Path)
     ]
 
 
+def test_a_log_that_cannot_be_read_keeps_no_other_rule_from_being_judged(tmp_path: Path) -> None:
+    """Nothing of it counts as seen: once it can be read again its windows are judged."""
+    rules = {"errors": {"when": "error_rate>0.05", "every": "1h"}, "gone": {"when": "down>0"}}
+    plan, given_ = Plan.of({"defaults": False, "rules": rules}), source(0, 0.1, 0.1)
+    look("penguins", plan, Ledger(tmp_path), given_, at(1))
+    read, given_.down = given_.windows, 1.0
+    given_.windows = broken  # type: ignore[method-assign] # of this one
+    seen = look("penguins", plan, Ledger(tmp_path), given_, at(2))
+    assert [alert.rule for alert in seen.alerts] == ["gone"]
+    assert "Permission denied" in seen.failed[0]
+    assert "Permission denied" in Ledger(tmp_path).read().standings[plan.rules["errors"].key].why
+    given_.windows = read  # type: ignore[method-assign] # as above
+    assert [alert.since for alert in look("penguins", plan, Ledger(tmp_path), given_, at(3)).alerts] == [BEGIN + HOUR]
+
+
+def broken(*_: object, **_named: object) -> list[Reading]:
+    raise PermissionError(13, "Permission denied", "/log")
+
+
 def test_looks_that_find_nothing_new_write_nothing(tmp_path: Path) -> None:
     given_ = Given(lambda _: {"requests": 100.0, "rows": 100.0, "error_rate": 0.0, "drifted_columns": 0.0})
     look("penguins", Plan.of({}), Ledger(tmp_path), given_, at(0.001))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,10 +20,7 @@ from nbdeploy.spans import span
 from nbdeploy.watch import vocabulary
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.plan import Plan, built_in
-from nbdeploy.watch.rule import Rule, condition, shown
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from nbdeploy.watch.rule import KEYS, Rule, condition, shown
 
 
 def rule(when: str, **table: Any) -> Rule:
@@ -254,3 +254,24 @@ def test_the_key_changes_with_what_is_asked_and_with_nothing_else() -> None:
 )
 def test_a_rule_that_fires_where_it_is_good_is_warned_of(when: str, warns: bool) -> None:
     assert ("is good" in (rule(when).warning() or "")) == warns
+
+
+GUIDE = (Path(__file__).parents[1] / "docs" / "guide.md").read_text(encoding="utf-8")
+ALERTS = GUIDE.partition("## Alerts\n")[2].partition("\n## ")[0]
+
+
+def test_the_guide_s_rules_can_be_read_and_its_settings_too() -> None:
+    shown = re.findall(r'--when "([^"]+)"', ALERTS)
+    assert len(shown) >= 2
+    for text in shown:
+        assert rule(text).when.text == text
+    block = "\n".join(line[4:] for line in ALERTS.splitlines() if line.startswith("    "))
+    table = tomllib.loads(block[block.index("[alerts]") : block.index("POST /hook")])["alerts"]
+    plan = Plan.of(table)
+    assert plan.rules["unsure"].names == ("penguins",)
+    assert set(plan.channels) == {"notebook", "log", "ops", "mail"}
+
+
+@pytest.mark.parametrize("word", [*KEYS, *vocabulary.STATES, *vocabulary.BY_COLUMN, *vocabulary.TRAFFIC])
+def test_every_word_of_a_rule_is_in_the_guide(word: str) -> None:
+    assert re.search(rf"`{word}[`@]|\b{word} = ", ALERTS)

@@ -179,13 +179,16 @@ def test_a_service_that_is_removed_ends_its_watcher(tmp_path: Path) -> None:
         wait_for(lambda: world.said[-1] == "penguins was removed; nothing is left to watch")
 
 
-def test_what_cannot_be_read_is_said_once_and_tried_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error", [HomeUnavailable("reading the log", "/x", "Permission denied"), ZeroDivisionError("of nobody's making")]
+)
+def test_what_cannot_be_read_is_said_once_and_tried_again(tmp_path: Path, error: Exception) -> None:
     world, broken = World(tmp_path / "alerts", "https://hooks.example.com/x"), [True]
     state = world.source.state
 
     def failing(now: datetime) -> Reading:
         if broken[0]:
-            raise HomeUnavailable("reading the log", "/x", "Permission denied")
+            raise error
         return state(now)
 
     world.source.state = failing  # type: ignore[method-assign] # of this one
@@ -196,7 +199,7 @@ def test_what_cannot_be_read_is_said_once_and_tried_again(tmp_path: Path) -> Non
         wait_for(lambda: next(looked) > 5)
         broken[0] = False
         wait_for(lambda: "penguins is ready" in world.said)
-    assert sum("looking failed: reading the log failed" in line for line in world.said) == 1
+    assert sum(str(error) in line for line in world.said) == 1
 
 
 @pytest.mark.slow

@@ -6,10 +6,11 @@ killed and looks again, find the same alerts under the same ids, and the ledger 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from nbdeploy.errors import NbdeployError
 from nbdeploy.watch import vocabulary
 from nbdeploy.watch.axis import EPOCH, floored
 from nbdeploy.watch.message import Message
@@ -58,16 +59,19 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Seen:
-    """`alerts` are new, and queued. `stuck` are rules that fire or nearly do, and can no longer be judged."""
+    """`alerts` are new, and queued. `stuck` are rules that fire or nearly do, and can no longer be judged, and why;
+    `failed` says what could not be read: nothing of it was judged, and the next look tries again.
+    """
 
     alerts: tuple[Alert, ...] = ()
-    stuck: Mapping[str, str] | None = None
+    stuck: Mapping[str, str] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
 
 
 def look(name: str, plan: Plan, ledger: Ledger, source: Source, now: datetime) -> Seen:
     """Readings are taken without the lock, which may be long; then all is judged and queued in one line, or nothing."""
     book, labels = ledger.read(), source.labels()
-    read = _read(plan.of_name(name, book.rules), book, source, now, labels)
+    read, failed = _read(plan.of_name(name, book.rules), book, source, now, labels)
     with ledger.turn() as page:
         rules = plan.of_name(name, page.book.rules)
         before = page.book.standings
@@ -75,7 +79,7 @@ def look(name: str, plan: Plan, ledger: Ledger, source: Source, now: datetime) -
         alerts: list[tuple[tuple[str, ...], Alert]] = []  # with the channels
         for rule in rules:
             standing, found = stepped(name, rule, before.get(rule.key, Standing()), read.get(rule.key, ()))
-            after[rule.key] = standing
+            after[rule.key] = replace(standing, why=failed[rule.key]) if rule.key in failed else standing
             alerts += [(plan.to(rule), alert) for alert in found]
         gone = [ended(name, key, standing, now) for key, standing in before.items() if key not in after]
         alerts += [(plan.send, alert) for alert in gone if alert is not None]
@@ -93,7 +97,7 @@ def look(name: str, plan: Plan, ledger: Ledger, source: Source, now: datetime) -
         for rule in rules
         if after[rule.key].state != "ok" and after[rule.key].why and not before.get(rule.key, Standing()).why
     }
-    return Seen(tuple(alert for _, alert in alerts), stuck)
+    return Seen(tuple(alert for _, alert in alerts), stuck, tuple(dict.fromkeys(failed.values())))
 
 
 def messages_of(name: str, book: Book, alerts: Iterable[tuple[Sequence[str], Alert]], now: datetime) -> list[Message]:
@@ -108,9 +112,12 @@ def messages_of(name: str, book: Book, alerts: Iterable[tuple[Sequence[str], Ale
 
 def _read(
     rules: Sequence[Rule], book: Book, source: Source, now: datetime, labels: str
-) -> dict[str, Sequence[Reading]]:
-    """What each rule has yet to judge, by its key; rules of the same windows share one reading of the log."""
+) -> tuple[dict[str, Sequence[Reading]], dict[str, str]]:
+    """What each rule has yet to judge, by its key, and what could not be read; rules of the same windows share one
+    reading of the log.
+    """
     found: dict[str, Sequence[Reading]] = {}
+    failed: dict[str, str] = {}
     settled = now - SETTLED
     groups: dict[tuple[timedelta, bool], list[Rule]] = {}
     for rule in rules:
@@ -122,10 +129,14 @@ def _read(
         first = min(since.values())
         if floored(settled, every) <= first:
             continue  # no window has closed meanwhile
-        readings = source.windows(every, first, settled, traffic=traffic)
+        try:
+            readings = source.windows(every, first, settled, traffic=traffic)
+        except (NbdeployError, OSError) as exc:  # the other rules are judged all the same
+            failed |= dict.fromkeys(since, str(exc))
+            continue
         found |= {key: [item for item in readings if item.began >= began] for key, began in since.items()}
     state = source.state(now)
-    return found | {rule.key: [state] for rule in rules if rule.every is None}
+    return found | {rule.key: [state] for rule in rules if rule.every is None}, failed
 
 
 def _since(rule: Rule, every: timedelta, standing: Standing | None, now: datetime) -> datetime:

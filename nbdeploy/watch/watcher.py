@@ -73,8 +73,12 @@ class Watcher:
         self._changed("state", f"{self.name} is {self.source.said}")
         for alert in seen.alerts:
             self.say(alert.text)
-        for rule, why in (seen.stuck or {}).items():
+        for rule, why in seen.stuck.items():
             self.say(f"{self.name}: {rule} cannot be judged any more: {why}; it stays as it was")
+        for why in seen.failed:
+            self._changed("reading", f"reading failed: {why}")
+        if not seen.failed:
+            self._said.pop("reading", None)
 
     def _deliver(self, ending: threading.Event, until: float) -> None:
         """What is due, at once and whenever more is, until the next look."""
@@ -94,8 +98,9 @@ class Watcher:
         """What cannot be done just now is said once, and tried again at the next look."""
         try:
             made = make()
-        except (NbdeployError, OSError) as exc:
-            self._changed(doing, f"{doing} failed: {exc}")
+        except Exception as exc:  # noqa: BLE001 - a watcher that ends on what one look meets watches nothing any more
+            told = str(exc) if isinstance(exc, NbdeployError) else f"{type(exc).__name__}: {exc}"
+            self._changed(doing, f"{doing} failed: {told}")
             return None
         self._said.pop(doing, None)
         return made
