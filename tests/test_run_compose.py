@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import yaml
 from check_jsonschema.builtin_schemas import get_builtin_schema
 from jsonschema.validators import validator_for
 from keep_world import World, manifest
+from monitoring import program
 
 from nbdeploy.errors import Refused, WrongUse
 from nbdeploy.run.compose import PORTS
@@ -129,14 +129,12 @@ def test_grafana_finds_datasource_and_dashboard_where_they_are_mounted(world: Wo
 
 
 def test_promtool_takes_the_configuration_and_the_rules(world: World, tmp_path: Path) -> None:
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not installed (Debian: apt install prometheus)")
     world.publish()
     folder = tmp_path / "out"
     exported(world, folder)
     for words in (("config", "--syntax-only", "prometheus.yml"), ("rules", "prometheus_rules.yml")):
         done = subprocess.run(
-            ["promtool", "check", *words], capture_output=True, text=True, check=False, cwd=folder, timeout=60
+            [program("promtool"), "check", *words], capture_output=True, text=True, check=False, cwd=folder, timeout=60
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "SUCCESS" in done.stdout
