@@ -79,7 +79,7 @@ def _measured(running: list[Server], requests: list[dict[str, Any]]) -> dict[str
         for number in range(rounds):
             first = number % len(running)
             for server in running[first:] + running[:first]:
-                result = _load(server, requests, connections)
+                result = load(server, requests, connections)
                 found[server.name][connections].append(result)
                 told = f"c={connections}, round {number + 1}, {server.name}: {result['per_second']:,.0f}/s"
                 print(told, file=sys.stderr)
@@ -90,7 +90,7 @@ def _measured(running: list[Server], requests: list[dict[str, Any]]) -> dict[str
     return {name: {c: _median(results) for c, results in by.items()} for name, by in found.items()}
 
 
-def _load(server: Server, requests: list[dict[str, Any]], connections: int) -> dict[str, Any]:
+def load(server: Server, requests: list[dict[str, Any]], connections: int) -> dict[str, Any]:
     job = {
         "port": server.port,
         "token": server.token,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy import parquet
 from nbdeploy.parquet import quoted, stored_names, text
 from nbdeploy.runtime.records import HEAD, parse
+from nbdeploy.runtime.retention import DRAFT
 from nbdeploy.runtime.segments import is_growing
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def convert(reader: parquet.Reader, path: Path, target: Path, worker: int, form:
 
 @contextmanager
 def _draft(path: Path) -> Iterator[Path]:
-    draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}")
+    draft = path.with_name(f"{DRAFT}{path.stem}.{secrets.token_hex(4)}")
     os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         yield draft

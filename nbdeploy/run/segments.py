@@ -17,7 +17,7 @@ from nbdeploy import parquet
 from nbdeploy.parquet import Column
 from nbdeploy.run import compaction
 from nbdeploy.runtime.records import HEAD, parse
-from nbdeploy.runtime.retention import COPY
+from nbdeploy.runtime.retention import COPY, DRAFT
 from nbdeploy.runtime.segments import is_growing, worker_of
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def copied(reader: parquet.Reader, path: Path) -> Facts | None:
 
 
 def _copy(reader: parquet.Reader, path: Path) -> None:
-    draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}")
+    draft = path.with_name(f"{DRAFT}{path.stem}.{secrets.token_hex(4)}")
     try:
         os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         if not compaction.convert(reader, path, draft, worker_of(path), FORMAT):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COPY = ".parquet"  # what a reader made of a closed segment
+DRAFT = ".draft-"  # begins the names of files that become copies
+PATIENCE = 3_600.0  # seconds after which nobody is still writing one
 DAY = 86_400.0
 
 
@@ -30,7 +32,7 @@ def clean(folder: Path, days: float | None, most: int | None) -> Removed:
     may still grow. A copy goes with its segment.
     """
     found = sorted(folder.glob(f"*{SUFFIX}"))
-    _orphans(folder, {path.stem for path in found})
+    _left_over(folder, {path.stem for path in found})
     sizes = {path: _size(path) for path in found}
     total = sum(sizes.values())
     gone = freed = 0
@@ -47,9 +49,13 @@ def clean(folder: Path, days: float | None, most: int | None) -> Removed:
     return Removed(gone, freed)
 
 
-def _orphans(folder: Path, segments: set[str]) -> None:
+def _left_over(folder: Path, segments: set[str]) -> None:
+    """Copies without a segment, and what a reader that was killed was writing."""
     for path in folder.glob(f"*{COPY}"):
         if path.stem not in segments:
+            path.unlink(missing_ok=True)
+    for path in folder.glob(f"{DRAFT}*"):
+        if _written(path) < time.time() - PATIENCE:
             path.unlink(missing_ok=True)
 
 
