@@ -74,12 +74,13 @@ class App:
     def __init__(self, model, identity, *, token_sha256, log=None, feedback=None, limits=None, fallthrough=None):
         self.model, self.identity, self.ready, self.log = model, identity, False, log
         self.n = 0
+        self.noted = 0
         self.slow = 0
         self.stuck = None
     def close(self):
         pass
     def note_process(self):
-        pass
+        self.noted += 1
     @property
     def busy_for(self):
         return time.monotonic() - self.stuck if self.stuck else 0.0
@@ -110,7 +111,7 @@ class App:
             os._exit(7)
         self.n += 1
         told = {"name": self.identity.name, "version": self.identity.version, "digest": self.identity.digest,
-                "nonce": self.identity.nonce, "state": "ready", "slow": self.slow, "n": self.n, "pid": os.getpid(), "worker": self.identity.worker, "workers": self.identity.workers, "path": path, "frozen": gc.get_freeze_count(),
+                "nonce": self.identity.nonce, "state": "ready", "slow": self.slow, "n": self.n, "pid": os.getpid(), "worker": self.identity.worker, "workers": self.identity.workers, "noted": self.noted, "path": path, "frozen": gc.get_freeze_count(),
                 "environ": dict(os.environ) if path == "/environ" else None, "cwd": os.getcwd()}
         data = json.dumps(told).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json"),

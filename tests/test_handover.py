@@ -92,6 +92,7 @@ def test_a_stop_answers_what_was_asked_before(settings: Settings, launcher: Loca
 def test_who_takes_the_place_of_a_dead_worker_has_its_number(settings: Settings, launcher: LocalLauncher) -> None:
     """In a hand-over both versions number their own."""
     url = standin.deploy(launcher, standin.launch(settings, 0, workers=2), "1.0.0")
+    assert ask(url)["noted"] > 0, "a worker counts from its activation on, not from its first request"
     before = {answer["pid"]: answer["worker"] for answer in (ask(url) for _ in range(200))}
     assert set(before.values()) == {0, 1}
     victim = next(pid for pid, number in before.items() if number == 0)

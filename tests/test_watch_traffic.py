@@ -151,3 +151,23 @@ def test_a_million_requests_of_many_windows_are_all_counted() -> None:
     assert sum(flow.requests for flow in found.windows) == 1_000_000
     assert sum(split.whole.requests for split in found.workers.values()) == 1_000_000
     assert found.whole.rows == 2_000_000
+
+
+def test_every_window_of_every_version_has_the_quantiles_of_its_own_requests() -> None:
+    random = np.random.default_rng(3)
+    count = 2_000
+    times = [START + timedelta(minutes=int(minute)) for minute in random.integers(0, 6 * 60, count)]
+    frame = logged(
+        times,
+        milliseconds=random.gamma(2, 3, count),
+        version=random.choice(["1.0.0", "1.1.0"], count),
+        status=random.choice([200, 500], count, p=[0.9, 0.1]),
+    )
+    found = traffic(frame, START, START + 6 * HOUR, HOUR)
+    for version, split in found.versions.items():
+        for flow in split.windows:
+            inside = (frame["time"] >= flow.began) & (frame["time"] < flow.ended) & (frame["version"] == version)
+            answered = frame.loc[inside & (frame["status"] == 200), "milliseconds"]
+            assert (flow.requests, flow.answered) == (inside.sum(), len(answered))
+            told = (flow.p50_ms, flow.p95_ms, flow.p99_ms)
+            assert told == pytest.approx(tuple(np.percentile(answered, [50, 95, 99])))

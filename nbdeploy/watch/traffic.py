@@ -156,8 +156,8 @@ def traffic(requests: pd.DataFrame, began: datetime, ended: datetime, every: tim
     return Traffic(
         whole=next(counted.whole(ends)),
         windows=tuple(counted.flows(ends)),
-        versions={str(name): counted.split(ends, "version", str(name)) for name in counted.known("version")},
-        workers={int(pid): counted.split(ends, "worker", int(pid)) for pid in counted.known("worker")},
+        versions={str(name): counted.split(ends, "version", name) for name in counted.known("version")},
+        workers={int(pid): counted.split(ends, "worker", pid) for pid in counted.known("worker")},
         outside=len(requests) - len(counted.window),
     )
 
@@ -193,13 +193,16 @@ def edges(began: datetime, ended: datetime, every: timedelta | None = None) -> l
 
 @dataclass(frozen=True)
 class _Requests:
-    """Those within the edges: the window of each, and what is counted of it."""
+    """Those within the edges, the quickest first: the window of each, and what is counted of it.
 
-    window: NDArray[np.int64]
+    `labels` have a number for each request and what the numbers stand for.
+    """
+
+    window: NDArray[np.int16]
     status: NDArray[np.int64]
     rows: NDArray[np.int64]
     milliseconds: NDArray[np.float64]
-    labels: Mapping[str, NDArray[Any]]
+    labels: Mapping[str, tuple[NDArray[np.int64], Sequence[Any]]]
 
     @classmethod
     def of(cls, frame: pd.DataFrame, ends: Sequence[datetime]) -> _Requests:
@@ -208,28 +211,30 @@ class _Requests:
         times = pd.DatetimeIndex(pd.to_datetime(frame["time"], utc=True)).as_unit("us").asi8
         bounds = pd.DatetimeIndex(list(ends)).as_unit("us").asi8
         window = np.searchsorted(bounds, times, side="right") - 1
-        kept = (window >= 0) & (window < len(bounds) - 1)
+        kept = np.flatnonzero((window >= 0) & (window < len(bounds) - 1))
+        named = {name: pd.factorize(frame[name].iloc[kept]) for name in ("version", "worker") if name in frame}
+        order = np.argsort(frame["milliseconds"].to_numpy(dtype=np.float64)[kept])
+        kept = kept[order]
         return cls(
-            window=window[kept].astype(np.int64),
+            window=window[kept].astype(np.int16),
             status=frame["status"].to_numpy(dtype=np.int64)[kept],
             rows=frame["rows"].fillna(0).to_numpy(dtype=np.int64)[kept],
             milliseconds=frame["milliseconds"].to_numpy(dtype=np.float64)[kept],
-            labels={name: frame[name].to_numpy()[kept] for name in ("version", "worker") if name in frame},
+            labels={name: (codes[order], list(names)) for name, (codes, names) in named.items()},
         )
 
     def known(self, label: str) -> list[Any]:
         """In the order they first appear."""
-        import pandas as pd
-
-        return list(pd.unique(self.labels[label])) if label in self.labels else []
+        return list(self.labels[label][1]) if label in self.labels else []
 
     def where(self, label: str, value: Any) -> _Requests:
-        kept = self.labels[label] == value
+        codes, names = self.labels[label]
+        kept = codes == names.index(value)
         return _Requests(self.window[kept], self.status[kept], self.rows[kept], self.milliseconds[kept], {})
 
     def split(self, ends: Sequence[datetime], label: str, value: Any) -> Split:
         own = self.where(label, value)
-        named = {label: value}
+        named = {label: str(value) if label == "version" else int(value)}
         return Split(next(own.whole(ends, **named)), tuple(own.flows(ends, **named)))
 
     def whole(self, ends: Sequence[datetime], **named: Any) -> Iterator[Flow]:
@@ -263,9 +268,9 @@ class _Requests:
             )
 
 
-def _quantiles(window: NDArray[np.int64], values: NDArray[np.float64], count: int) -> list[dict[str, Any]]:
-    """Of every window at once: sorted by window and value, a quantile is a place in its stretch."""
-    ordered = values[np.lexsort((values, window))]
+def _quantiles(window: NDArray[np.int16], values: NDArray[np.float64], count: int) -> list[dict[str, Any]]:
+    """Of every window at once: `values` ascend, so sorted by window (a radix sort) a quantile is a place in its stretch."""
+    ordered = values[np.argsort(window, kind="stable")]
     ends = np.cumsum(np.bincount(window, minlength=count))
     found: list[dict[str, Any]] = []
     for begin, end in zip(np.concatenate(([0], ends[:-1])), ends, strict=True):
