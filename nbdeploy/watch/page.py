@@ -92,10 +92,7 @@ def _asof(axis: Axis) -> str:
 def _findings(found: Sequence[Finding]) -> str:
     if not found:
         return ""
-    lines = "".join(
-        f'<li class="{one.tone}">{_icon(one.tone)} <span class="nbd-text">{_cut(one.text)}</span>{_next(one.next)}</li>'
-        for one in found
-    )
+    lines = "".join(f'<li class="{one.tone}">{_icon(one.tone)} {_cut(one.text)}{_next(one.next)}</li>' for one in found)
     return f'<ul class="findings">{lines}</ul>'
 
 
