@@ -436,7 +436,7 @@ class EngineMissing(NbdeployError):
     def message(self) -> str:
         return (
             f"There is no container engine that works here ({self.tried}). Install podman or docker, or start the "
-            "one there is; --engine chooses between them."
+            "one there is; --engine or NBDEPLOY_ENGINE chooses between them."
         )
 
 

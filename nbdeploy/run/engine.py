@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 ENGINES = ("docker", "podman")  # where both work, the one somebody started a daemon for
 PATIENCE = 20.0  # seconds for an engine to say that it works
 KEPT = 400  # lines of a builder's output that are looked through for the cause
+MERCY = 30.0  # seconds a builder that is called off has to clear up
+LOOK = 0.1
 SHOWN = 15  # lines of it that are shown
 
 
@@ -80,11 +83,25 @@ class Engine:
                     heard(line.rstrip())
                 code = process.wait()
             except BaseException:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                self._end(process)
                 raise
         if code != 0:
             raise explained(self, what, code, said)
+
+    def _end(self, process: subprocess.Popen[str]) -> None:
+        """Let it clear up: docker's client tells its daemon; podman leaves what it was building, unless a step of it fails."""
+        deadline = time.monotonic() + MERCY
+        try:
+            if not self.podman:
+                process.send_signal(signal.SIGINT)
+            while process.poll() is None and time.monotonic() < deadline:
+                for step in _below(process.pid) if self.podman else ():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(step, signal.SIGKILL)
+                time.sleep(LOOK)
+        finally:  # somebody may be in a greater hurry
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def build(self, what: str, folder: Path, file: str, tag: str, arguments: Sequence[str]) -> None:
         """An image from the folder, without any network: whatever it needs lies there.
@@ -111,6 +128,16 @@ class Engine:
         """Raises ImageFailed: it is neither here nor where it should come from."""
         if self.image(reference) is None:
             self.do(what, ["pull", "--quiet", reference])
+
+
+def _below(pid: int) -> list[int]:
+    """The step a podman is at: what the runtime it has started runs."""
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(pid).children(recursive=True) if child.ppid() != pid]
+    except psutil.Error:
+        return []
 
 
 def find(wanted: str | None = None) -> Engine:

@@ -13,6 +13,7 @@ if [ ! -s "$tar" ]; then
     mkdir -p "$cache"
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
+    chmod 755 "$work"
     packages=ca-certificates,python3,python3-venv,python3-pip,bash
     debootstrap --variant=minbase --include=$packages bookworm "$work" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$cache/debootstrap.log"
     ln -sf python3 "$work/usr/bin/python"
