@@ -83,17 +83,15 @@ def sweep(service: Service, rows: Sequence[Any], column: str, points: Sequence[A
 
 def asked(service: Service, row: Any) -> Code:
     method = "predict" if "predict" in service.methods else service.methods[0]
-    return Code("", f'nbdeploy.attach("{service.name}").{method}([{_python(row)}])')
+    return Code("", f'nbdeploy.attach("{service.name}").{method}([{row!r}])')
 
 
-def swept(service: Service, rows: Sequence[Any]) -> Code:
+def swept(service: Service, rows: Sequence[Any], column: str, points: Sequence[Any]) -> Code:
     method = "predict_proba" if "predict_proba" in service.methods else service.methods[0]
-    return Code("", f'nbdeploy.attach("{service.name}").{method}([{", ".join(map(_python, rows))}])')
-
-
-def _python(value: Any) -> str:
-    """JSON values as Python writes them."""
-    return repr(value)
+    asked = f"[{', '.join(map(repr, rows))}]"
+    if rows and isinstance(rows[0], dict):
+        asked = f"[{{**{rows[0]!r}, {column!r}: value}} for value in {list(points)!r}]"
+    return Code("", f'nbdeploy.attach("{service.name}").{method}({asked})')
 
 
 def _post(service: Service, method: str, rows: list[Any]) -> dict[str, Any]:

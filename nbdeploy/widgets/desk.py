@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.front.call import Call
     from nbdeploy.overview import Overview
+    from nbdeploy.render.progress import Progress
     from nbdeploy.widgets.actions import Action, Work
     from nbdeploy.workspace import Workspace
 
@@ -99,9 +100,14 @@ class Desk:
         except Exception as error:  # noqa: BLE001  # an expression of the user's own may raise anything
             self.said(None, told(error))
             return None
-        return self.start(
-            _name(call, asked), written, lambda progress: verbs.perform(asked, self.workspace, progress), then
-        )
+
+        def work(progress: Progress) -> Any:
+            result = verbs.perform(asked, self.workspace, progress)
+            if getattr(result, "verdict", "") == "refused":  # as the magic does
+                raise verbs.refusal(result)
+            return result
+
+        return self.start(_name(call, asked), written, work, then)
 
     def start(self, name: str, written: Code, work: Work, then: Then | None = None) -> Action | None:
         def heard(action: Action) -> None:

@@ -58,7 +58,7 @@ class Field:
         if self.whole:
             width = max(1, math.ceil((self.high - self.low) / (POINTS - 1)))
             return list(range(int(self.low), int(self.high) + 1, width))
-        return [self.low + (self.high - self.low) * n / (POINTS - 1) for n in range(POINTS)]
+        return [float(f"{self.low + (self.high - self.low) * n / (POINTS - 1):.6g}") for n in range(POINTS)]
 
     def read(self, text: str) -> Any:
         """The JSON value of what was typed. Raises ValueError, in words."""

@@ -76,5 +76,6 @@ class ValidationTab:
         self.desk.do(self.form().validate(), self._judged)
 
     def _judged(self, action: Action) -> None:
-        if action.state == "done":
-            self.shown.value = parts.card(action.result, action.time)
+        report = action.result if action.state == "done" else getattr(action.error, "report", None)
+        if report is not None:
+            self.shown.value = parts.card(report, action.time)

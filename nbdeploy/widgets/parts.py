@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from nbdeploy.render import markup, plain
+from nbdeploy.render import markup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,9 @@ def html(value: str = "") -> Any:
 
 
 def note(text: str, tone: Tone = "neutral") -> str:
-    return f'<div class="nbd-note">{markup.icon(tone)} {markup.text(text)}</div>' if text else ""
+    """Its lines stay lines."""
+    lines = "<br>".join(map(markup.text, text.splitlines()))
+    return f'<div class="nbd-note">{markup.icon(tone)} {lines}</div>' if text else ""
 
 
 def heading(text: str) -> Any:
@@ -137,7 +139,3 @@ def log(lines: Sequence[str]) -> str:
 
 def codes(pairs: Sequence[tuple[str, str]]) -> str:
     return "".join(markup.code(label, item) for label, item in pairs if item)
-
-
-def waiting(text: str) -> str:
-    return f'<div role="status" class="nbd-note">{plain.ICONS["neutral"]} {markup.text(text)}</div>'

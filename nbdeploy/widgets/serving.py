@@ -40,6 +40,8 @@ class ServicesTab:
         self.confirm = Confirm()
         self.shown = parts.html()
         self.log = parts.html()
+        self.seen: tuple[Any, ...] = ()  # of the service, when what is shown was new
+        self.fresh = False
         self.versions.observe(lambda _change: self._allow(), "value")
         self.box = parts.column(
             parts.heading("What runs"), self.services, parts.heading("Versions"), self.versions,
@@ -58,6 +60,7 @@ class ServicesTab:
             self.name = overview.name or ""
             self.confirm.close()
             self.shown.value = self.log.value = ""
+        self._forget_what_is_past()
         self.services.value = _services(list(overview.services), self.name)
         found = list(overview.versions or ())
         before = next((item.version for item in found if not item.live), None)
@@ -66,6 +69,14 @@ class ServicesTab:
         self._allow()
         if self.watching:
             self.follow()
+
+    def _forget_what_is_past(self) -> None:
+        """A card that says "ready" does not stay when the service is that no more."""
+        state = self.desk.overview.state
+        seen = (state.state, state.version) if state else ()
+        if seen != self.seen and not self.fresh:
+            self.shown.value = ""
+        self.seen, self.fresh = seen, False
 
     def follow(self) -> None:
         """The log as it is now."""
@@ -99,6 +110,7 @@ class ServicesTab:
         self.desk.do(["diff", self.desk.name, other, self.versions.value], self._show)
 
     def _show(self, action: Action) -> None:
+        self.fresh = True
         self.shown.value = (
             parts.card(action.result, action.time) if action.state == "done" else parts.note(action.text, "bad")
         )
@@ -113,6 +125,7 @@ class ServicesTab:
         self.desk.do(["diff", name, live, to], lambda action: self._ask_back(to, _changes(action), going))
 
     def _ask_back(self, to: str, changes: str, words: list[str]) -> None:
+        self.shown.value = ""
         name, state = self.desk.name, self.desk.overview.state
         place = (state.url if state and state.running else None) or "its address"
         told = (
@@ -159,7 +172,14 @@ def _services(states: list[ServiceState], chosen: str) -> str:
     ]
     headers = ("name", "state", "version", "url", "launcher", "workers", "since (UTC)")
     empty = "No service yet: deploy a model on the tab Deploy, or with %deploy MODEL --sample X_train."
-    told = "".join(parts.note(f"{state.name}: {text}", tone) for state in states for tone, text in state.notes)
+    dead = [
+        f"{state.name} is dead: nothing answers there any more; start it again here or with %deploy serve {state.name}."
+        for state in states
+        if state.state == "dead"
+    ]
+    told = "".join(parts.note(text, "bad") for text in dead[:5]) + "".join(
+        parts.note(f"{state.name}: {text}", tone) for state in states for tone, text in state.notes
+    )
     shown = markup.table(Table(headers, rows, empty=empty), ROOM)
     return f'<div class="nbd-scroll" tabindex="0" role="region" aria-label="services">{shown}</div>{told}'
 

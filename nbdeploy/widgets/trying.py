@@ -198,7 +198,7 @@ class TryTab:
         rows = [fields.row(service.manifest.schema, values | {moved.name: point}) for point in points]
         self.desk.start(
             f"{service.name} ask",
-            asking.swept(service, rows),
+            asking.swept(service, rows, moved.name, points),
             lambda _told: asking.sweep(service, rows, moved.name, points),
             self._swept,
         )
@@ -212,15 +212,23 @@ class TryTab:
 
 
 class Control:
-    """The control of one column, and beside it whether it is null."""
+    """The control of one column, and beside it whether it is null.
+
+    A slider has a box with the exact number: its name is read aloud, which stock sliders' are not, and it takes what the
+    slider's steps pass over.
+    """
 
     def __init__(self, item: Field, value: Any) -> None:
         self.field = item
-        self.given: Any = item.low  # what a slider was set to
         self.input = _input(item)
+        self.slider = _slider(item) if item.control == "slider" else None
         self.null = parts.tick("null", tip=f"{item.name} is null", clicked=self._null)
         parts.show(self.null, shown=item.nullable)
-        self.box = parts.row(self.input, self.null)
+        shown = (self.input, self.null) if self.slider is None else (self.input, self.slider, self.null)
+        self.box = parts.row(*shown)
+        if self.slider is not None:
+            self.slider.observe(lambda change: self._slid(change["new"]), "value")
+            self.input.observe(lambda change: self._typed(change["new"]), "value")
         self.set(value)
 
     def set(self, value: Any) -> None:
@@ -228,8 +236,6 @@ class Control:
         if value is None:
             return
         if self.field.control == "slider":
-            self.input.min, self.input.max = min(self.input.min, value), max(self.input.max, value)
-            self.given = value
             self.input.value = int(value) if self.field.whole else float(value)
         elif self.field.control == "choice":
             if value not in self.field.choices:
@@ -246,30 +252,44 @@ class Control:
         if self.null.value:
             return None
         shown = self.input.value
-        if self.field.control == "slider" and abs(shown - self.given) < 0.51 * self.field.step:
-            return self.given  # the slider stopped beside the row's own value
         return self.field.read(shown) if self.field.control in {"number", "text", "json"} else shown
 
+    def _slid(self, value: float) -> None:
+        """A slider that merely stops beside the number leaves it."""
+        if abs(value - self._on_slider(self.input.value)) > 0.51 * self.field.step:
+            self.input.value = value
+
+    def _typed(self, value: float) -> None:
+        if self.slider is not None:
+            self.slider.value = self._on_slider(value)
+
+    def _on_slider(self, value: float) -> float:
+        return min(max(value, self.field.low), self.field.high)
+
     def _null(self, null: bool) -> None:
-        self.input.disabled = null
+        for control in filter(None, (self.input, self.slider)):
+            control.disabled = null
 
 
 def _input(item: Field) -> Any:
-    common = {
-        "description": item.name,
-        "tooltip": f"{item.name} {item.note}".strip(),
-        "style": parts.LABEL,
-        "layout": {"width": parts.WIDE},
-    }
-    if item.control == "slider" and item.whole:
-        return widgets.IntSlider(min=int(item.low), max=int(item.high), step=1, **common)
+    common = {"description": item.name, "tooltip": f"{item.name} {item.note}".strip(), "style": parts.LABEL}
+    wide = {**common, "layout": {"width": parts.WIDE}}
     if item.control == "slider":
-        return widgets.FloatSlider(min=item.low, max=item.high, step=item.step, readout_format=".5g", **common)
+        kind = widgets.IntText if item.whole else widgets.FloatText
+        return kind(int(item.low) if item.whole else item.low, layout={"width": "17em"}, **common)
     if item.control == "choice":
-        return widgets.Dropdown(options=[(str(choice), choice) for choice in item.choices], **common)
+        return widgets.Dropdown(options=[(str(choice), choice) for choice in item.choices], **wide)
     if item.control == "switch":
-        return widgets.Checkbox(indent=True, **common)
-    return widgets.Text(continuous_update=False, placeholder=item.note, **common)
+        return widgets.Checkbox(indent=True, **wide)
+    return widgets.Text(continuous_update=False, placeholder=item.note, **wide)
+
+
+def _slider(item: Field) -> Any:
+    kind, low, high, step = widgets.FloatSlider, item.low, item.high, item.step
+    if item.whole:
+        kind, low, high, step = widgets.IntSlider, int(low), int(high), 1
+    about = f"{item.name} {item.note}"
+    return kind(low, min=low, max=high, step=step, readout=False, tooltip=about, layout={"width": "min(100%, 16em)"})
 
 
 def _start(item: Field) -> Any:
