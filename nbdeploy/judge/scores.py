@@ -12,7 +12,7 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -269,6 +269,7 @@ _NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{0,40})?([eE][+-]?\d{1,3})?")
 _WORDS = {"true": Decimal(1), "false": Decimal(0)}
 
 
+@lru_cache(maxsize=10_000)
 def alike(value: Any) -> Any:
     """What is the same for labels that read alike: 1, 1.0, "1", "1.0", "01", True and "true" are; other texts are themselves."""
     text = str(value).strip()

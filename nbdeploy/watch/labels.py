@@ -244,11 +244,13 @@ def _found(
 
 
 def _again(table: pd.DataFrame, labels: pd.Series[Any]) -> Counter[str]:
-    """How often a label came for a row that had one: the same, or another."""
-    said = labels.loc[table.index].map(alike)
-    before = said.groupby([table["id"], table["row"]], sort=False).shift()
+    """How often a label came for a row that had one: the same, or another. Two texts are the same where they are equal."""
+    said = labels.loc[table.index]
+    places = [table["id"], table["row"]]
+    read, text = said.map(alike), said.map(lambda label: label if isinstance(label, str) else None)
+    before, earlier = (part.groupby(places, sort=False).shift() for part in (read, text))
     again = before.notna()
-    same = again & (before == said)
+    same = again & (before == read) & ((earlier == text) | earlier.isna() | text.isna())
     return Counter(repeated=int(same.sum()), corrections=int((again & ~same).sum()))
 
 
