@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +128,8 @@ class Desk:
             self.progress("watch")
             look(self.name, self.plan, self.ledger, Readings(self.deployment), datetime.now(UTC))
         shown = {name: channel.shown for name, channel in self.channels.items()}
-        return Alerts.of(self.name, self.plan, self.ledger.read(), shown, watch)
+        listed = Alerts.of(self.name, self.plan, self.ledger.read(), shown, watch)
+        return replace(listed, damaged=self.ledger.damaged)
 
     def add(self, given: Mapping[str, Any]) -> Preview:
         """Or only show what it would have done."""

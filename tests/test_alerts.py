@@ -21,6 +21,7 @@ from watched import receiving, wait_for
 
 from nbdeploy import cli, magics
 from nbdeploy.errors import DeliveryFailed, NotFound, Refused, WrongUse
+from nbdeploy.runtime.records import line
 from nbdeploy.settings import Settings
 from nbdeploy.watch.axis import floored
 from nbdeploy.watch.ledger import Ledger
@@ -187,8 +188,8 @@ def shell(workspace: Workspace, tmp_path: Path) -> Iterator[InteractiveShell]:
         magics.unload(made_)
 
 
-def run(shell: InteractiveShell, line: str) -> Any:
-    result = shell.run_cell(line, store_history=False)
+def run(shell: InteractiveShell, cell: str) -> Any:
+    result = shell.run_cell(cell, store_history=False)
     result.raise_error()
     return result.result
 
@@ -196,10 +197,10 @@ def run(shell: InteractiveShell, line: str) -> Any:
 def test_magic_and_command_say_the_same(
     shell: InteractiveShell, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = 'alerts birds --when "error_rate>0.05" --every 1h --windows 1 --rows 5 --repeat 2h --rule a --send log --preview'
-    seen = run(shell, f"_x = %deploy {line}\n_x")
+    words = 'alerts birds --when "error_rate>0.05" --every 1h --windows 1 --rows 5 --repeat 2h --rule a --send log --preview'
+    seen = run(shell, f"_x = %deploy {words}\n_x")
     capsys.readouterr()
-    code = cli.main([*line.replace('"', "").split(), "--json"], lambda: workspace)
+    code = cli.main([*words.replace('"', "").split(), "--json"], lambda: workspace)
     told = json.loads(capsys.readouterr().out)
     assert code == 0
     for key in ("rule", "firings", "added"):
@@ -215,10 +216,26 @@ def test_alerts_for_the_notebook_are_shown_once_by_the_next_deploy(
     workspace.alerts("birds", when="requests>1", every="1h", rule="busy")
     workspace.alerts("birds")
     assert Ledger(workspace.settings.services / "birds" / "alerts").read().post("notebook").waiting
-    for line, shown in (("ps --json", 0), ("ps;", 0), ("ps", 1), ("ps", 0), ("versions birds", 0)):
-        run(shell, f"%deploy {line}")
+    for words, shown in (("ps --json", 0), ("ps;", 0), ("ps", 1), ("ps", 0), ("versions birds", 0)):
+        run(shell, f"%deploy {words}")
         assert capsys.readouterr().out.count("Alerts since you last looked: birds") == shown
     assert not Ledger(workspace.settings.services / "birds" / "alerts").read().post("notebook").waiting
+
+
+def test_a_ledger_that_cannot_be_read_is_told_and_hinders_no_line(
+    shell: InteractiveShell, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = workspace.settings.services / "birds" / "alerts" / "ledger.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir()
+    run(shell, "%deploy versions birds")
+    out = capsys.readouterr().out
+    assert "Alerts that cannot be read" in out
+    assert "1.0.0" in out
+    path.rmdir()
+    path.write_bytes(b"0badc0de {}\n" + line(b'{"looked": {}}') + line(b'{"of a later nbdeploy": 1}'))
+    assert workspace.alerts("birds").to_dict()["damaged"] == 2
+    assert "cannot be read" in str(workspace.alerts("birds"))
 
 
 @pytest.mark.parametrize(
@@ -281,8 +298,8 @@ def test_a_watcher_without_a_kernel_tells_what_happens_to_a_real_service(setting
 
 
 def begun(folder: Path) -> subprocess.Popen[str]:
-    line = [sys.executable, "-m", "nbdeploy", "monitor", "sums", "--watch", "--interval", "1"]
-    process = subprocess.Popen(line, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [sys.executable, "-m", "nbdeploy", "monitor", "sums", "--watch", "--interval", "1"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     assert "watching sums every 1 s; channels: notebook, log, ops" in process.stdout.readline()
     return process

@@ -44,6 +44,7 @@ class Alerts(Shown):
     recent: tuple[Alert, ...] = ()
     looked: datetime | None = None
     watch: Watch | None = None
+    damaged: int = 0  # lines of the ledger that say nothing any more
 
     @classmethod
     def of(cls, name: str, plan: Plan, book: Book, shown: Mapping[str, str], watch: Watch | None) -> Alerts:
@@ -79,6 +80,7 @@ class Alerts(Shown):
             ],
             "recent": [alert.to_dict() for alert in self.recent],
             "looked": self.looked and self.looked.isoformat(),
+            "damaged": self.damaged,
             "watched": None if self.watch is None else {"pid": self.watch.pid, "since": self.watch.since},
         }
 
@@ -98,8 +100,15 @@ class Alerts(Shown):
                 Table(headers, rows, empty='no rules; `alerts NAME --when "error_rate>0.05"` adds one'),
                 Table(("channel", "to", "sent (UTC)", "waiting", "trouble"), posts),
             ),
-            notes=[*self._watched(), *self._told()],
+            notes=[*self._watched(), *self._damaged(), *self._told()],
         )
+
+    def _damaged(self) -> list[tuple[Tone, str]]:
+        if not self.damaged:
+            return []
+        return [
+            ("bad", f"lines of the ledger that cannot be read, so alerts may be missing or told again: {self.damaged}")
+        ]
 
     def _watched(self) -> list[tuple[Tone, str]]:
         looked = f"; last judged {clock(self.looked)}" if self.looked else ""
@@ -132,7 +141,7 @@ def _number(rule: Rule, standing: Standing) -> str | None:
 def _delivery(post: Post) -> tuple[Any, ...]:
     trouble = []
     if post.fact:
-        trouble.append(f"{post.fact} ({post.attempts} tries)")
+        trouble.append(f"{post.attempts} tries: {post.fact}" if post.attempts > 1 else post.fact)
     if post.dropped:
         trouble.append(f"{post.dropped} never sent")
     return (post.sent and clock(post.sent, zone=False), len(post.waiting), "; ".join(trouble) or None)
@@ -162,9 +171,10 @@ def _does(post: Post) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Noticed(Shown):
-    """Alerts that no notebook has shown yet."""
+    """Alerts that no notebook has shown yet. `problems` are ledgers that could not be read."""
 
     alerts: tuple[Alert, ...]
+    problems: tuple[str, ...] = ()
 
     def to_dict(self) -> list[dict[str, Any]]:
         return [alert.to_dict() for alert in self.alerts]
@@ -175,11 +185,11 @@ class Noticed(Shown):
         notes: list[tuple[Tone, str]] = [("bad" if alert.state == "firing" else "good", alert.text) for alert in told]
         if len(self.alerts) > len(told):
             notes.insert(0, ("neutral", f"and {len(self.alerts) - len(told)} before these"))
-        names = dict.fromkeys(alert.name for alert in self.alerts)
+        names = ", ".join(dict.fromkeys(alert.name for alert in self.alerts))
         return Card(
-            title=f"Alerts since you last looked: {', '.join(names)}",
-            tone="bad" if firing else "good",
-            notes=notes,
+            title=f"Alerts since you last looked: {names}" if names else "Alerts that cannot be read",
+            tone="bad" if firing or self.problems else "good",
+            notes=[*notes, *(("bad", problem) for problem in self.problems)],
         )
 
 

@@ -66,10 +66,11 @@ class Ledger:
         whole = content.rfind(b"\n") + 1
         for text in content[:whole].split(b"\n")[:-1]:
             record = parse(text)
-            if record is None:
-                self.damaged += 1
-            else:
-                book.apply(record)
+            try:
+                book.apply(record or {})
+            except (KeyError, TypeError, ValueError, AttributeError):
+                record = None  # the sum is right, so this was written by something that is not our nbdeploy
+            self.damaged += record is None
         return book, whole, len(content)
 
 

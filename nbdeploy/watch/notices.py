@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from nbdeploy.errors import NbdeployError
 from nbdeploy.watch.alerts import Noticed
 from nbdeploy.watch.channels import NOTEBOOK
 from nbdeploy.watch.ledger import FILE, FOLDER, Ledger
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
 def notices(services: Path, seen: Seen) -> Noticed | None:
     """Of every service in the folder. `seen` remembers, by ledger, how it was when nothing of it was left to show."""
     found: list[Message] = []
+    problems: list[str] = []
     for path in sorted(services.glob(f"*/{FOLDER}/{FILE}")):
-        if seen.get(path) == _state(path):
-            continue
-        found += _taken(Ledger(path.parent))
-        seen[path] = _state(path)
+        try:
+            if seen.get(path) != _state(path):
+                found += _taken(Ledger(path.parent))
+                seen[path] = _state(path)
+        except FileNotFoundError:
+            continue  # the service was removed meanwhile
+        except (NbdeployError, OSError) as exc:  # the line that was typed is carried out all the same
+            problems.append(str(exc))
     alerts = tuple(alert for message in found for alert in message.alerts)
-    return Noticed(alerts) if alerts else None
+    return Noticed(alerts, tuple(problems)) if alerts or problems else None
 
 
 def _taken(ledger: Ledger) -> list[Message]:
