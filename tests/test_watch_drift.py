@@ -212,13 +212,15 @@ def alarms(found: list[Drift]) -> int:
     return began
 
 
-def null_alarms(populations: tuple[Population, ...], rows: int, references: int, windows: int) -> int:
+def null_alarms(
+    populations: tuple[Population, ...], rows: int, references: int, windows: int, at_once: float = 0.0
+) -> int:
     """Alarms that begin in windows without any shift, for references of 2,000 rows."""
     random = np.random.default_rng(rows)
     began = 0
     for _ in range(references):
         reference = sampled(populations, 2_000, random)
-        calibration = Calibration(parts_of(reference), Budget(windows=30, alarms=1, persistence=2))
+        calibration = Calibration(parts_of(reference), Budget(30, 1, 2, at_once))
         began += alarms(history(calibration, traffic(populations, reference, rows, windows, random)))
     return began
 
@@ -229,6 +231,20 @@ def test_a_thousand_null_windows_stay_within_the_budget(rows: int) -> None:
     # and tests of the same column that go together leave about half of it unused.
     expected = 1_000 / 30
     assert null_alarms(MIXED[1:9:2] + MIXED[9:10], rows, 3, 334) <= expected + 3 * expected**0.5
+
+
+def test_a_part_of_the_budget_for_single_windows_keeps_to_the_whole() -> None:
+    expected = 1_000 / 30
+    assert null_alarms(MIXED[1:9:2] + MIXED[9:10], 500, 3, 334, at_once=0.5) <= expected + 3 * expected**0.5
+
+
+def test_one_window_far_beyond_is_enough_where_the_budget_says_so(reference: Profile) -> None:
+    moved = window(reference, people(500, 1).assign(height=lambda f: f["height"] + 30))
+    little = window(reference, people(500, 1).assign(height=lambda f: f["height"] + 1.5))
+    for at_once, verdicts in ((0.0, (SUSPECTED, SUSPECTED)), (0.5, (DRIFTED, SUSPECTED))):
+        calibration = Calibration(parts_of(reference), Budget(30, 1, 2, at_once))
+        assert tuple(drift(calibration, [one])["height"].verdict for one in (moved, little)) == verdicts
+    assert Budget(30, 1, 2, 0.5).said() == "1 false alarm in 30 windows, 2 on end or one far beyond"
 
 
 @pytest.mark.slow

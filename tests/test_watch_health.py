@@ -23,12 +23,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from traffic import Past
 
-from nbdeploy import watching
+from nbdeploy import cli, watching
 from nbdeploy.capture.counts import Bins
 from nbdeploy.deployment import Deployment
-from nbdeploy.errors import NotFound, WrongUse
+from nbdeploy.errors import CallRefused, NotFound, WrongUse
 from nbdeploy.run.feedback import Feedback
 from nbdeploy.run.predictions import Predictions
+from nbdeploy.run.services import ServiceState
 from nbdeploy.settings import Settings
 from nbdeploy.spans import span
 from nbdeploy.watch import null, power
@@ -82,15 +83,19 @@ class World:
         shutil.rmtree(self.settings.services / name, ignore_errors=True)
         return Past(self.settings.services, self.workspace.registry.versions(name)[0], self.models[name])
 
-    def monitor(self, name: str = "birds", last: str = "7d", every: str | None = f"{HOURS}h") -> Health:
-        return self.look(name, last, every).health(QUIET)
+    def monitor(
+        self, name: str = "birds", last: str = "7d", every: str | None = f"{HOURS}h", now: datetime = NOW
+    ) -> Health:
+        return self.look(name, last, every, now).health(QUIET)
 
-    def look(self, name: str = "birds", last: str = "7d", every: str | None = f"{HOURS}h") -> watching.Look:
+    def look(
+        self, name: str = "birds", last: str = "7d", every: str | None = f"{HOURS}h", now: datetime = NOW
+    ) -> watching.Look:
         look = watching.Look(
             Deployment(self.settings, self.workspace.registry, name),
             span(last),
             None if every is None else span(every),
-            NOW,
+            now,
         )
         look.must_exist()
         return look
@@ -216,6 +221,37 @@ def test_what_is_wrong_with_the_traffic_is_told_worst_first(world: World, past: 
     tones = [one.tone for one in health.findings]
     assert tones == sorted(tones, key=["bad", "warning", "neutral"].index)
     assert health.verdict.startswith("1 thing is wrong, 2 more")
+
+
+@pytest.mark.parametrize(
+    ("state", "tone", "words"),
+    [
+        ("dead", "bad", "The service is dead: by us"),
+        ("failed", "bad", "The service is failed: by us"),
+        ("degraded", "warning", "The service is degraded: by us"),
+        ("stopped", "neutral", "The service is stopped"),
+    ],
+)
+def test_how_the_service_is_stands_among_what_is_wrong(
+    state: Any, tone: str, words: str, world: World, past: Past
+) -> None:
+    found = replace(world.monitor(), service=ServiceState("birds", state, failure="by us"))
+    first = next(one for one in found.findings if "The service" in one.text)
+    assert (first.tone, first.text.startswith(words)) == (tone, True)
+    assert "birds" in first.next
+
+
+def test_what_has_closed_does_not_change_any_more(world: World, past: Past) -> None:
+    windows(past, 6, PLANTED["mean"][0], methods=("predict_proba",))
+    before = world.monitor(now=NOW)
+    began = floored(NOW, timedelta(hours=HOURS)) + timedelta(hours=HOURS)
+    past.ask(frame(200, 1), began, began + timedelta(hours=1))
+    after = world.monitor(now=began + timedelta(hours=1))
+    known = {reading.began: reading for reading in after.readings}
+    closed = [reading for reading in before.readings if reading.closed(NOW) and reading.began in known]
+    assert len(closed) >= 26
+    for reading in closed:
+        assert known[reading.began].to_dict() == reading.to_dict()
 
 
 # labels and probabilities
@@ -441,6 +477,61 @@ def test_a_version_with_other_columns_is_compared_with_its_own_training(world: W
     assert next(reading.version for reading in health.readings if reading.value("requests")) == "1.0.0"
     assert "which answered before" in health.text
     assert not health.failed
+
+
+@pytest.mark.slow
+def test_a_service_in_this_process_is_watched_as_any_other(world: World) -> None:
+    """What it logged itself, not what a test wrote."""
+    rows = frame(2_000)
+    service = world.workspace.deploy(
+        world.models["birds"], name="live", sample=rows, target=labels_of(rows), launcher="memory"
+    )
+    try:
+        for place in range(20):
+            service.predict_proba(frame(20, place).assign(mass=lambda f: f["mass"] / 1_000))
+        with pytest.raises(CallRefused):
+            service.predict(frame(2).assign(mass="heavy"))
+        health = world.workspace.monitor("live")
+        assert health.service.state == "ready"
+        assert not health.failed
+        assert "mass: values look divided by 1,000" in told(health)
+        assert [tenure.version for tenure in health.tenures] == ["1.0.0"]
+        assert sum(number(reading, "requests") for reading in health.readings) == 21
+        assert health.axis.every == timedelta(minutes=1)
+    finally:
+        service.stop()
+    assert world.workspace.monitor("live").service.state == "stopped"
+
+
+# the verbs
+
+
+def test_the_command_shows_writes_and_gives_the_page(
+    world: World, past: Past, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    windows(past, 3, PLANTED["units"][0])
+
+    def said_by(*words: str) -> tuple[int, str]:
+        code = cli.main(words, lambda: world.workspace)
+        return code, capsys.readouterr().out
+
+    code, text = said_by("monitor", "birds", "--every", "6h")
+    assert (code, text.splitlines()[0]) == (0, "birds  • stopped")
+    assert "mass: values look divided by 1,000" in text
+    code, text = said_by("monitor", "birds", "--every", "6h", "--json")
+    told = json.loads(text)
+    assert (code, told["name"], len(told["readings"])) == (0, "birds", 29)
+    assert told["versions"][0]["drifted"]
+    page = tmp_path / "page.html"
+    code, text = said_by("monitor", "birds", "--html", str(page))
+    assert "The page is in" in text
+    assert "mass" in page.read_text(encoding="utf-8")
+    assert said_by("drift", "birds", "--every", "6h")[0] == 0
+    assert said_by("drift", "birds", "--every", "6h", "--fail")[0] == 1
+    code, text = said_by("drift", "birds", "--every", "6h", "--json", "--against", "1.0.0")
+    assert json.loads(text)["against"] == "the training of 1.0.0"
+    assert said_by("monitor", "nobody")[0] == 1
+    assert said_by("monitor", "birds", "--last", "soon")[0] == 2
 
 
 # drift alone
