@@ -311,3 +311,30 @@ def test_the_copy_knows_what_the_segment_holds(tmp_path: Path) -> None:
     assert facts is not None
     assert (facts.first, facts.last) == (1_700_000_000_000_001, 1_700_000_009_500_000)
     assert facts.bytes == path.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("element", "row", "wanted"),
+    [
+        ("number", [1.5, 2, "Infinity"], [1.5, 2.0, math.inf]),
+        ("number", [1.5, None], [1.5, math.nan]),
+        ("integer", [1, 2**60 + 1], [1, 2**60 + 1]),
+        ("integer", [1, None], [1.0, math.nan]),
+        (None, [1, "a", [None]], [1, "a", [None]]),
+        (None, "a text", "a text"),
+    ],
+)
+def test_rows_that_are_lists_or_values_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, element: str | None, row: Any, wanted: Any
+) -> None:
+    monkeypatch.setattr(segments, "table", None)  # DuckDB reads them
+    records_ = [small(rows=[row]), small(status=422, code="invalid_rows", rows=[], predictions=[])]
+    content = b"".join(line(json.dumps(one).encode()) for one in records_)
+    (tmp_path / "0-1.log").write_bytes(head("abc", Policy(), {}, (), element) + content)
+    log = Predictions(tmp_path)
+    first, second = log.frame()["input"]
+    assert str(first) == str(wanted)
+    assert second is None
+    [batch] = log.batches(["input"])
+    assert str(list(batch["input"][0])) == str(list(wanted)) or element is not None
+    assert len(log.write_parquet(tmp_path / "out")) == 1

@@ -149,3 +149,15 @@ def test_a_share_of_requests_is_sampled() -> None:
     assert 0.23 < share < 0.27  # 6.5 standard deviations
     assert all(Policy().sampled() for _ in range(100))
     assert not any(Policy(sample=0.0).sampled() for _ in range(100))
+
+
+def test_a_log_says_what_lists_of_numbers_hold() -> None:
+    def array(*kinds: str) -> Schema:
+        columns = tuple(Column(str(place), kind, "float64", place) for place, kind in enumerate(kinds))
+        return Schema("array", columns, library="numpy", shape=(len(kinds),))
+
+    assert Policy().element(array("number", "integer")) == "number"
+    assert Policy({"1": "drop"}).element(array("integer", "integer")) == "integer"
+    assert Policy({"1": "hash"}).element(array("integer", "integer")) is None
+    assert Policy().element(array("number", "text")) is None
+    assert Policy().element(FRAME) is None

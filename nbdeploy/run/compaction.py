@@ -67,6 +67,11 @@ class Checked:
         return self.heads[0].get("columns") if len(self.heads) == 1 else None
 
     @property
+    def element(self) -> str | None:
+        """The kind of rows that are lists of numbers."""
+        return self.heads[0].get("element")
+
+    @property
     def keys(self) -> list[str]:
         return list(self.heads[0].get("keys", ()))
 
@@ -127,9 +132,9 @@ def _sayable(names: list[str]) -> bool:
 def _load(reader: parquet.Reader, lines: Path, columns: Mapping[str, str], found: Checked) -> None:
     """Tables `requests` and, of it, `bad`: how many are none of ours."""
     fields = dict(_REQUEST)
-    fields["rows"] = (
-        _struct({name: _TYPES.get(kind, "JSON") for name, kind in columns.items()}) if columns else "JSON[]"
-    )
+    fields["rows"] = "JSON[]" if found.element is None else f"{_TYPES[found.element]}[][]"
+    if columns:
+        fields["rows"] = _struct({name: _TYPES.get(kind, "JSON") for name, kind in columns.items()})
     if found.keys:
         fields["keys"] = _struct(dict.fromkeys(found.keys, "JSON"))
     spec = ", ".join(f"{name}: {text(kind)}" for name, kind in fields.items())
@@ -155,7 +160,7 @@ def _flattened(
     reader.run(_flat(columns, found.keys))
     looked_at = {f"k{place}": name for place, name in enumerate(found.keys)}
     looked_at |= {f"r{place}": name for place, (name, kind) in enumerate(columns.items()) if kind not in _TYPES}
-    kinds = _kinds(reader, ["prediction", *looked_at] if columns else ["prediction", *looked_at, "r"])
+    kinds = _kinds(reader, ["prediction", *looked_at])
     made: list[tuple[str, str, str]] = [(name, sql, kind) for name, (sql, kind) in _fixed(worker).items()]
     made += [("prediction", _cell("prediction", kinds["prediction"]), kinds["prediction"])]
     made += [
@@ -166,7 +171,7 @@ def _flattened(
         kind = kinds.get(f"r{place}") or _TYPES[said]
         made.append((f"input.{name}", _cell(f"r{place}", kind) if said not in _TYPES else f"r{place}", kind))
     if not columns:
-        made.append(("input", "r", "JSON"))
+        made.append(("input", *_list(reader, found.element)))
     stored = stored_names([name for name, _, _ in made])
     described = [
         {"name": name, "stored": as_, "kind": kind, "unit": None, "aware": False}
@@ -175,6 +180,16 @@ def _flattened(
     chosen = ", ".join(f"{sql} AS {quoted(as_)}" for (_, sql, _), as_ in zip(made, stored, strict=True))
     counted = {"damaged": found.damaged + bad, "first": first, "last": last, "columns": described}
     return f"SELECT {chosen} FROM flat", about | counted  # noqa: S608 - quoted
+
+
+def _list(reader: parquet.Reader, element: str | None) -> tuple[str, str]:
+    """SQL and kind of rows that are no objects; a missing number is NaN."""
+    if element is None:
+        return _cell("r", "JSON"), "JSON"
+    ((missing,),) = reader.run("SELECT coalesce(bool_or(len(r) <> list_count(r)), false) FROM flat")
+    if not missing:
+        return "r", f"{_TYPES[element]}[]"
+    return "list_transform(r::DOUBLE[], lambda x: coalesce(x, 'nan'::DOUBLE))", "DOUBLE[]"
 
 
 def _fixed(worker: int) -> dict[str, tuple[str, str]]:

@@ -136,7 +136,7 @@ class Predictions(Shown):
     def batches(self, columns: Sequence[str] | None = None, size: int = 100_000) -> Iterator[pd.DataFrame]:
         """`frame` in parts of at most `size` lines, in the order of the segments; only `columns` where they are named.
 
-        A column that a part has no values of is null in it.
+        A column that a part has no values of is null in it. Rows that are lists of numbers may be arrays of them here.
         """
         for frame in self.parts(columns):
             whole = _ordered(frame, _SHOWN) if columns is None else _only(frame, columns)
@@ -152,7 +152,7 @@ class Predictions(Shown):
                 frame = self._frame(reader, path, None)
                 if frame is not None and len(frame):
                     target = folder / f"{path.stem}.parquet"
-                    reader.save(_ordered(frame, _SHOWN), target)
+                    reader.save(_by_time([frame], _SHOWN), target)
                     written.append(target)
         return written
 
@@ -285,6 +285,9 @@ def _by_time(frames: list[pd.DataFrame], fixed: Sequence[str]) -> pd.DataFrame:
     if not frames:
         return pd.DataFrame(columns=list(fixed))
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    if "input" in frame:
+        lists = [row.tolist() if hasattr(row, "tolist") else row for row in frame["input"]]
+        frame = frame.assign(input=pd.Series(lists, index=frame.index, dtype=object))
     return _ordered(frame, fixed).sort_values("time", kind="stable", ignore_index=True)
 
 

@@ -52,7 +52,8 @@ class Journal:
         self._row = self._policy.rows(schema)
         self._key = self._policy.keys(schema)
         if log is not None:
-            log.head = head(self._schema, self._policy, self._policy.kinds(schema), schema.keys)
+            policy = self._policy
+            log.head = head(self._schema, policy, policy.kinds(schema), schema.keys, policy.element(schema))
 
     @property
     def active(self) -> bool:

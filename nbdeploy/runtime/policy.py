@@ -74,6 +74,15 @@ class Policy:
         changed = {name: "text" for name, word in self.columns.items() if word == "hash"}
         return {name: changed.get(name, kinds[name]) for name in self.names(kinds)}
 
+    def element(self, schema: Schema) -> str | None:
+        """The kind of what is logged of rows that are lists of numbers: integer or number."""
+        kinds = {column.kind for column in schema.columns}
+        if schema.container != "array" or len(schema.shape) != 1 or not kinds <= {"integer", "number"}:
+            return None
+        if any(self.columns.get(column.name) == "hash" for column in schema.columns):
+            return None
+        return "integer" if kinds == {"integer"} else "number"
+
     def names(self, known: Iterable[str]) -> list[str]:
         """Those that are logged at all."""
         return [name for name in known if self.columns.get(name) != "drop"]

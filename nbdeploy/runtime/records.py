@@ -28,16 +28,19 @@ def line(payload: bytes) -> bytes:
     return b"%08x %b\n" % (zlib.crc32(payload), payload)
 
 
-def head(schema: str, policy: Policy, columns: dict[str, str], keys: Sequence[str]) -> bytes:
-    """`columns` are those logged of rows that are objects, with the kinds their values have in the log; `keys` are all of
-    the service's. What the policy makes of the two is told apart: a key may be hashed, and the row is whole.
+def head(
+    schema: str, policy: Policy, columns: dict[str, str], keys: Sequence[str], element: str | None = None
+) -> bytes:
+    """`columns` are those logged of rows that are objects, with the kinds their values have in the log, `element` is the
+    kind of those that are lists; `keys` are all of the service's. What the policy makes of the two is told apart: a key may
+    be hashed, and the row is whole.
     """
     said = {
         "policy": {name: word for name, word in policy.columns.items() if name not in keys},
         "keys_policy": {name: word for name, word in policy.columns.items() if name in keys},
     }
     told = {HEAD: 1, "schema": schema, **said, "sample": policy.sample}
-    return line(json.dumps({**told, "columns": columns, "keys": policy.names(keys)}).encode())
+    return line(json.dumps({**told, "columns": columns, "element": element, "keys": policy.names(keys)}).encode())
 
 
 def parse(text: bytes) -> dict[str, Any] | None:
