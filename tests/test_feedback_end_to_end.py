@@ -19,6 +19,7 @@ import pytest
 from models import plain
 from sklearn import metrics
 
+from nbdeploy.cli import main
 from nbdeploy.errors import CallRefused, Unsupported, WrongUse
 from nbdeploy.run.client import Client
 from nbdeploy.run.feedback import Feedback
@@ -110,19 +111,25 @@ def test_three_ways_in_and_the_kernels_own_numbers_out(workspace: Workspace, ser
     assert str(area).startswith(f"{exact:.4g} (")
 
 
-def test_the_command_says_what_is_wrong_and_exits_as_it_should(service: Service, tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("request_id,label\nnobody,Gentoo\n")
-    code, out, _ = command("feedback", "penguins", str(tmp_path / "labels.csv"))
-    assert code == 0
-    assert "not in the log" in out
-    assert command("feedback", "penguins", str(tmp_path / "absent.csv"))[0] == 1
-    (tmp_path / "other.csv").write_text("ring,species,sex\n0001,Gentoo,male\n")
-    code, _, err = command("feedback", "penguins", str(tmp_path / "other.csv"))
-    assert code == 2
-    assert "--on ring" in err
-    assert command("feedback", "nobody", str(tmp_path / "labels.csv"))[0] == 1
-    assert command("feedback", "penguins")[0] == 2
-    assert service.state == "ready"
+def test_the_command_says_what_is_wrong_and_exits_as_it_should(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*words: str) -> tuple[int, str]:
+        code = main(["feedback", *words], lambda: workspace)
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    (tmp_path / "labels.csv").write_text("request_id,label\nnobody,heavy\n")
+    code, said = told("penguins", str(tmp_path / "labels.csv"))
+    assert (code, "not in the log" in said) == (0, True)
+    (tmp_path / "other.csv").write_text("ring,weight,sex\n0001,heavy,male\n")
+    code, said = told("penguins", str(tmp_path / "other.csv"))
+    assert (code, "--on ring" in said) == (2, True)
+    code, said = told("penguins", str(tmp_path / "other.csv"), "--on", "sex")
+    assert (code, 'one called "label"' in said) == (2, True)
+    assert told("penguins", str(tmp_path / "absent.csv"))[0] == 1
+    assert told("nobody", str(tmp_path / "labels.csv"))[0] == 1
+    assert told("penguins")[0] == 2
 
 
 def test_labels_of_another_kind_are_refused_by_their_row(service: Service) -> None:
