@@ -84,7 +84,7 @@ class Overview(Shown):
             facts += [("name", self.name), ("state", state.state), ("url", state.url)]
         if self.live:
             facts += [
-                ("live", f"{self.live.version}, since {self.live.bump}: {self.live.reason}"),
+                ("live", f"{self.live.version} ({self.live.bump}: {self.live.reason})"),
                 ("gate", self.live.gate),
             ]
         notes: list[tuple[Tone, str]] = [("bad", text) for text in self.problems]

@@ -26,6 +26,7 @@ from nbdeploy.runtime.manifest import Column, Schema
 from nbdeploy.widgets import fields, plot
 from nbdeploy.widgets.actions import Actions
 from nbdeploy.widgets.asking import Sweep
+from nbdeploy.widgets.desk import MOST, _desks, cell_has_run
 from nbdeploy.widgets.form import DeployForm, GateForm
 from nbdeploy.widgets.variables import Variables
 from nbdeploy.widgets.view import View
@@ -464,3 +465,26 @@ def facts(workspace: Workspace) -> Any:
         live and live.version,
         [state.name for state in workspace.services()],
     )
+
+
+def test_a_cell_that_ran_is_noticed() -> None:
+    variables: dict[str, Any] = {}
+    stub = Stub()
+    made = view(stub, variables)
+    assert "no fitted model" in made.tabs[0].model.options[0][0]
+    variables |= namespace()
+    before = stub.asked
+    cell_has_run("clf = Model()")
+    assert made.tabs[0].model.options == (("clf", "clf"),)
+    assert stub.asked == before
+    looked = threading.Event()
+    made.desk.changed = looked.set
+    cell_has_run("%deploy clf --sample X_train")
+    assert looked.wait(WAIT)
+    assert stub.asked > before
+
+
+def test_only_the_latest_panels_are_kept_up_to_date() -> None:
+    for _ in range(10):
+        view(Stub())
+    assert len(_desks) <= MOST

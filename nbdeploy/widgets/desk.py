@@ -124,6 +124,17 @@ class Desk:
         return action
 
 
+def cell_has_run(typed: str) -> None:
+    """There may be other variables; and where a service may have changed, the panels look again, aside."""
+    if not _desks:
+        return
+    if "deploy" in typed or "service" in typed:
+        threading.Thread(target=everybody_reads, name="nbdeploy panel", daemon=True).start()
+        return
+    for desk in list(_desks):
+        desk.changed()
+
+
 def everybody_reads() -> None:
     """Two panels agree."""
     for desk in list(_desks):

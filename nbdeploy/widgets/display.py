@@ -23,11 +23,22 @@ def register(shell: Any = None) -> None:
         View(overview, lambda: shell.user_ns).display()
 
     shell.display_formatter.ipython_display_formatter.for_type_by_name(*TYPE, show)
+    if _told not in shell.events.callbacks["post_run_cell"]:
+        shell.events.register("post_run_cell", _told)
 
 
 def unregister(shell: Any) -> None:
     formatter = shell.display_formatter.ipython_display_formatter
     formatter.deferred_printers.pop(TYPE, None)
-    formatter.type_printers = {
-        kind: how for kind, how in formatter.type_printers.items() if (kind.__module__, kind.__name__) != TYPE
-    }
+    others = {kind: how for kind, how in formatter.type_printers.items() if (kind.__module__, kind.__name__) != TYPE}
+    formatter.type_printers = others
+    if _told in shell.events.callbacks["post_run_cell"]:
+        shell.events.unregister("post_run_cell", _told)
+
+
+def _told(result: Any) -> None:
+    """Panels that are open hear of each cell."""
+    if "nbdeploy.widgets.desk" in sys.modules:
+        from nbdeploy.widgets.desk import cell_has_run
+
+        cell_has_run(getattr(result.info, "raw_cell", None) or "")
