@@ -84,12 +84,13 @@ def watch(
         Refused: another process watches it; NotFound.
     """
     desk = Desk(Deployment(settings, registry, name), lambda _: None)
+    ledger = Ledger(desk.ledger.folder, there=True)
     watcher = Watcher(
         name=name,
         plan=desk.plan,
-        ledger=desk.ledger,
+        ledger=ledger,
         source=Readings(desk.deployment),
-        outbox=Outbox(desk.ledger, desk.channels),
+        outbox=Outbox(ledger, desk.channels),
         gone=lambda: name not in registry.names(),
         say=lambda text: say(f"{datetime.now(UTC):%H:%M:%S} {text}"),
         interval=interval or INTERVAL,

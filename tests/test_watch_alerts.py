@@ -8,6 +8,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, run_state_machine_as_test
@@ -15,7 +16,7 @@ from hypothesis.stateful import rule as step_of
 from killing import killed_at_each_step
 from watched import BEGIN, HOUR, Given, error_rates, reading
 
-from nbdeploy.errors import DeliveryFailed
+from nbdeploy.errors import DeliveryFailed, HomeUnavailable
 from nbdeploy.watch import ledger as ledgers
 from nbdeploy.watch.alert import Alert
 from nbdeploy.watch.alerts import Alerts
@@ -33,8 +34,6 @@ from nbdeploy.watch.standing import Standing, stepped
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from nbdeploy.watch.reading import Reading
 
@@ -401,6 +400,12 @@ def test_killed_at_any_step_a_look_is_whole_or_has_not_been(tmp_path: Path) -> N
         expected = ids
         ledger.path.unlink()
         look("penguins", plan, ledger, given_, at(1))
+
+
+def test_a_watcher_does_not_bring_back_the_folder_of_a_service_that_was_removed(tmp_path: Path) -> None:
+    with pytest.raises(HomeUnavailable):
+        look("penguins", Plan.of(ERRORS), Ledger(tmp_path / "penguins" / "alerts", there=True), source(0.1), at(1))
+    assert list(tmp_path.iterdir()) == []
 
 
 # the outbox

@@ -26,10 +26,14 @@ LARGEST = 1_000_000  # bytes; then all is written as one line
 
 
 class Ledger:
-    """`folder` is services/NAME/alerts. `damaged` counts lines that the last reading could not use."""
+    """`folder` is services/NAME/alerts, made where it is missing unless `there`: then the service was removed meanwhile.
 
-    def __init__(self, folder: Path) -> None:
+    `damaged` counts lines that the last reading could not use.
+    """
+
+    def __init__(self, folder: Path, *, there: bool = False) -> None:
         self.folder = folder
+        self.there = there
         self.path = folder / FILE
         self.damaged = 0
 
@@ -41,7 +45,10 @@ class Ledger:
     @contextmanager
     def turn(self) -> Iterator[Page]:
         """The only writer meanwhile."""
-        private(self.folder)
+        with failing("keeping the alerts", self.folder):
+            if self.there:
+                self.folder.stat()
+            private(self.folder)
         with turn(self.folder, lambda _: None), failing("keeping the alerts", self.path):
             yield self._page()
 
