@@ -50,7 +50,7 @@ def export(settings: Settings, registry: Registry, wish: Wish, progress: Progres
     from nbdeploy.run import compose, kubernetes
 
     write = {"kubernetes": kubernetes.write, "compose": compose.write}[kind]
-    return write(version, place, wish.image, settings)
+    return write(version, place, wish.image, settings, progress)
 
 
 def _scrape(settings: Settings, wish: Wish, place: Path) -> Scrape:

@@ -14,7 +14,8 @@ from jsonschema.validators import validator_for
 from keep_world import World, manifest
 from monitoring import program
 
-from nbdeploy.errors import Refused, WrongUse
+from nbdeploy.errors import EngineMissing, Refused, WrongUse
+from nbdeploy.run import engine
 from nbdeploy.run.compose import PORTS
 from nbdeploy.templates import template
 from nbdeploy.workspace import Workspace
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 
 IMAGE = "registry.example.org/penguins:1.0.0"
 WATCHERS = ["alertmanager", "grafana", "prometheus"]
+
+
+@pytest.fixture(autouse=True)
+def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking for images takes time, and finds none of these."""
+
+    def missing(*_: object) -> None:
+        raise EngineMissing("none")
+
+    monkeypatch.setattr(engine, "find", missing)
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ import pytest
 import yaml
 from keep_world import World, manifest
 
-from nbdeploy.errors import Refused, WrongUse
+from nbdeploy.errors import EngineMissing, Refused, WrongUse
+from nbdeploy.run import engine
 from nbdeploy.run.elsewhere import dns_name
+from nbdeploy.run.engine import Engine
 from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -29,6 +31,16 @@ KINDS = {
     "horizontalpodautoscaler.yaml": "HorizontalPodAutoscaler",
     "poddisruptionbudget.yaml": "PodDisruptionBudget",
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking for images takes time, and finds none of these."""
+
+    def missing(*_: object) -> None:
+        raise EngineMissing("none")
+
+    monkeypatch.setattr(engine, "find", missing)
 
 
 @pytest.fixture
@@ -204,3 +216,38 @@ def test_an_image_belongs_to_manifests_alone(world: World, tmp_path: Path) -> No
     world.publish()
     with pytest.raises(WrongUse, match="--image belongs to --kubernetes DIR"):
         Workspace(world.settings).export("penguins", offline=tmp_path / "out", image=IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("labels", "fact"),
+    [
+        ({}, "holds no version of nbdeploy's, not penguins:1.0.0"),
+        (None, "holds no version of nbdeploy's, not penguins:1.0.0"),
+        (
+            {
+                "io.nbdeploy.digest": "sha256:0",
+                "org.opencontainers.image.title": "gulls",
+                "org.opencontainers.image.version": "2.0.0",
+            },
+            "holds version 2.0.0 of gulls, not penguins:1.0.0",
+        ),
+    ],
+)
+def test_an_image_of_this_machine_must_hold_the_version(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: dict[str, str] | None, fact: str
+) -> None:
+    version = world.publish()
+    held: dict[str, Any] = {"Config": {"Labels": labels}}
+    monkeypatch.setattr(Engine, "image", lambda *_: held)
+    monkeypatch.setattr(engine, "find", lambda _: Engine("podman", "podman"))
+    with pytest.raises(Refused, match=fact):
+        exported(world, tmp_path / "out")
+    held["Config"]["Labels"] = {"io.nbdeploy.digest": version.digest}
+    assert exported(world, tmp_path / "out")
+
+
+def test_that_nobody_checked_an_image_is_said(world: World, tmp_path: Path) -> None:
+    world.publish()
+    said: list[str] = []
+    Workspace(world.settings).export("penguins", kubernetes=tmp_path / "out", image=IMAGE, progress=said.append)
+    assert said == [f"{IMAGE} is not on this machine: whether it holds penguins:1.0.0 was not checked"]

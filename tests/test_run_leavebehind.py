@@ -203,6 +203,7 @@ def test_another_python_platform_or_library_and_too_little_room_are_told(exporte
         taken.listen()
         port = str(taken.getsockname()[1])
         there = start(exported.folder, "--port", port)
+    assert "give a number from 1 to 64, not '65'" in start(exported.folder, "--workers", "65").stderr
     assert there.returncode == 1
     assert f"port {port} cannot be had: Address already in use; choose another with --port." in there.stderr
 

@@ -15,6 +15,8 @@ from nbdeploy.run import elsewhere, scrape
 from nbdeploy.templates import template
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nbdeploy.keep.version import Version
     from nbdeploy.settings import Settings
 
@@ -38,13 +40,17 @@ HARDENED: Document = {
 }
 
 
-def write(version: Version, folder: Path, image: str | None, settings: Settings) -> Path:
+def write(
+    version: Version, folder: Path, image: str | None, settings: Settings, progress: Callable[[str], None]
+) -> Path:
     """The Compose file and all that it mounts but the secrets.
 
     Raises:
-        WrongUse: no image that stays the same is named; Corrupt; Refused: the folder holds something else; DiskFailed.
+        WrongUse: no image that stays the same is named; Corrupt; DiskFailed.
+        Refused: the folder holds something else, or the image another version.
     """
     reference = elsewhere.checked_image(image, version, f"export {version.tag} --compose {folder}")
+    elsewhere.refuse_other_version(reference, version, settings.engine, progress)
     memory = elsewhere.memory(version, intact(version))
 
     def fill(draft: Path) -> None:

@@ -6,9 +6,13 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from nbdeploy.errors import WrongUse
+from nbdeploy.errors import EngineMissing, Refused, WrongUse
+from nbdeploy.run import engine
+from nbdeploy.run.image import OWN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nbdeploy.keep.version import Version
     from nbdeploy.runtime.manifest import Manifest
     from nbdeploy.settings import Settings
@@ -46,6 +50,30 @@ def checked_image(reference: str | None, version: Version, verb: str) -> str:
     if not found[2] and found[1] in {None, ":latest"}:
         raise WrongUse(f'"{reference}" may be another image tomorrow; give it a tag or a digest: {example}')
     return reference
+
+
+def refuse_other_version(reference: str, version: Version, wanted: str | None, progress: Callable[[str], None]) -> None:
+    """Where the image is on this machine, its label says what is in it; `wanted` is the engine asked for.
+
+    Raises:
+        Refused: something else.
+    """
+    try:
+        found = engine.find(wanted).image(reference)
+    except EngineMissing:
+        found = None
+    if found is None:
+        progress(f"{reference} is not on this machine: whether it holds {version.tag} was not checked")
+        return
+    labels = found.get("Config", {}).get("Labels") or {}
+    if labels.get(f"{OWN}digest") != version.digest:
+        held = labels.get("org.opencontainers.image.version")
+        said = (
+            f"version {held} of {labels.get('org.opencontainers.image.title')}" if held else "no version of nbdeploy's"
+        )
+        raise Refused(
+            f"{reference} holds {said}, not {version.tag}; name its image, or build it with `nbdeploy image`."
+        )
 
 
 def dns_name(name: str) -> str:

@@ -16,6 +16,7 @@ from nbdeploy.run import elsewhere
 from nbdeploy.templates import template
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from nbdeploy.keep.version import Version
@@ -73,13 +74,17 @@ class Subject:
         return {"apiVersion": api, "kind": kind, "metadata": about, **content}
 
 
-def write(version: Version, folder: Path, image: str | None, settings: Settings) -> Path:
+def write(
+    version: Version, folder: Path, image: str | None, settings: Settings, progress: Callable[[str], None]
+) -> Path:
     """The manifests, one a file, and how to apply them.
 
     Raises:
-        WrongUse: no image that stays the same is named; Corrupt; Refused: the folder holds something else; DiskFailed.
+        WrongUse: no image that stays the same is named; Corrupt; DiskFailed.
+        Refused: the folder holds something else, or the image another version.
     """
     reference = elsewhere.checked_image(image, version, f"export {version.tag} --kubernetes {folder}")
+    elsewhere.refuse_other_version(reference, version, settings.engine, progress)
     subject = Subject(version, reference, elsewhere.memory(version, intact(version)), settings)
 
     def fill(draft: Path) -> None:

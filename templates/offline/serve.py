@@ -20,7 +20,10 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).resolve().parent
 SRC = HERE / "bundle" / "src"
@@ -61,8 +64,8 @@ def parse(facts: dict[str, Any]) -> argparse.Namespace:
         epilog="NBDEPLOY_TOKEN_FILE names a token of your own; NBDEPLOY_ALLOWED_HOSTS adds host names beside loopback.",
         allow_abbrev=False,
     )
-    parser.add_argument("--port", type=whole, default=3000, metavar="N", help="the port (3000)")
-    parser.add_argument("--workers", type=whole, default=1, metavar="N", help="processes that answer (1)")
+    parser.add_argument("--port", type=number(65_535), default=3000, metavar="N", help="the port (3000)")
+    parser.add_argument("--workers", type=number(64), default=1, metavar="N", help="processes that answer (1)")
     parser.add_argument(
         "--home",
         type=Path,
@@ -72,11 +75,13 @@ def parse(facts: dict[str, Any]) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def whole(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 65_535:
-        raise ValueError(text)
-    return number
+def number(most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"give a number from 1 to {most}, not {text!r}")
+        return int(text)
+
+    return read
 
 
 def refuse_other_platform(facts: dict[str, Any]) -> None:
