@@ -7,13 +7,18 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from gatebooks import notebook
+from models import plain
 
 from nbdeploy.interruption import Interruption, waking
 from nbdeploy.turns import turn, uninterrupted
+from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from nbdeploy.settings import Settings
 
 
 class Worker:
@@ -133,3 +138,42 @@ def test_work_that_has_ended_is_left_alone() -> None:
 def test_elsewhere_nothing_wakes() -> None:
     with waking(lambda: pytest.fail("nobody asked")):
         assert threading.current_thread() is threading.main_thread()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["bundle", "check", "gate", "publish", "serve"])
+def test_a_deploy_in_a_thread_is_cancelled_in_each_phase(phase: str, settings: Settings, tmp_path: Path) -> None:
+    """As F33 asks of Ctrl-C: before the commit nothing is changed, after it the new version serves; nothing is left over."""
+    workspace, fitted = Workspace(settings), plain()
+    gate = notebook(tmp_path / "gate.ipynb", "import time\ntime.sleep(600)" if phase == "gate" else "1")
+    judge = gate if phase == "gate" else None
+    work = Interruption()
+
+    def told(text: str) -> None:
+        if text == phase or (phase == "gate" and text.startswith("2/2")):
+            aside = threading.Thread(target=work.interrupt)
+            aside.start()
+            aside.join()
+
+    ended: list[str] = []
+
+    def deploy() -> None:
+        try:
+            work.run(lambda: workspace.deploy(fitted.model, name="toy", sample=fitted.X, validate=judge, progress=told))
+            ended.append("done")
+        except KeyboardInterrupt:
+            ended.append("interrupted")
+
+    thread = threading.Thread(target=deploy)
+    thread.start()
+    thread.join(60)
+    assert ended == ["interrupted"]
+    after = phase in {"publish", "serve"}
+    running = [(state.name, state.state) for state in workspace.services()]
+    assert running == ([("toy", "ready")] if after else [])
+    assert workspace.names() == (["toy"] if after else [])
+    if after:
+        assert len(workspace.attach("toy").predict(fitted.X)) == len(fitted.X)
+        workspace.stop("toy")
+    left = {path.name for path in settings.services.iterdir()} if settings.services.is_dir() else set()
+    assert left <= {"toy"}
