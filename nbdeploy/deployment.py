@@ -321,7 +321,9 @@ class Deployment:
 
     def clean_log(self) -> Removed:
         """Let old segments of the prediction log go, as the settings say; recorded where any went."""
-        log = self.logging(Running()).over(self.kept).log or {}
+        from nbdeploy.capture import policy
+
+        log = policy.checked(self.logging(Running()).over(self.kept).log or {})
         removed = clean(self.folder / "predictions", log.get("retention_days"), log.get("retention_bytes"))
         if removed.segments:
             with suppress(*UNREADABLE):

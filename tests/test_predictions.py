@@ -118,6 +118,13 @@ def test_looking_lets_old_segments_go_and_says_so(workspace: Workspace) -> None:
     assert len(list(folder.glob("*.log"))) == 1
 
 
+def test_a_retention_that_makes_no_sense_removes_nothing(workspace: Workspace) -> None:
+    limited = Workspace(replace(workspace.settings, log={"retention_days": "1"}))
+    with pytest.raises(WrongUse, match="retention_days = '1'"):
+        limited.predictions("people")
+    assert len(workspace.predictions("people").segments()) == 2
+
+
 def test_the_last_rows_are_those_of_all_workers(tmp_path: Path) -> None:
     """Segments of several processes lie side by side in time."""
     for worker in range(3):
