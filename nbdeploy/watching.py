@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, reduce
@@ -15,6 +16,7 @@ from nbdeploy.run.feedback import FOLDER as FEEDBACK
 from nbdeploy.run.feedback import Feedback
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.run.services import ServiceState
+from nbdeploy.runtime.counters import total
 from nbdeploy.runtime.identity import schema_id
 from nbdeploy.spans import span
 from nbdeploy.watch import labelled, promise
@@ -348,8 +350,16 @@ class Look:
             kept=sum(sum(one.rows.values()) for one in served.values()),
             torn=self.view.torn,
             damaged=self.view.damaged,
+            unlogged=self._unlogged(),
             refusals={str(code): int(count) for code, count in codes.items()},
         )
+
+    def _unlogged(self) -> int:
+        """Since the service began; a folder without counters has none."""
+        folder = self.view.folder / "metrics"
+        found = self._attempt("counters", lambda: total(folder).counters if folder.is_dir() else Counter())
+        counted: Counter[Any] = Counter() if isinstance(found, NotComputable) else found
+        return sum(count for key, count in counted.items() if key[0] == "unlogged_rows")
 
     def _attempt(self, part: str, make: Callable[[], Made]) -> Made | NotComputable:
         try:

@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from nbdeploy.errors import CallRefused, NotFound, WrongUse
 from nbdeploy.run.feedback import Feedback
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.run.services import ServiceState
+from nbdeploy.runtime.counters import Counts
 from nbdeploy.settings import Settings
 from nbdeploy.spans import span
 from nbdeploy.watch import null, power
@@ -221,6 +223,14 @@ def test_what_is_wrong_with_the_traffic_is_told_worst_first(world: World, past: 
     tones = [one.tone for one in health.findings]
     assert tones == sorted(tones, key=["bad", "warning", "neutral"].index)
     assert health.verdict.startswith("1 thing is wrong, 2 more")
+
+
+def test_rows_that_could_not_be_logged_are_told(world: World, past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows(past, 1)
+    (past.folder / "metrics").mkdir()
+    counters: Counter[tuple[str, ...]] = Counter({("unlogged_rows", "1.0.0", "1"): 7, ("starts", "1.0.0", "1"): 1})
+    monkeypatch.setattr(watching, "total", lambda _folder: Counts(counters, Counter()))
+    assert "warning: 7 answered rows could not be written to the log" in told(world.monitor())
 
 
 @pytest.mark.parametrize(
@@ -577,6 +587,9 @@ def test_text_and_html_say_the_same_things(world: World, past: Past) -> None:
         assert normal(thing) in text, thing
     assert f"as of {NOW:%Y-%m-%d %H:%M:%S} UTC" in page
     assert max(map(len, health.text.splitlines())) <= 80
+    coloured = health.as_text(colour=True)
+    assert "\x1b[31m✗\x1b[0m" in coloured
+    assert re.sub("\x1b\\[[0-9]*m", "", coloured) == health.text
 
 
 @pytest.mark.slow

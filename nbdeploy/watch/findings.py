@@ -255,6 +255,9 @@ def _of_log(health: Health) -> Iterator[Finding]:
     if log.damaged or log.torn:
         words = f"{log.damaged:,} records of the log are damaged and {log.torn:,} torn; they are passed over"
         yield Finding("warning", words, "a disk that fails, or a machine that lost power: look at its own log")
+    if log.unlogged:
+        words = f"{log.unlogged:,} answered rows could not be written to the log; nothing here speaks of them"
+        yield Finding("warning", words, f"make room on the disk; nbdeploy logs {health.name} says what failed")
     if log.answered > log.kept:
         words = f"The log keeps {log.kept:,} of {log.answered:,} answered rows; drift and quality speak of these"
         yield Finding("neutral", words)

@@ -31,12 +31,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LogState:
-    """What the reading of the log passed over. `kept` of `answered` rows are in it; the others its policy left out."""
+    """What the reading of the log passed over. `kept` of `answered` rows are in it; the others its policy left out.
+    `unlogged` rows could not be written, whenever that was: workers count them without times.
+    """
 
     answered: int = 0
     kept: int = 0
     torn: int = 0
     damaged: int = 0
+    unlogged: int = 0
     refusals: Mapping[str, int] = field(default_factory=dict)  # requests that were refused (4xx), by code
 
     def to_dict(self) -> dict[str, Any]:
@@ -45,6 +48,7 @@ class LogState:
             "kept": self.kept,
             "torn": self.torn,
             "damaged": self.damaged,
+            "unlogged": self.unlogged,
             "refusals": dict(self.refusals),
         }
 

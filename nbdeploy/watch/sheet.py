@@ -55,7 +55,7 @@ def divergence(found: Divergence, *, colour: bool = False) -> str:
         f"{own.rows:,} rows of {plain.text(own.version)} beside {plain.text(own.called)}",
     ]
     for swap in own.swapped:
-        lines += _wrapped(_mark("bad", swap.text, colour=colour), "")
+        lines += _told("bad", swap.text, "", colour=colour)
     return "\n".join([*lines, "", *_columns(own, found.axis, colour=colour)])
 
 
@@ -68,7 +68,7 @@ def bars(points: Sequence[float | None], bottom: float, top: float) -> str:
 
 def _findings(found: Sequence[Finding], *, colour: bool) -> Iterator[str]:
     for one in found:
-        yield from _wrapped(f"{_mark(one.tone, one.text, colour=colour)}", "  ", "    ")
+        yield from _told(one.tone, one.text, "  ", colour=colour)
         if one.next:
             yield from _wrapped(f"next: {plain.text(one.next)}", "    ", "    ")
 
@@ -115,7 +115,7 @@ def _columns(found: Compared, axis: Axis, *, colour: bool) -> Iterator[str]:
 
 def _column(track: Track, found: Compared, axis: Axis, *, colour: bool) -> Iterator[str]:
     name = plain.cut(track.column, TITLE + 8)
-    yield from _wrapped(f"{_mark(tone_of(track), f'{name}: {what(track, found.called)}', colour=colour)}", "  ", "    ")
+    yield from _told(tone_of(track), f"{name}: {what(track, found.called)}", "  ", colour=colour)
     value, visible = numbers(track)
     drawn = histogram(*track.now.counts)
     if drawn is not None:
@@ -138,6 +138,13 @@ def _section(shown: Section) -> Iterator[str]:
 
 def _mark(tone: Tone, shown: str, *, colour: bool) -> str:
     return f"{plain.icon(tone, colour=colour)} {plain.text(shown)}"
+
+
+def _told(tone: Tone, shown: str, indent: str, *, colour: bool) -> list[str]:
+    """Broken into lines before it is coloured: what a terminal does not show takes no room."""
+    first, *rest = _wrapped(_mark(tone, shown, colour=False), indent, f"{indent}  ")
+    icon = plain.icon(tone, colour=False)
+    return [first.replace(icon, plain.icon(tone, colour=colour), 1), *rest]
 
 
 def _wrapped(shown: str, first: str, rest: str | None = None) -> list[str]:
