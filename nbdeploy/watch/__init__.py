@@ -1,4 +1,5 @@
 """What became of a version once it answers: is the traffic still like the training sample, are the answers still right?
 
-All of it is numbers in, frozen results out; nothing here reads a log, asks a service or writes but its own cache.
+Frozen results throughout. What is computed (drift, labels, rows) takes numbers and writes nothing but its own cache; the
+log, the labels and the alerts on disk are read by few, and handed on.
 """
