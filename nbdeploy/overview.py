@@ -81,7 +81,8 @@ class Overview(Shown):
         running = sum(state.running for state in self.services)
         facts: list[tuple[str, Any]] = [("services", f"{running} running, {len(self.services) - running} not")]
         if self.name and (state := self.state):
-            facts += [("name", self.name), ("state", state.state), ("url", state.url)]
+            facts += [("name", self.name), ("state", state.state)]
+            facts += [("url", state.url)] if state.running else []
         if self.live:
             facts += [
                 ("live", f"{self.live.version} ({self.live.bump}: {self.live.reason})"),
@@ -103,7 +104,10 @@ class Overview(Shown):
     def _code(self) -> list[tuple[str, str]]:
         if not self.name:
             return [("deploy the first model", FIRST)]
-        return [("ask it", f'nbdeploy.attach("{self.name}").predict(rows)'), ("back", f"%deploy rollback {self.name}")]
+        running = self.state is not None and self.state.running
+        ask = ("ask it", f'nbdeploy.attach("{self.name}").predict(rows)')
+        lines = [ask if running else ("start it", f"%deploy serve {self.name}")]
+        return [*lines, ("back", f"%deploy rollback {self.name}")] if len(self.versions or ()) > 1 else lines
 
 
 def schema(manifest: Manifest) -> Table:

@@ -113,7 +113,8 @@ def test_where_nobody_is_there_to_click_a_card_says_what_there_is(tmp_path: Path
         assert set(view) == {"application/vnd.jupyter.widget-view+json", "text/plain"}
         assert "as of" in twin["text/plain"]
         assert "%deploy MODEL --sample" in twin["text/html"]
-        (card,) = kernel.run("%unload_ext nbdeploy\nimport nbdeploy\nnbdeploy.Workspace().panel()").displays
+        shown = kernel.run("%unload_ext nbdeploy\nimport nbdeploy\nnbdeploy.Workspace().panel()").displays
+        (card,) = [forms for forms in shown if "nbd-twin" not in forms.get("text/html", "")]
         assert set(card) == {"text/html", "text/plain"}
 
 
@@ -226,6 +227,10 @@ def a_death_is_seen(panel: Panel, workspace: Workspace, settings: Settings) -> N
     panel.click("Start")
     panel.ran("%deploy serve clf")
     panel.says("✓ ready")
+    panel.click("Traffic")
+    panel.ran("%deploy predictions clf --last 1h")
+    panel.says("requests")
+    panel.shot("services-traffic")
     panel.click("Logs")
     panel.says(re.compile("version 1.0.0 serves at"))
     panel.click("Stop")
@@ -250,9 +255,9 @@ def what_was_clicked_becomes_the_next_cell(panel: Panel) -> None:
 
 def it_is_seen_in_each_light_and_width(panel: Panel) -> None:
     page = panel.page
-    for light in ("Light", "Dark"):
+    for light, widths in (("Light", (1200,)), ("Dark", (1200, 480))):
         theme(page, light)
-        for width in (1200, 480):
+        for width in widths:
             page.set_viewport_size({"width": width, "height": 1400})
             for tab in ("Deploy", "Try it", "Services and versions", "Monitor", "Validation", "Code"):
                 panel.tab(tab)

@@ -387,6 +387,16 @@ def test_a_registry_that_cannot_be_read_hides_nothing_that_runs() -> None:
     assert "registry.db" in str(seen)
 
 
+def test_the_twin_says_how_to_start_what_does_not_run() -> None:
+    running, stopped = overview(None), overview(None, versions=1)
+    assert 'nbdeploy.attach("penguins").predict(rows)' in str(running)
+    assert "%deploy rollback penguins" in str(running)
+    stopped = replace(stopped, services=Services([ServiceState("penguins", "stopped", url="http://127.0.0.1:1")]))
+    assert "%deploy serve penguins" in str(stopped)
+    assert "%deploy rollback" not in str(stopped)
+    assert ("url", "http://127.0.0.1:1") not in stopped.card().facts
+
+
 def test_an_unknown_name_is_told(settings: Settings) -> None:
     workspace = Workspace(settings)
     with pytest.raises(NotFound):

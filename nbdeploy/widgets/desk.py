@@ -26,20 +26,11 @@ if TYPE_CHECKING:
 MOST = 4  # panels that are kept up to date; the time on an older one says how old it is
 _desks: deque[Desk] = deque(maxlen=MOST)
 # What only looks: it may run beside anything else.
-LOOKS = {
-    "bundle",
-    "ps",
-    "logs",
-    "attach",
-    "versions",
-    "show",
-    "diff",
-    "at",
-    "validate",
-    "token",
+LOOKS = {"bundle", "ps", "logs", "attach", "versions", "show", "diff", "at", "validate", "token"} | {
     "monitor",
     "alerts",
     "drift",
+    "predictions",
 }
 
 

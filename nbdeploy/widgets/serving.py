@@ -36,6 +36,9 @@ class ServicesTab:
         self.start = parts.button("Start", "play", "Serve the live version again", self._start)
         self.stop = parts.button("Stop", "stop", "End the service; its versions stay", self._stop)
         self.logs = parts.button("Logs", "align-left", "What the service wrote", self._logs)
+        self.traffic = parts.button(
+            "Traffic", "bar-chart", "What the service was asked in the last hour", self._traffic
+        )
         self.live = parts.tick("live", tip="Go on showing the log as it grows")
         self.confirm = Confirm()
         self.shown = parts.html()
@@ -45,7 +48,8 @@ class ServicesTab:
         self.versions.observe(lambda _change: self._allow(), "value")
         self.box = parts.column(
             parts.heading("What runs"), self.services, parts.heading("Versions"), self.versions,
-            parts.row(self.details, self.other, self.diff), parts.row(self.back, self.start, self.stop, self.logs, self.live),
+            parts.row(self.details, self.other, self.diff),
+            parts.row(self.back, self.start, self.stop, self.traffic, self.logs, self.live),
             self.confirm.box, self.log, self.shown,
         )  # fmt: skip
 
@@ -95,7 +99,7 @@ class ServicesTab:
         self.back.disabled = not chosen or (running and chosen == self._live)
         self.start.disabled = running or not self.desk.overview.versions
         self.stop.disabled = state is None or state.state == "stopped"
-        self.logs.disabled = not self.desk.name
+        self.logs.disabled = self.traffic.disabled = not self.desk.name
 
     @property
     def _live(self) -> str:
@@ -146,6 +150,9 @@ class ServicesTab:
 
     def _done(self, action: Action) -> None:
         self._show(action)
+
+    def _traffic(self) -> None:
+        self.desk.do(["predictions", self.desk.name, "--last", "1h"], self._show)
 
     def _logs(self) -> None:
         self.desk.do(["logs", self.desk.name, "--lines", LINES], self._logged)
