@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,6 +19,8 @@ from keep_world import World, manifest
 from rules import SAMPLE, Scaled
 
 from nbdeploy.errors import EnvironmentFailed, Refused, Unsupported
+from nbdeploy.run import wheels
+from nbdeploy.run.installers import Runner
 from nbdeploy.run.wheels import Wheels
 from nbdeploy.settings import Settings
 from nbdeploy.workspace import Workspace
@@ -134,6 +137,44 @@ def test_ctrl_c_stops_a_folder_and_a_token_of_ones_own_lets_in(exported: Exporte
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_start_that_is_stopped_before_it_serves_leaves_nothing_running(
+    exported: Exported, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Sent to every process of it, as terminals and service managers do, at its first word."""
+    with subprocess.Popen(
+        [exported.folder / "start", "--port", str(_free_port()), "--home", tmp_path / "home"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("making an environment")
+        os.killpg(process.pid, number)
+        assert process.stdout.read() == "Stopped; nothing is running.\n"
+        assert process.wait(30) == 130
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["rule"]
+    python = tmp_path / "home" / "env" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(exported.folder / "run" / "env" / "bin" / "python")
+    (python.parents[1] / "complete").write_text(hashlib.sha256(exported.sums.encode()).hexdigest())
+    with subprocess.Popen(
+        [exported.folder / "start", "--port", str(_free_port()), "--home", tmp_path / "home"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "starting rule:1.0.0 ...\n"
+        os.killpg(process.pid, number)
+        said = process.stdout.read()
+        assert process.wait(30) == 130, said
+        assert said.startswith("Stopped")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bundle/src/model.pkl", "serve.py", "requirements.txt", "start", "facts.json"])
 def test_one_flipped_byte_is_refused_before_anything_runs(exported: Exported, tmp_path: Path, name: str) -> None:
     folder = copied(exported, tmp_path)
@@ -178,8 +219,6 @@ def test_another_python_platform_or_library_and_too_little_room_are_told(exporte
 
     def said(changed: dict[str, Any], *options: str) -> str:
         """Of a folder that was made for others; its list of hashes is whole."""
-        import hashlib
-
         (folder / "facts.json").unlink()
         (folder / "facts.json").write_text(json.dumps(facts | changed))
         digest = hashlib.sha256((folder / "facts.json").read_bytes()).hexdigest()
@@ -270,12 +309,22 @@ def test_wheels_that_cannot_be_had_leave_nothing_behind(
     assert list((settings.home / "wheels").iterdir()) == []
 
 
+@pytest.mark.slow
+def test_an_interpreter_without_pip_borrows_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As environments are that uv makes."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    command = wheels._pip(tmp_path / "tool", Runner(print))
+    assert command[0].startswith(str(tmp_path))
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("pip ")
+
+
 def test_the_lock_is_written_from_the_wheels_own_names() -> None:
     names = ("numpy-2.4.6-cp311-cp311-manylinux_2_27_x86_64.manylinux_2_28_x86_64.whl", "pip-26.3-py3-none-any.whl")
     old = "Tool_Box-1.0+cpu-py3-none-manylinux2014_x86_64.whl"
-    wheels = Wheels(Path("/x"), dict.fromkeys((*names, old), "sha256:ab"), names[1])
-    assert wheels.requirements() == "numpy==2.4.6 --hash=sha256:ab\nTool_Box==1.0+cpu --hash=sha256:ab\n"
-    assert wheels.glibc == (2, 27)
+    found = Wheels(Path("/x"), dict.fromkeys((*names, old), "sha256:ab"), names[1])
+    assert found.requirements() == "numpy==2.4.6 --hash=sha256:ab\nTool_Box==1.0+cpu --hash=sha256:ab\n"
+    assert found.glibc == (2, 27)
 
 
 def _world(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:

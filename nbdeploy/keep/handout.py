@@ -29,7 +29,7 @@ def hand_out(folder: Path, doing: str, write: Callable[[Path], None], *, kept: s
         DiskFailed: it cannot be written.
     """
     place = folder.absolute()
-    _refuse_foreign(folder, kept)
+    refuse_foreign(folder, kept)
     draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         draft.mkdir(parents=True)
@@ -59,7 +59,8 @@ def _content(folder: Path, kept: str) -> dict[str, str]:
     return {name.as_posix(): digest_of(path) for name, path in own.items()}
 
 
-def _refuse_foreign(folder: Path, kept: str) -> None:
+def refuse_foreign(folder: Path, kept: str = "") -> None:
+    """Also for those who have much to do before they write."""
     if not folder.exists() and not folder.is_symlink():
         return
     step = "It stays as it is; name another folder, or move it away."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import Unsupported
 from nbdeploy.keep.archive import listed
-from nbdeploy.keep.handout import hand_out
+from nbdeploy.keep.handout import hand_out, refuse_foreign
 from nbdeploy.keep.readme import escaped
 from nbdeploy.keep.store import intact
 from nbdeploy.run import environ
@@ -43,6 +43,7 @@ def leave_behind(version: Version, folder: Path, settings: Settings, progress: C
     """
     manifest = intact(version)
     _refuse_direct(version, manifest)
+    refuse_foreign(folder)
     wheels = wheels_for(manifest, settings, progress)
 
     def write(draft: Path) -> None:

@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 SRC = HERE / "bundle" / "src"
 MARKER = "complete"  # in the environment; written last
+EARLY = "Stopped before it was ready."
 NO_SPACE = ("No space left on device", "Disk quota exceeded")
 PIP = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('pip', run_name='__main__')"
 
@@ -242,19 +244,34 @@ def serve(facts: dict[str, Any], service: Path, token: Path, order: dict[str, An
     child = os.fork()
     if child == 0:
         os._exit(told(facts, service, token, order))
-    with (service / "supervisor.log").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
-        supervisor.run()
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        with (service / "supervisor.log").open("a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+            supervisor.run()
+    finally:
+        code = ended(child)
     if code == 0:
         print(f"{facts['name']} has stopped.", flush=True)
     return code
 
 
+def ended(child: int) -> int:
+    """Its exit code. Without a supervisor it has nothing to wait for; one that was never heard would not notice."""
+    for _ in range(100):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    print(EARLY, file=sys.stderr, flush=True)
+    return 130
+
+
 def told(facts: dict[str, Any], service: Path, token: Path, order: dict[str, Any]) -> int:
     from nbdeploy_runtime import control
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the supervisor decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for each in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches both, and so may the other; the supervisor decides
+        signal.signal(each, signal.SIG_IGN)
     tag = f"{facts['name']}:{facts['version']}"
     print(f"starting {tag} ...", flush=True)
     channel = control.connect(service)
@@ -276,7 +293,7 @@ def told(facts: dict[str, Any], service: Path, token: Path, order: dict[str, Any
 def failed(tag: str, event: dict[str, Any] | None) -> int:
     kind, fact = (event or {}).get("kind"), (event or {}).get("fact", "its supervisor has ended")
     if kind == "stopping":
-        print("Stopped before it was ready.", file=sys.stderr, flush=True)
+        print(EARLY, file=sys.stderr, flush=True)
         return 130
     step = "choose another with --port" if kind == "port" else "nothing is running"
     lines = [f"{tag} {fact}; {step}.", *(f"  - {item}" for item in (event or {}).get("findings", ()))]
@@ -285,7 +302,7 @@ def failed(tag: str, event: dict[str, Any] | None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = main()
     except KeyboardInterrupt:
