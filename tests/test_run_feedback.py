@@ -7,6 +7,7 @@ import errno
 import json
 import multiprocessing
 import os
+import time
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -154,3 +155,29 @@ def test_a_full_segment_is_followed_by_another(tmp_path: Path, monkeypatch: pyte
         Feedback(tmp_path).add(table(("request_id", f"r{number}", 0, 1)))
     assert len(list(tmp_path.iterdir())) == 3
     assert [line[1] for line in kept(tmp_path)] == [f"r{number}" for number in range(5)]
+
+
+def test_labels_are_not_written_to_a_segment_that_retention_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Feedback(tmp_path).add(table(("request_id", "old", 0, 1)))
+    (old,) = tmp_path.iterdir()
+    real = store._claimed
+
+    def late(fd: int) -> bool:
+        old.unlink(missing_ok=True)
+        return real(fd)
+
+    monkeypatch.setattr(store, "_claimed", late)
+    Feedback(tmp_path).add(table(("request_id", "new", 0, 1)))
+    assert [line[1] for line in kept(tmp_path)] == ["new"]
+
+
+def test_a_segment_that_retention_takes_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Feedback(tmp_path).add(table(("request_id", "a", 0, 1)))
+    gone = tmp_path / "0000000000000001-7.log"
+    monkeypatch.setattr(type(tmp_path), "glob", lambda self, _pattern: [gone, *self.iterdir()])
+    assert [line[1] for line in kept(tmp_path)] == ["a"]
+    monkeypatch.setattr(store, "_born", lambda _path: time.time())
+    Feedback(tmp_path).add(table(("request_id", "b", 0, 1)))
+    assert [line[1] for line in kept(tmp_path)] == ["a", "b"]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nbdeploy.runtime import predlog
+from nbdeploy.runtime import predlog, segments
+from nbdeploy.runtime.counters import claim
 from nbdeploy.runtime.predlog import PredictionLog
 from nbdeploy.runtime.records import line
 from nbdeploy.runtime.retention import DAY, DRAFT, Removed, clean
@@ -83,6 +84,43 @@ def test_a_segment_that_may_grow_is_never_removed(tmp_path: Path) -> None:
     log.close()
     assert clean(tmp_path, 1, 1).segments == 1
     assert not path.exists()
+
+
+def test_nobody_writes_on_in_a_segment_that_is_being_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = segment(tmp_path, 1, days=2)
+    claims: list[bool] = []
+    real = type(path).unlink
+
+    def unlink(self: Path, missing_ok: bool = False) -> None:
+        if self == path:
+            with self.open("rb") as file:
+                claims.append(claim(file.fileno()))
+        real(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(type(path), "unlink", unlink)
+    assert clean(tmp_path, 1, None).segments == 1
+    assert claims == [False]
+
+
+def test_a_segment_that_was_removed_before_it_was_locked_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, removed = segments._lock, list[int]()
+
+    def late(fd: int) -> None:
+        if not removed:
+            removed.append(clean(tmp_path, 0, None).segments)
+        real(fd)
+
+    segment(tmp_path, 1, days=1)
+    monkeypatch.setattr(segments, "_lock", late)
+    monkeypatch.setattr("nbdeploy.runtime.retention.time.time", lambda: time.time_ns() / 1e9 + 10)
+    log = PredictionLog(tmp_path)
+    assert log.write(line(b"{}"), 1)
+    log.close()
+    assert removed == [2], "the old one, and the one that was just begun"
+    (path,) = tmp_path.glob("*.log")
+    assert path.read_bytes() == line(b"{}")
 
 
 def test_what_has_no_segment_any_more_is_swept(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Each process appends to segments of its own, so nothing is torn; a reader goes b
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import DiskFailed
@@ -87,8 +88,11 @@ class Feedback:
         for path in sorted(self.folder.glob(f"*{SUFFIX}"), reverse=True)[:8]:
             if _born(path) < _clock.now() - DAY:
                 break  # let it grow old, for retention
-            fd = os.open(path, os.O_RDWR | os.O_APPEND)
-            if _claimed(fd) and os.fstat(fd).st_size + more <= SEGMENT_BYTES and _whole(fd):
+            try:
+                fd = os.open(path, os.O_RDWR | os.O_APPEND)
+            except FileNotFoundError:
+                continue  # retention took it meanwhile
+            if _claimed(fd) and _has_room(fd, more) and _whole(fd):
                 return fd
             os.close(fd)
         return create(self.folder)
@@ -96,7 +100,7 @@ class Feedback:
     def _lines(self) -> Iterator[tuple[float, str, Any, int | None, Any]]:
         self.torn = self.damaged = 0
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
-            with path.open("rb") as file:
+            with suppress(FileNotFoundError), path.open("rb") as file:  # retention may take it meanwhile
                 for text in file:
                     if not text.endswith(b"\n"):
                         self.torn += not is_growing(file.fileno())
@@ -134,6 +138,12 @@ def _claimed(fd: int) -> bool:
     except (ImportError, OSError):
         return False
     return True
+
+
+def _has_room(fd: int, more: int) -> bool:
+    """Not one that retention took before it was claimed: what is written there is gone with it."""
+    stat = os.fstat(fd)
+    return bool(stat.st_nlink) and stat.st_size + more <= SEGMENT_BYTES
 
 
 def _whole(fd: int) -> bool:

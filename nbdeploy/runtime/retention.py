@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .records import SUFFIX
-from .segments import is_growing
+from .segments import freeze
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,9 +40,8 @@ def clean(folder: Path, days: float | None, most: int | None) -> Removed:
         old = days is not None and _written(path) < time.time() - days * DAY
         if not old and (most is None or total <= most):
             continue
-        if _growing(path):
+        if not _removed(path):
             continue
-        path.unlink(missing_ok=True)
         path.with_suffix(COPY).unlink(missing_ok=True)
         total -= sizes[path]
         gone, freed = gone + 1, freed + sizes[path]
@@ -76,12 +75,16 @@ def _written(path: Path) -> float:
         return time.time()
 
 
-def _growing(path: Path) -> bool:
+def _removed(path: Path) -> bool:
+    """False where it may still grow. It is locked until it is gone: who writes on in closed segments notices."""
     try:
         fd = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
-        return True  # another one took it
+        return False  # another one took it
     try:
-        return is_growing(fd)
+        if not freeze(fd):
+            return False
+        path.unlink(missing_ok=True)
     finally:
         os.close(fd)
+    return True

@@ -22,7 +22,9 @@ def create(folder: Path) -> int:
         except FileExistsError:
             continue  # two logs of one process within a microsecond
         _lock(fd)
-        return fd
+        if os.fstat(fd).st_nlink:
+            return fd
+        os.close(fd)  # retention took it for an old one, before it was locked
 
 
 def worker_of(path: Path) -> int:
@@ -38,15 +40,25 @@ def _lock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX)
 
 
-def is_growing(fd: int) -> bool:
-    """Whether a process still writes to this segment."""
+def freeze(fd: int) -> bool:
+    """Keep everybody from writing on in this segment until `fd` is closed; False where a process still writes to it."""
     try:
         import fcntl
 
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except ImportError:
-        return False
-    except OSError:
         return True
-    fcntl.flock(fd, fcntl.LOCK_UN)
+    except OSError:
+        return False
+    return True
+
+
+def is_growing(fd: int) -> bool:
+    """Whether a process still writes to this segment."""
+    if not freeze(fd):
+        return True
+    with contextlib.suppress(ImportError):
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_UN)
     return False
