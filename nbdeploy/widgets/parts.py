@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Option = str | tuple[str, Any]
 
 LABEL = {"description_width": "9em"}
-WIDE = "min(100%, 38em)"
+WIDE = "min(calc(100% - 4px), 38em)"
 
 
 def html(value: str = "") -> Any:

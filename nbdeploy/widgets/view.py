@@ -58,7 +58,7 @@ class View:
         self.problems = parts.html()
         self.strip = parts.html()
         self.cancel = parts.button("Cancel", "ban", "End it, as Ctrl-C does; what is half done is undone", self._cancel)
-        foot = parts.column(parts.row(self.strip, self.cancel))
+        foot = parts.column(self.cancel, self.strip)
         foot.add_class("nbd-strip")
         self.pages = widgets.Tab([tab.box for tab in self.tabs], titles=[tab.title for tab in self.tabs])
         self.box = parts.column(
