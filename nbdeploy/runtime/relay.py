@@ -275,6 +275,9 @@ class Side(asyncio.Protocol):
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:
+        """A client that has said everything still waits for its answer; a container that has is done."""
+        if self is self.crossing.far:
+            return False
         if self.other.transport is not None and self.other.transport.can_write_eof():
             self.other.transport.write_eof()
         return True
@@ -301,6 +304,8 @@ class Crossing(Side):
         self.near: Side = self
         self.far: Side = Side(self)
         self.arrived = False
+        self._early = b""
+        self._over = False
         self._port = port
         self._known = known
 
@@ -317,15 +322,27 @@ class Crossing(Side):
             await loop.create_connection(lambda: self.far, "127.0.0.1", self._port)
         except OSError:
             self.finish()
-        else:
-            if self.far.transport is not None:
-                sock = self.far.transport.get_extra_info("socket")
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.transport is None:
-                self.finish()
-            else:
-                self.transport.resume_reading()
         self.arrived = True
+        if self.far.transport is None or self.transport is None:
+            self.finish()
+            return
+        sock = self.far.transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().data_received(self._early)
+        if self._over:
+            super().eof_received()
+        self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Before asyncio of Python 3.11.3 reading goes on where it was paused in `connection_made`."""
+        if self.arrived:
+            super().data_received(data)
+        else:
+            self._early += data
+
+    def eof_received(self) -> bool:
+        self._over = True
+        return super().eof_received() if self.arrived else True
 
     def finish(self) -> None:
         """What was written still goes out."""
