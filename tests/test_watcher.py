@@ -15,16 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import watching as child
 from watched import BEGIN, HOUR, Given, receiving, wait_for
 
-from nbdeploy.errors import HomeUnavailable, Refused
+from nbdeploy.errors import DiskFailed, HomeUnavailable, Refused
 from nbdeploy.watch import outbox, webhook
 from nbdeploy.watch.channels import channels_of
 from nbdeploy.watch.computable import NotComputable  # noqa: TC001 - as above
-from nbdeploy.watch.ledger import Ledger
+from nbdeploy.watch.ledger import Ledger, Page
 from nbdeploy.watch.outbox import Outbox
 from nbdeploy.watch.plan import Plan
 from nbdeploy.watch.reading import Reading
@@ -177,6 +178,28 @@ def test_a_service_that_is_removed_ends_its_watcher(tmp_path: Path) -> None:
         wait_for(lambda: len(world.said) >= 2)
         world.removed = True
         wait_for(lambda: world.said[-1] == "penguins was removed; nothing is left to watch")
+
+
+def test_f22_what_was_sent_and_cannot_be_noted_is_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, refused, real = [True], itertools.count(), Page.add
+
+    def add(self: Page, record: dict[str, Any]) -> None:
+        if "sent" in record and full[0]:
+            next(refused)
+            raise DiskFailed("Keeping the alerts", "/x", "No space left on device")
+        real(self, record)
+
+    monkeypatch.setattr(Page, "add", add)
+    with receiving() as other:
+        world = World(tmp_path / "alerts", other.url, [0, 0.1], hours=2)
+        with world.running():
+            wait_for(lambda: next(refused) > 5)
+            full[0] = False
+            wait_for(lambda: any("sent to ops" in line for line in world.said))
+    assert len(other.bodies) == 1
+    assert sum("delivering failed" in line for line in world.said) == 1
 
 
 @pytest.mark.parametrize(

@@ -32,12 +32,16 @@ def now() -> datetime:
 
 @dataclass(frozen=True)
 class Outbox:
-    """Of one name. Only one process may deliver at a time: the one that holds the watcher's lock."""
+    """Of one name. Only one process may deliver at a time: the one that holds the watcher's lock.
+
+    `taken`: messages the other side has, and the ledger could not take note of; they are not sent again.
+    """
 
     ledger: Ledger
     channels: Mapping[str, Channel]
     clock: Callable[[], datetime] = now
     draw: Callable[[], float] = field(default=random.random)  # from 0 to 1
+    taken: set[str] = field(default_factory=set, repr=False)
 
     def deliver(self) -> list[str]:
         """Everything that is due; a line for each thing that became of it, but for a failure that goes on."""
@@ -65,7 +69,7 @@ class Outbox:
         attempts, said = post.attempts, list[str]()
         for message in waiting:
             try:
-                self.channels[name].send(message)
+                self._send(name, message)
             except NbdeployError as exc:
                 line = self._failed(name, exc, attempts + 1)
                 return [*said, line] if attempts == 0 or post.fact != _fact(exc) else said
@@ -74,9 +78,15 @@ class Outbox:
             attempts = 0
         return said
 
+    def _send(self, name: str, message: Message) -> None:
+        if message.id not in self.taken:
+            self.channels[name].send(message)
+            self.taken.add(message.id)
+
     def _sent(self, name: str, message: Message) -> None:
         with self.ledger.turn() as page:
             page.add({"sent": {"channel": name, "ids": [message.id], "time": self.clock().isoformat()}})
+        self.taken.discard(message.id)
 
     def _failed(self, name: str, error: NbdeployError, attempts: int) -> str:
         wait = self._wait(attempts, getattr(error, "after", None))

@@ -81,12 +81,14 @@ class Watcher:
             self._said.pop("reading", None)
 
     def _deliver(self, ending: threading.Event, until: float) -> None:
-        """What is due, at once and whenever more is, until the next look."""
+        """What is due, at once and whenever more is, until the next look; after a failure of our own not before that."""
         while True:
-            for line in self._attempt("delivering", self.outbox.deliver) or ():
+            lines = self._attempt("delivering", self.outbox.deliver)
+            for line in lines or ():
                 self.say(line)
             left = until - time.monotonic()
-            if left <= 0 or ending.wait(min(left, self._pause())) or time.monotonic() >= until:
+            pause = self.interval if lines is None else self._pause()
+            if left <= 0 or ending.wait(min(left, pause)) or time.monotonic() >= until:
                 return
 
     def _pause(self) -> float:
