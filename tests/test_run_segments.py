@@ -16,13 +16,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from nbdeploy import parquet
-from nbdeploy.run import compaction, segments
+from nbdeploy.run import compaction, predictions, segments
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.run.segments import Lines, copied, copy_of, table
 from nbdeploy.runtime.manifest import Column, Schema
 from nbdeploy.runtime.policy import Policy
 from nbdeploy.runtime.predlog import PredictionLog
 from nbdeploy.runtime.records import head, line
+from nbdeploy.runtime.retention import clean
 
 SCHEMA = Schema(
     "frame",
@@ -218,6 +219,35 @@ def test_a_damaged_copy_is_made_again(tmp_path: Path, damage: bytes) -> None:
     copy_of(path).write_bytes(damage)
     assert len(Predictions(tmp_path).frame()) == 1
     assert len(Predictions(tmp_path).requests()) == 1
+
+
+def test_a_copy_that_is_damaged_inside_is_not_believed(tmp_path: Path) -> None:
+    path = written(tmp_path, [small(request_id=f"id{number}") for number in range(50)])
+    whole = Predictions(tmp_path).frame()
+    content = bytearray(copy_of(path).read_bytes())
+    content[4:200] = b"\xff" * 196  # the data lies first, what is said about it last
+    copy_of(path).write_bytes(bytes(content))
+    found = Predictions(tmp_path)
+    assert list(found.frame()["request_id"]) == list(whole["request_id"])
+    assert len(found.requests()) == 50
+    assert len(found.tail(3)) == 3
+    assert (found.torn, found.damaged) == (0, 0)
+
+
+def test_f38_a_segment_that_goes_while_it_is_read_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, [small()])
+
+    def late(reader: Any, path: Path) -> Any:
+        facts = copied(reader, path)
+        clean(tmp_path, 0, None)
+        return facts
+
+    os.utime(path, (0, 0))
+    monkeypatch.setattr(predictions, "copied", late)
+    assert len(Predictions(tmp_path).frame()) == 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_copy_is_ours_alone_and_nothing_is_left_beside_it(tmp_path: Path) -> None:

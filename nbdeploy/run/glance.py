@@ -46,7 +46,7 @@ class Glance:
         for part in log.parts(COUNTED, requests=True):
             found._count(part)
         found.torn, found.damaged = log.torn, log.damaged
-        found.bytes = sum(path.stat().st_size for path in log.segments())
+        found.bytes = log.size()
         found.policies = log.policies()
         found.latest = log.tail(ROWS)
         return found

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import parquet
+from nbdeploy.errors import UnsupportedData
 from nbdeploy.render import Card, Shown
 from nbdeploy.run import secret
 from nbdeploy.run.glance import Glance
@@ -180,6 +182,14 @@ class Predictions(Shown):
         """Its files, by when they were begun."""
         return sorted(self.folder.glob(f"*{SUFFIX}"))
 
+    def size(self) -> int:
+        """Bytes of its segments."""
+        found = 0
+        for path in self.segments():
+            with suppress(FileNotFoundError):  # retention took it meanwhile
+                found += path.stat().st_size
+        return found
+
     def _pass_over(self, read: Lines | Facts) -> None:
         self.torn += read.torn
         self.damaged += read.damaged
@@ -202,7 +212,23 @@ class Predictions(Shown):
             return self._by_lines(path, columns, requests=requests)
         if facts is None or not self._overlaps(facts):
             return None
+        try:
+            frame = self._by_copy(reader, path, facts, columns, requests=requests, last=last)
+        except UnsupportedData:  # damaged, or gone with its segment, as retention takes them: the segment is the truth
+            return self._by_lines(path, columns, requests=requests)
         self._pass_over(facts)
+        return frame
+
+    def _by_copy(
+        self,
+        reader: parquet.Reader,
+        path: Path,
+        facts: Facts,
+        columns: Sequence[str] | None,
+        *,
+        requests: bool,
+        last: int,
+    ) -> pd.DataFrame:
         known = {item["name"]: item for item in facts.columns}
         wanted = [known[name] for name in (known if columns is None else columns) if name in known]
         low, high = (None if at is None else _micros(at) for at in (self.since, self.until))
