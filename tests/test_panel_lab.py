@@ -172,7 +172,7 @@ def a_second_version_takes_over_and_the_first_comes_back(panel: Panel, workspace
     panel.tab("Deploy")
     panel.click("Deploy")
     page.wait_for_function("() => document.querySelector('.nbd-panel').textContent.includes('clf 1.0.1')")
-    panel.tab("Services and versions")
+    panel.tab("Services")
     panel.root.get_by_label("Versions", exact=True).select_option(index=1)
     panel.click("Compare")
     panel.says("clf: 1.0.1 to 1.0.0")
@@ -213,7 +213,7 @@ def its_health_is_shown(panel: Panel) -> None:
 
 
 def a_death_is_seen(panel: Panel, workspace: Workspace, settings: Settings) -> None:
-    panel.tab("Services and versions")
+    panel.tab("Services")
     state = State.read(settings.services / "clf")
     assert state is not None
     for pid in (state.process.pid, *state.pids):
@@ -259,7 +259,7 @@ def it_is_seen_in_each_light_and_width(panel: Panel) -> None:
         theme(page, light)
         for width in widths:
             page.set_viewport_size({"width": width, "height": 1400})
-            for tab in ("Deploy", "Try it", "Services and versions", "Monitor", "Validation", "Code"):
+            for tab in ("Deploy", "Try it", "Services", "Monitor", "Validation", "Code"):
                 panel.tab(tab)
                 panel.shot(f"{light.lower()}-{width}-{tab.lower().replace(' ', '-')}")
                 wide = "e => [...e.querySelectorAll('.jupyter-widgets')].some(w => w.getBoundingClientRect().right > e.getBoundingClientRect().right + 2)"
@@ -270,7 +270,7 @@ def a_restarted_kernel_leaves_it_with_its_time(panel: Panel) -> None:
     page = panel.page
     page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
     panel.says(re.compile(r"as of \d\d:\d\d:\d\d"))
-    panel.tab("Services and versions")
+    panel.tab("Services")
 
 
 def nobody_is_nameless(panel: Panel) -> None:

@@ -21,6 +21,7 @@ BUMPS = [("as the change needs", ""), ("patch", "patch"), ("minor", "minor"), ("
 LAUNCHERS = [
     ("as before, else local: a process of its own", ""),
     ("local: a process of its own", "local"),
+    ("container: out of an image of its own", "container"),
     ("memory: in this kernel", "memory"),
 ]
 

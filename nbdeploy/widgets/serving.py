@@ -1,4 +1,4 @@
-"""The tab Services and versions: what runs where, its history, and the way back."""
+"""The tab Services: what runs where, its history, and the way back."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINES = "100"  # of a log
 
 
 class ServicesTab:
-    title = "Services and versions"
+    title = "Services"
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk

@@ -65,7 +65,7 @@ class TryTab:
         if not running:
             name = self.desk.name
             step = (
-                f"start it on the tab Services and versions, or with %deploy serve {name}"
+                f"start it on the tab Services, or with %deploy serve {name}"
                 if name
                 else "deploy a model first"
             )
