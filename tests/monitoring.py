@@ -72,11 +72,6 @@ class Prometheus:
         assert len(found) < 2, f"{expression} is {found}"
         return found[0] if found else None
 
-    def samples(self, expression: str) -> list[tuple[float, float]]:
-        """Time and value of each sample of the one series of a range such as `up[1m]`."""
-        (found,) = self.get("query", query=expression)["result"]
-        return [(at, float(value)) for at, value in found["values"]]
-
     def until(self, expression: str, true: Callable[[float | None], bool]) -> float | None:
         """Its value once it is so."""
         deadline = time.monotonic() + PATIENCE

@@ -66,7 +66,7 @@ class Launcher:
 @pytest.fixture
 def launcher(monkeypatch: pytest.MonkeyPatch) -> Launcher:
     made = Launcher()
-    monkeypatch.setattr(deployment, "launcher", lambda _: made)
+    monkeypatch.setattr(deployment, "launcher", lambda _name, _settings: made)
     monkeypatch.setattr(away, "check", lambda *_: None)
     return made
 
