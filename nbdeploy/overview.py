@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import Corrupt, NbdeployError, NotFound
+from nbdeploy.errors import NbdeployError, NotFound
 from nbdeploy.render import Card, Shown, Table
 
 if TYPE_CHECKING:
@@ -127,7 +127,4 @@ def _manifest(versions: Versions | None) -> Manifest | None:
     from nbdeploy.keep import store
 
     live = next((version for version in versions or () if version.live), None)
-    try:
-        return None if live is None else store.manifest_of(live)
-    except Corrupt:
-        return None
+    return None if live is None else store.manifest_of(live)

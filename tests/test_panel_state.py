@@ -387,6 +387,20 @@ def test_a_registry_that_cannot_be_read_hides_nothing_that_runs() -> None:
     assert "registry.db" in str(seen)
 
 
+def test_a_live_version_that_cannot_be_read_is_told() -> None:
+    class Gone(Stub):
+        def services(self, *, all: bool = False) -> Services:  # noqa: A002
+            return Services([ServiceState("penguins", "stopped")])
+
+        def versions(self, name: str) -> Versions:
+            return Versions(name, [version("1.0.0", live=True)])
+
+    seen = Overview.of(cast("Workspace", Gone()))
+    assert seen.live is not None
+    assert seen.manifest is None
+    assert "/nowhere" in seen.problems[0]
+
+
 def test_the_twin_says_how_to_start_what_does_not_run() -> None:
     running, stopped = overview(None), overview(None, versions=1)
     assert 'nbdeploy.attach("penguins").predict(rows)' in str(running)
