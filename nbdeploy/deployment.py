@@ -24,7 +24,7 @@ from nbdeploy.errors import (
 )
 from nbdeploy.run import options, tokens
 from nbdeploy.run.options import Running
-from nbdeploy.runtime.retention import clean
+from nbdeploy.runtime.retention import Removed, clean
 from nbdeploy.takeover import Takeover
 from nbdeploy.turns import turn
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import ServiceState
     from nbdeploy.runtime.manifest import Manifest
-    from nbdeploy.runtime.retention import Removed
     from nbdeploy.settings import Settings
     from nbdeploy.watch.received import Received
 
@@ -320,11 +319,17 @@ class Deployment:
         return Predictions(self.folder / "predictions", since)
 
     def clean_log(self) -> Removed:
-        """Let old segments of the prediction log go, as the settings say; recorded where any went."""
+        """Let old segments of the prediction log go, as the settings say; recorded where any went.
+
+        Where they cannot be removed they stay: nothing that was deployed or is read hangs on it, and workers say so.
+        """
         from nbdeploy.capture import policy
 
         log = policy.checked(self.logging(Running()).over(self.kept).log or {})
-        removed = clean(self.folder / "predictions", log.get("retention_days"), log.get("retention_bytes"))
+        try:
+            removed = clean(self.folder / "predictions", log.get("retention_days"), log.get("retention_bytes"))
+        except OSError:
+            return Removed()
         if removed.segments:
             with suppress(*UNREADABLE):
                 self.registry.record(self.name, "log cleaned", segments=removed.segments, bytes=removed.bytes)

@@ -118,6 +118,15 @@ def test_looking_lets_old_segments_go_and_says_so(workspace: Workspace) -> None:
     assert len(list(folder.glob("*.log"))) == 1
 
 
+def test_old_segments_that_cannot_be_removed_are_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_given: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    limited = Workspace(replace(workspace.settings, log={"retention_days": 0}))
+    monkeypatch.setattr("nbdeploy.deployment.clean", refused)
+    assert len(limited.predictions("people").segments()) == 2
+
+
 def test_a_retention_that_makes_no_sense_removes_nothing(workspace: Workspace) -> None:
     limited = Workspace(replace(workspace.settings, log={"retention_days": "1"}))
     with pytest.raises(WrongUse, match="retention_days = '1'"):
