@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -214,8 +215,11 @@ class Readings:
         return Reading(now, now, service.version, {name: float(value) for name, value in values.items()})
 
     def labels(self) -> str:
-        found = [path.stat() for path in sorted((self.deployment.folder / LABELS).glob("*"))]
-        return f"{len(found)}-{sum(stat.st_size for stat in found)}" if found else ""
+        sizes = []
+        for path in (self.deployment.folder / LABELS).glob("*"):
+            with suppress(FileNotFoundError):  # retention took it meanwhile
+                sizes.append(path.stat().st_size)
+        return f"{len(sizes)}-{sum(sizes)}" if sizes else ""
 
     def windows(self, every: timedelta, since: datetime, now: datetime, *, traffic: bool) -> Sequence[Reading]:
         found = self._of_requests(every, since, now) if traffic else self._of_all(every, since, now)

@@ -320,7 +320,7 @@ class Look:
         newest = list(manifests.values())[-1]
         proba = [item for item in newest.methods if item.name == "predict_proba"]
         classes = proba[0].output.labels if proba else None
-        return labelled.live(log, self.axis, newest.model.get("task"), classes or ())
+        return labelled.live(log, newest.model.get("task"), classes or ())
 
     def _outlook(self, served: Mapping[str, Served], log: Log | None, versions: Sequence[Compared]) -> Outlook:
         labelled_rows = None if log is None else log.joined().labelled

@@ -46,6 +46,7 @@ def test_a_rule_is_a_condition_on_a_reading(when: str) -> None:
     ("when", "meant"),
     [
         ("eror_rate>0.05", 'no reading "eror_rate". Did you mean "error_rate"'),
+        ("unlogged_rows>0", 'no reading "unlogged_rows"'),  # workers count them without times: log_degraded is it
         ("p9_ms>200", 'Did you mean "p99_ms"|Did you mean "p95_ms"'),
         ("drift>1", "needs a column: write drift@COLUMN>1"),
         ("error_rate@age>1", "error_rate is not read by column; missing, unseen"),

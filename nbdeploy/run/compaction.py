@@ -130,7 +130,7 @@ def _sayable(names: list[str]) -> bool:
 
 
 def _load(reader: parquet.Reader, lines: Path, columns: Mapping[str, str], found: Checked) -> None:
-    """Tables `requests` and, of it, `bad`: how many are none of ours."""
+    """The table `requests`."""
     fields = dict(_REQUEST)
     fields["rows"] = "JSON[]" if found.element is None else f"{_TYPES[found.element]}[][]"
     if columns:

@@ -106,8 +106,7 @@ def _why(fact: str | None) -> str:
 
 def _of_alerts(health: Health) -> Iterator[Finding]:
     for line in health.alerts:
-        if line.firing:
-            yield Finding("bad", f"Alert: {line.text}", f"nbdeploy alerts {health.name}")
+        yield Finding("bad", f"Alert: {line.text}", f"nbdeploy alerts {health.name}")
 
 
 def _of_traffic(health: Health) -> Iterator[Finding]:

@@ -26,11 +26,6 @@ class Firing:
     why: str = ""
 
     @property
-    def firing(self) -> bool:
-        """Pages list what is over as well."""
-        return True
-
-    @property
     def text(self) -> str:
         rule = self.when if self.rule == self.when else f"{self.rule} ({self.when})"
         value = "" if self.value is None else f", now {self.value:.3g}"

@@ -14,7 +14,7 @@ from nbdeploy.watch.computable import NotComputable, plain
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from nbdeploy.keep.event import Event
     from nbdeploy.run.services import ServiceState
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from nbdeploy.watch.compared import Compared
     from nbdeploy.watch.expected import Expected
     from nbdeploy.watch.findings import Finding
+    from nbdeploy.watch.firing import Firing
     from nbdeploy.watch.live import Live
     from nbdeploy.watch.promise import Promise
     from nbdeploy.watch.reading import Reading
@@ -72,7 +73,7 @@ class Health(Shown):
     promises: Mapping[str, Promise]
     tenures: tuple[Tenure, ...]
     events: tuple[Event, ...]
-    alerts: Any
+    alerts: tuple[Firing, ...]
     log: LogState
     failed: Mapping[str, NotComputable] = field(default_factory=dict)
 
@@ -140,7 +141,7 @@ class Health(Shown):
             "expected": {version: _plain(value) for version, value in self.expected.items()},
             "tenures": [tenure.to_dict() for tenure in self.tenures],
             "events": [event.to_dict() for event in self.events],
-            "alerts": _listed(self.alerts),
+            "alerts": [firing.to_dict() for firing in self.alerts],
             "log": self.log.to_dict(),
             "failed": {name: plain(reason) for name, reason in self.failed.items()},
         }
@@ -148,7 +149,3 @@ class Health(Shown):
 
 def _plain(value: Any) -> Any:
     return plain(value) if isinstance(value, NotComputable) else value.to_dict()
-
-
-def _listed(alerts: NotComputable | Sequence[Any]) -> Any:
-    return plain(alerts) if isinstance(alerts, NotComputable) else [alert.to_dict() for alert in alerts]

@@ -5,36 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.watch.computable import NotComputable
-from nbdeploy.watch.live import Live
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nbdeploy.watch.axis import Axis
-    from nbdeploy.watch.live import Log
+    from nbdeploy.watch.live import Live, Log
     from nbdeploy.watch.performance import Performance
 
 TASKS = ("classification", "regression")
 NO_LABELS = NotComputable("no label came yet")
 
 
-def live(log: Log | None, axis: Axis, task: str | None, classes: Sequence[Any] = ()) -> Live | NotComputable:
+def live(log: Log | None, task: str | None, classes: Sequence[Any] = ()) -> Live | NotComputable:
     """Of a log that has passed by; None where there are no labels."""
     if task not in TASKS:
         return NotComputable(f"there is no label to hold the answers of a {task or 'model of unknown'} task against")
-    if log is None:
-        return NO_LABELS
-    joined = log.joined()
-    labelled = joined.labelled
-    return Live(
-        task=task,
-        rows=log.rows,
-        labelled=len(labelled),
-        versions=tuple(log.whole.performances(labelled, task, classes=classes)),
-        windows=tuple(log.counted.performances(labelled, task, every=axis.every, classes=classes)),
-        labels=joined.counts,
-        warnings=tuple(log.warnings()),
-    )
+    return NO_LABELS if log is None else log.live(task, classes=classes)
 
 
 def by_place(found: Live | NotComputable, axis: Axis) -> dict[int, list[Performance]]:

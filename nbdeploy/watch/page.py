@@ -57,10 +57,6 @@ def divergence(found: Divergence) -> str:
     return _framed(f"{head}{against}{swapped}{_columns(found.compared, found.axis)}")
 
 
-def page_of(found: Divergence) -> str:
-    return _whole(f"{found.name}: {found.status}", divergence(found))
-
-
 def _whole(title: str, content: str) -> str:
     return Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(title=_cut(title), content=content)
 

@@ -1,6 +1,6 @@
 """`Reading`: one window of a service in numbers, under the names that rules and the page use.
 
-    requests, requests_per_second, rows, unlogged_rows       counts; a rate over the window as far as it has gone
+    requests, requests_per_second, rows                      counts; a rate over the window as far as it has gone
     error_rate, refused_rate                                 shares of the requests: 5xx, 4xx
     p50_ms, p95_ms, p99_ms                                   of the answered requests
     missing@COL, unseen@COL, out_of_range@COL, odd@COL       shares of the rows
@@ -83,7 +83,6 @@ _READ = {
     "p95_ms": ("Latency, 95th percentile", False, "ms"),
     "p99_ms": ("Latency, 99th percentile", False, "ms"),
     "rows": ("Rows", None, "rows"),
-    "unlogged_rows": ("Rows the log could not keep", False, "rows"),
     "missing": ("Missing values", False, "share"),
     "unseen": ("Values not seen in training", False, "share"),
     "out_of_range": ("Values outside the range seen in training", False, "share"),

@@ -59,9 +59,9 @@ def _version(traffic: Traffic | NotComputable, place: int) -> str | None:
 def _of_quality(versions: Sequence[Compared], place: int) -> Iterator[tuple[str, Value]]:
     """Shares of the rows of all versions that have the column."""
     qualities = [own.qualities[own.places.index(place)] for own in versions if place in own.places]
-    if rows := sum(one.rows for one in qualities):
-        counted = [one for one in qualities if one.duplicates is not None]
-        yield "duplicates", sum(one.duplicates or 0 for one in counted) / max(rows, 1)
+    counted = [one for one in qualities if one.duplicates is not None]
+    if rows := sum(one.rows for one in counted):
+        yield "duplicates", sum(one.duplicates or 0 for one in counted) / rows
     for name, columns in _by_column(qualities).items():
         for share, value in zip(SHARES, _shares(columns), strict=True):
             yield f"{share}@{name}", value

@@ -222,7 +222,7 @@ def _every(metric: str, given: Any, where: str) -> timedelta | None:
             raise WrongUse(f"{metric} in {where} is looked at each time `monitor --watch` looks: leave every out.")
         return None
     if given is None:
-        return SHORT if metric in {*vocabulary.TRAFFIC, "requests", "unlogged_rows"} else LONG
+        return SHORT if metric in vocabulary.OF_REQUESTS else LONG
     return _span(given, "every", where)
 
 

@@ -21,7 +21,7 @@ STATES = {
 }
 TRAFFIC = ("requests_per_second", "error_rate", "refused_rate", "p50_ms", "p95_ms", "p99_ms")
 OF_REQUESTS = ("requests", *TRAFFIC)  # told without reading a row
-VOLUME = ("requests", "rows", "unlogged_rows", "requests_per_second")  # none is a number as well
+VOLUME = ("requests", "rows", "requests_per_second")  # none is a number as well
 COUNTS = (*VOLUME, "drift", "drifted_columns")  # say something of few rows
 BY_COLUMN = ("missing", "unseen", "out_of_range", "odd", "drift")
 LABELLED = (
