@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from nbdeploy.settings import Settings
 from nbdeploy.spans import span
 from nbdeploy.watch import vocabulary
 from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.expected import expected
 from nbdeploy.watch.plan import Plan, built_in
 from nbdeploy.watch.rule import KEYS, Rule, condition, shown
 
@@ -47,6 +49,7 @@ def test_a_rule_is_a_condition_on_a_reading(when: str) -> None:
     [
         ("eror_rate>0.05", 'no reading "eror_rate". Did you mean "error_rate"'),
         ("unlogged_rows>0", 'no reading "unlogged_rows"'),  # workers count them without times: log_degraded is it
+        ("expected_mae>1", 'no reading "expected_mae"'),
         ("p9_ms>200", 'Did you mean "p99_ms"|Did you mean "p95_ms"'),
         ("drift>1", "needs a column: write drift@COLUMN>1"),
         ("error_rate@age>1", "error_rate is not read by column; missing, unseen"),
@@ -63,6 +66,11 @@ def test_what_cannot_be_judged_is_refused_with_what_was_meant(when: str, meant: 
     with pytest.raises(WrongUse, match=meant) as caught:
         rule(when)
     assert "live*1.02" not in str(caught.value).replace(when, "")  # gates know it, rules do not
+
+
+def test_a_rule_can_be_about_all_that_is_expected_without_labels_and_nothing_else() -> None:
+    metrics = expected(np.array([[0.8, 0.2], [0.3, 0.7]] * 20)).metrics
+    assert set(metrics) == set(vocabulary.FORESEEN)
 
 
 def test_a_column_the_service_has_not_is_refused_with_the_nearest() -> None:

@@ -29,7 +29,14 @@ LABELLED = (
     *(f"{kind}_{how}" for kind in ("precision", "recall", "f1") for how in ("macro", "weighted")),
 )
 LATE = frozenset(LABELLED)
-NAMES = (*STATES, *READ, *LABELLED, *(f"{EXPECTED}{name}" for name in LABELLED))
+FORESEEN = (
+    "accuracy",
+    "precision_macro",
+    "recall_macro",
+    "f1_macro",
+    "roc_auc",
+)  # without labels, as expected.py has them
+NAMES = (*STATES, *READ, *LABELLED, *(f"{EXPECTED}{name}" for name in FORESEEN))
 WITHOUT_COLUMN = "prediction"  # drift@prediction: what a rule may name beside the columns
 
 
