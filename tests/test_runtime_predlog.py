@@ -210,6 +210,27 @@ def test_an_fsync_that_fails_is_not_durable(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_an_fsync_that_fails_as_a_segment_is_closed_is_not_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = PredictionLog(tmp_path, strict=True, rules=Rules(rotate_bytes=10))
+    assert log.write(record(1), 1)
+    closing, real = os.open(segments(tmp_path)[0], os.O_RDONLY), os.fsync
+
+    def failing(fd: int) -> None:
+        if os.path.sameopenfile(fd, closing):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing)
+        assert log.write(record(2), 1)  # in the next segment, before anybody waited for the first
+    assert not asyncio.run(log.durable())
+    assert asyncio.run(log.durable())
+    log.close()
+    os.close(closing)
+
+
 def test_f06_kill_minus_nine_loses_no_acknowledged_record(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from nbdeploy.runtime.predlog import PredictionLog; from nbdeploy.runtime.rules import Rules;"

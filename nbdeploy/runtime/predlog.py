@@ -43,6 +43,7 @@ class PredictionLog:
         self._fd: int | None = None
         self._size = 0
         self._born = 0.0
+        self._lost = False  # a segment was closed, and not all of it is on the disk
         self._sync: asyncio.Future[bool] | None = None
         self._syncer: ThreadPoolExecutor | None = None
 
@@ -66,7 +67,7 @@ class PredictionLog:
             if self._sync is not None and self._sync is not running:
                 return await asyncio.shield(self._sync)
         self._syncer = self._syncer or ThreadPoolExecutor(1, thread_name_prefix="fsync")
-        self._sync = asyncio.get_running_loop().run_in_executor(self._syncer, self._flush, self._fd)
+        self._sync = asyncio.get_running_loop().run_in_executor(self._syncer, self._synced, self._fd)
         return await asyncio.shield(self._sync)
 
     def rest(self) -> None:
@@ -79,8 +80,8 @@ class PredictionLog:
             self._syncer.shutdown(wait=True)
             self._syncer = None
         if self._fd is not None:
-            if self.strict:
-                self._flush(self._fd)
+            if self.strict and not self._flush(self._fd):
+                self._lost = True
             os.close(self._fd)
             self._fd = None
 
@@ -128,6 +129,11 @@ class PredictionLog:
             if removed.segments:
                 told = "the %s let go of %d old segments (%d bytes), as its retention says"
                 logger.info(told, self.called, removed.segments, removed.bytes)
+
+    def _synced(self, fd: int | None) -> bool:
+        """Of this segment, and of the one before it, whose records somebody may still wait for."""
+        lost, self._lost = self._lost, False
+        return self._flush(fd) and not lost
 
     def _flush(self, fd: int | None) -> bool:
         try:
