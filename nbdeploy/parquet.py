@@ -12,13 +12,14 @@ from nbdeploy.errors import UnsupportedData
 from nbdeploy.runtime import times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
 
 KEY = "nbdeploy"  # of the file's metadata
 EXACT = 2**53
+FEW = 256  # different texts of a categorical column
 _TEXTS = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -104,6 +105,7 @@ class Reader:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._known: dict[str, list[str] | None] = {}  # the different texts of a column, of the file that was read last
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         import duckdb
@@ -153,20 +155,76 @@ class Reader:
         return told
 
     def frame(
-        self, file: Path, described: Sequence[dict[str, Any]], where: str = "TRUE", values: Sequence[Any] = ()
+        self,
+        file: Path,
+        described: Sequence[dict[str, Any]],
+        where: str = "TRUE",
+        values: Sequence[Any] = (),
+        *,
+        categories: bool = False,
     ) -> pd.DataFrame:
-        """The described columns by name, as pandas has their types; `where` is SQL over the stored names."""
-        chosen = ", ".join(f"{quoted(item['stored'])} AS c{place}" for place, item in enumerate(described))
-        sql = f"SELECT {chosen} FROM read_parquet(?) WHERE {where}"  # noqa: S608 - quoted; `where` is ours
+        """The described columns by name, as pandas has their types; `where` is SQL over the stored names.
+
+        With `categories` texts of few different values are categorical: a million of them need no million objects.
+        """
+        import duckdb
         import pandas as pd
 
         with _readable(file):
-            found = self._connection.execute(sql, [str(file), *values]).fetchnumpy()
-        columns = {
-            item["name"]: _series(found[f"c{place}"], from_json=item["kind"] == "JSON")
-            for place, item in enumerate(described)
-        }
+            try:
+                coded = {item["name"]: self._texts(file, item) for item in described if categories}
+                found = self._selected(file, described, coded, where, values)
+            except duckdb.ConversionException:  # this file has others
+                self._known = {}
+                coded = {item["name"]: self._texts(file, item) for item in described if categories}
+                found = self._selected(file, described, coded, where, values)
+        columns = {}
+        for item, cells in zip(described, found, strict=True):
+            known = coded.get(item["name"])
+            columns[item["name"]] = (
+                _series(cells, from_json=item["kind"] == "JSON")
+                if known is None
+                else pd.Series(pd.Categorical.from_codes(cells, pd.Index(known)))
+            )
         return pd.DataFrame(columns, columns=list(columns), copy=False)
+
+    def _selected(
+        self,
+        file: Path,
+        described: Sequence[dict[str, Any]],
+        coded: Mapping[str, Sequence[str] | None],
+        where: str,
+        values: Sequence[Any],
+    ) -> list[Any]:
+        """An array of each column: as it is stored, or of the places of its texts in `coded`."""
+        chosen = ", ".join(
+            f"{_expression(item, coded.get(item['name']))} AS c{place}" for place, item in enumerate(described)
+        )
+        sql = f"SELECT {chosen} FROM read_parquet(?) WHERE {where}"  # noqa: S608 - quoted; `where` is ours
+        found = self._connection.execute(sql, [str(file), *values]).fetchnumpy()
+        return [found[f"c{place}"] for place in range(len(described))]
+
+    def _texts(self, file: Path, item: dict[str, Any]) -> list[str] | None:
+        """The different texts of a column, None where they are many or no texts; of neighbouring files mostly the same."""
+        if item["kind"] != "VARCHAR":
+            return None
+        if item["name"] not in self._known:
+            self._known[item["name"]] = self._few(file, quoted(item["stored"]))
+        return self._known[item["name"]]
+
+    def _few(self, file: Path, name: str) -> list[str] | None:
+        sql = f"SELECT DISTINCT {name} FROM read_parquet(?) WHERE {name} IS NOT NULL LIMIT {FEW + 1}"  # noqa: S608 - quoted
+        found = self._connection.execute(sql, [str(file)]).fetchall()
+        return None if len(found) > FEW else sorted(value for (value,) in found)
+
+
+def _expression(item: dict[str, Any], known: Sequence[str] | None) -> str:
+    name = quoted(item["stored"])
+    if known is None:
+        return name
+    if not known:
+        return "-1"
+    return f"coalesce(enum_code(CAST({name} AS ENUM ({', '.join(map(text, known))}))), -1)::INTEGER"
 
 
 @contextmanager

@@ -234,7 +234,7 @@ class Look:
         return read(self._batches(log, columns), known, self.axis)
 
     def _batches(self, log: Log | None, columns: list[str] | None) -> Iterator[pd.DataFrame]:
-        for batch in self.view.batches(columns):
+        for batch in self.view.batches(columns, categories=log is None):  # labels are joined to plain texts
             if log is not None:
                 log.add(batch)
             yield batch

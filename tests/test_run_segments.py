@@ -310,6 +310,23 @@ def test_batches_are_bounded_and_have_the_columns_that_were_asked_for(tmp_path: 
     assert [list(part.index) for part in parts] == [[0, 1], [0, 1], [0]]
 
 
+def test_texts_of_few_values_are_the_same_as_categories(tmp_path: Path) -> None:
+    many = [f"it's {number}" for number in range(parquet.FEW + 1)]
+    for texts in (["Dream", None, ""], ["Dream", 'a "b"', "it's"], [None, None], many, ["Biscoe"]):
+        rows = [{"said": text, "island": "Dream"} for text in texts]
+        written(tmp_path, [small(rows=[row], predictions=["yes"]) for row in rows])
+    columns = ["input.said", "input.island", "prediction", "input.none"]
+    log = Predictions(tmp_path)
+    pairs = list(zip(log.batches(columns), log.batches(columns, categories=True), strict=True))
+    assert len(pairs) == 5
+    for plain, coded in pairs:
+        one, other = cells(plain), cells(coded)
+        assert one.keys() == other.keys()
+        assert all(same(*pair) for name in one for pair in zip(one[name], other[name], strict=True))
+    assert ["category" in map(str, coded.dtypes) for _, coded in pairs] == [True] * 5
+    assert pairs[3][1]["input.said"].dtype == object  # too many
+
+
 def test_parquet_for_others(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.mkdir()

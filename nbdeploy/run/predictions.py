@@ -115,12 +115,14 @@ class Predictions(Shown):
         """A line for each request, by time, without what was asked and answered: cheap where `frame` is not."""
         return _by_time([*self.parts(_REQUEST, requests=True)], _REQUEST)
 
-    def parts(self, columns: Sequence[str] | None = None, *, requests: bool = False) -> Iterator[pd.DataFrame]:
+    def parts(
+        self, columns: Sequence[str] | None = None, *, requests: bool = False, categories: bool = False
+    ) -> Iterator[pd.DataFrame]:
         """Of each segment its lines, or with `requests` one of each request; of `columns` those it has, and `rows`."""
         self.torn = self.damaged = 0
         with parquet.reading() as reader:
             for path in self.segments():
-                frame = self._frame(reader, path, columns, requests=requests)
+                frame = self._frame(reader, path, columns, requests=requests, categories=categories)
                 if frame is not None:
                     yield frame
 
@@ -135,12 +137,15 @@ class Predictions(Shown):
                     found = _by_time([frame, found] if len(found) else [frame], _SHOWN).tail(count)
         return found.reset_index(drop=True)
 
-    def batches(self, columns: Sequence[str] | None = None, size: int = 100_000) -> Iterator[pd.DataFrame]:
+    def batches(
+        self, columns: Sequence[str] | None = None, size: int = 100_000, *, categories: bool = False
+    ) -> Iterator[pd.DataFrame]:
         """`frame` in parts of at most `size` lines, in the order of the segments; only `columns` where they are named.
 
         A column that a part has no values of is null in it. Rows that are lists of numbers may be arrays of them here.
+        With `categories` texts of few different values may be categorical, each part with its own.
         """
-        for frame in self.parts(columns):
+        for frame in self.parts(columns, categories=categories):
             whole = _ordered(frame, _SHOWN) if columns is None else _only(frame, columns)
             for start in range(0, len(whole), size):
                 yield whole if len(whole) <= size else whole.iloc[start : start + size].reset_index(drop=True)
@@ -202,6 +207,7 @@ class Predictions(Shown):
         *,
         requests: bool = False,
         last: int = 0,
+        categories: bool = False,
     ) -> pd.DataFrame | None:
         """What of a segment is in this view; None where nothing is."""
         try:
@@ -213,7 +219,7 @@ class Predictions(Shown):
         if facts is None or not self._overlaps(facts):
             return None
         try:
-            frame = self._by_copy(reader, path, facts, columns, requests=requests, last=last)
+            frame = self._by_copy(reader, path, facts, columns, requests=requests, last=last, categories=categories)
         except UnsupportedData:  # damaged, or gone with its segment, as retention takes them: the segment is the truth
             return self._by_lines(path, columns, requests=requests)
         self._pass_over(facts)
@@ -228,6 +234,7 @@ class Predictions(Shown):
         *,
         requests: bool,
         last: int,
+        categories: bool,
     ) -> pd.DataFrame:
         known = {item["name"]: item for item in facts.columns}
         wanted = [known[name] for name in (known if columns is None else columns) if name in known]
@@ -240,7 +247,7 @@ class Predictions(Shown):
         values = [at for at in (low, high) if at is not None]
         where = " AND ".join(clauses) or "TRUE"
         if not last:
-            return _timed(reader.frame(copy_of(path), wanted, where, values))
+            return _timed(reader.frame(copy_of(path), wanted, where, values, categories=categories))
         newest = f"{where} ORDER BY time DESC, request_id DESC, row DESC LIMIT {last}"
         return _timed(reader.frame(copy_of(path), wanted, newest, values)[::-1])
 

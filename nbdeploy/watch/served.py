@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbdeploy.capture.columns import column_values
+from nbdeploy.capture.counts import Bins
 from nbdeploy.capture.profile import Profile
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.distinct import Distinct, hashes_of
@@ -30,6 +32,7 @@ PROBA = "predict_proba"
 ANSWERS = ("predict", PROBA)
 NEEDED = ("time", "row", "version", "method", PREDICTION)
 INPUT = "input"
+AHEAD = 2  # batches
 THREADS = min(4, os.cpu_count() or 1)  # sorting and hashing let go of the interpreter
 
 
@@ -124,14 +127,14 @@ class Served:
         profile = self.baseline.profile
         columns = [(name, own) for name, own in profile.columns.items() if name not in self.broken]
         given = _inputs(frame, self.baseline)
-        tasks = [(name, own, given(name), parts) for name, own in columns]
+        tasks = [(name, own, _of_kind(own, given(name)), parts) for name, own in columns]
         if profile.predictions is not None and PREDICTION not in self.broken:
             answered, at = frame, places
             if not set(frame["method"].unique()) <= set(ANSWERS):
                 said = frame["method"].isin(ANSWERS).to_numpy()
                 answered, at = frame[said], places[said]
             answers = _answers(answered, self.baseline)
-            tasks.append((PREDICTION, profile.predictions, answers, list(_parts(at))))
+            tasks.append((PREDICTION, profile.predictions, _of_kind(profile.predictions, answers), list(_parts(at))))
         again = pool.submit(self._hash, frame, parts)
         for name, counted in pool.map(lambda task: (task[0], _counted(*task[1:])), tasks):
             self._note(name, counted)
@@ -189,7 +192,7 @@ def columns_of(baselines: Iterable[Baseline]) -> list[str]:
 
 
 def read(batches: Iterable[pd.DataFrame], baselines: Mapping[str, Baseline], axis: Axis) -> dict[str, Served]:
-    """By version. One batch is held, and the next one read meanwhile; rows of versions without a baseline, and of other times, are passed over."""
+    """By version. One batch is held, and the next ones read meanwhile; rows of versions without a baseline, and of other times, are passed over."""
     found = {version: Served(baseline, axis) for version, baseline in baselines.items()}
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(THREADS) as pool:
         for batch in _ahead(batches, reader):
@@ -200,11 +203,11 @@ def read(batches: Iterable[pd.DataFrame], baselines: Mapping[str, Baseline], axi
 
 
 def _ahead(batches: Iterable[pd.DataFrame], reader: ThreadPoolExecutor) -> Iterator[pd.DataFrame]:
-    """The next one is read while this one is counted."""
+    """The next ones are read while this one is counted: two, since the rest of a segment that was read comes at once."""
     source = iter(batches)
-    coming = reader.submit(next, source, None)
-    while (batch := coming.result()) is not None:
-        coming = reader.submit(next, source, None)
+    coming = deque(reader.submit(next, source, None) for _ in range(AHEAD))
+    while (batch := coming.popleft().result()) is not None:
+        coming.append(reader.submit(next, source, None))
         yield batch
 
 
@@ -244,6 +247,13 @@ def _counted(own: Counts, values: Any, parts: list[tuple[int, int, int]]) -> dic
         return {place: own.counted(at[begin:end]) for place, begin, end in parts if len(values)}
     except Exception as exc:  # noqa: BLE001 - whatever a log of months holds, in one column: the reason stands in its place
         return NotComputable(f"it could not be counted: {type(exc).__name__}: {exc}")
+
+
+def _of_kind(own: Counts, values: Any) -> Any:
+    """Only values of a fixed list are counted as categories."""
+    if isinstance(own, Bins) and getattr(values, "dtype", None) == "category":
+        return values.astype(object)
+    return values
 
 
 def _inputs(frame: pd.DataFrame, baseline: Baseline) -> Any:
