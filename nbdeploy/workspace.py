@@ -506,7 +506,15 @@ class Workspace:
         from nbdeploy import alerting
 
         asked: dict[str, Any] = {"when": when, "preview": preview, "last": last, "rule": rule, "clear": clear}
-        asked |= {"windows": windows, "every": every, "rows": rows, "repeat": repeat, "send": tuple(send), "remove": remove, "test": test}
+        asked |= {
+            "windows": windows,
+            "every": every,
+            "rows": rows,
+            "repeat": repeat,
+            "send": tuple(send),
+            "remove": remove,
+            "test": test,
+        }
         return alerting.alerts(self.settings, self.registry, names.checked(name), progress, asked)
 
     def noticed(self) -> Noticed | None:
