@@ -346,7 +346,7 @@ def _is_valid(contract: Contract, name: str, value: Any) -> bool:
 @settings(deadline=None)
 @given(st.fixed_dictionaries({column.name: _values(column) for column in COLUMNS}))
 def test_the_json_schema_says_the_same(row: dict[str, Any]) -> None:
-    import jsonschema  # type: ignore[import-untyped]
+    import jsonschema
 
     contract = Contract(FRAME)
     valid = jsonschema.Draft202012Validator(contract.json_schema()).is_valid({"rows": [row]})
