@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from watched import BEGIN, HOUR, receiving
 
 from nbdeploy.errors import DeliveryFailed, Unsupported
-from nbdeploy.watch import webhook
+from nbdeploy.watch import apprising, webhook
 from nbdeploy.watch.alert import Alert
 from nbdeploy.watch.channels import Address, Elsewhere, LogFile, channels_of
 from nbdeploy.watch.masks import masked, without
@@ -165,6 +165,8 @@ INSIDE = [
     "169.254.169.254",
     "100.64.0.1",
     "192.0.0.8",
+    "192.88.99.1",
+    "fec0::1",
     "192.0.2.1",
     "198.18.0.1",
     "224.0.0.1",
@@ -336,6 +338,11 @@ def test_a_scheme_nobody_knows_is_a_failure_without_the_address() -> None:
     assert logging.getLogger("apprise").propagate
 
 
+def test_of_an_address_nothing_is_repeated_not_even_the_ends_of_its_password() -> None:
+    said = "Failed to send to mailtos://P...W@1...1/?from=x"
+    assert apprising._why(said, "mailtos://Pass-W@127.0.0.1/?from=x") == ": Failed to send to ***"  # noqa: SLF001
+
+
 def test_without_apprise_the_command_that_brings_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(Unsupported, match=r'pip install "apprise>=1\.9"') as caught:
@@ -430,3 +437,15 @@ def smtp() -> Iterator[tuple[int, list[bytes]]]:
         loop.call_soon_threadsafe(ended.set)
         thread.join(5)
         loop.close()
+
+
+def test_what_a_sender_stops_with_is_told_without_the_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_name: str, url: str, *_: object) -> None:
+        raise TypeError(f"cannot send to {url}")
+
+    monkeypatch.setattr(webhook, "post", broken)
+    channel = Elsewhere("ops", Address("ops", "https://hooks.example.com/s3cret"), HERE)
+    with pytest.raises(DeliveryFailed, match="its sender stopped with TypeError: cannot send to") as caught:
+        channel.send(MESSAGE)
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None

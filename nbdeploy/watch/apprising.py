@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from typing import TYPE_CHECKING
 
 from nbdeploy.errors import DeliveryFailed, Unsupported
-from nbdeploy.watch.masks import masked, without
+from nbdeploy.watch.masks import HIDDEN, masked, without
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 INSTALL = 'pip install "apprise>=1.9"'
 WHOLE = 30.0  # seconds of a service, asked of those that can be told
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 _LEAST = 12  # characters of a log line that says something
 
 
@@ -52,5 +54,6 @@ def _sent(apprise: ModuleType, url: str, message: Message) -> object:
 
 def _why(said: str, url: str) -> str:
     """The last line that apprise logged, without a piece of the address."""
-    lines = [line for line in without(said, url).splitlines() if len(line) >= _LEAST]
+    told = _ADDRESS.sub(HIDDEN, without(said, url))  # its own masks leave the ends of a password
+    lines = [line for line in told.splitlines() if len(line) >= _LEAST]
     return f": {lines[-1][:200]}" if lines else ""

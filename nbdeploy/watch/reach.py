@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 # Special as well (IANA's registries), which not every Python knows.
-SPECIAL = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "64:ff9b:1::/48", "3fff::/20", "5f00::/16")))
+SPECIAL = tuple(
+    map(
+        ipaddress.ip_network,
+        ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "3fff::/20", "5f00::/16", "fec0::/10"),
+    )
+)
 
 
 class NotAllowed(Exception):

@@ -142,6 +142,8 @@ class View:
             work()
         except NbdeployError as error:
             self.say(None, str(error))
+        except Exception as error:  # noqa: BLE001 - in a thread nobody would see it, and the next look may be well
+            self.say(None, f"{type(error).__name__}: {error}")
 
 
 class Ticker:
