@@ -340,7 +340,7 @@ def test_a_scheme_nobody_knows_is_a_failure_without_the_address() -> None:
 
 def test_of_an_address_nothing_is_repeated_not_even_the_ends_of_its_password() -> None:
     said = "Failed to send to mailtos://P...W@1...1/?from=x"
-    assert apprising._why(said, "mailtos://Pass-W@127.0.0.1/?from=x") == ": Failed to send to ***"  # noqa: SLF001
+    assert apprising._why(said, "mailtos://Pass-W@127.0.0.1/?from=x") == ": Failed to send to ***"
 
 
 def test_without_apprise_the_command_that_brings_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
