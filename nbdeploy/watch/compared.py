@@ -132,16 +132,11 @@ def compared(served: Served, calibration: Calibration) -> Compared:
 
 def _explained(drift: Drift, served: Served) -> Drift:
     """With the reason for each column that was not counted."""
-    broken = {_part(name): reason for name, reason in served.broken.items()}
     columns = tuple(
-        ColumnDrift(column.name, broken[column.name], 0) if column.name in broken else column
+        ColumnDrift(column.name, served.broken[column.name], 0) if column.name in served.broken else column
         for column in drift.columns
     )
     return Drift(drift.window, columns, drift.budget)
-
-
-def _part(name: str) -> str:
-    return name if name == "prediction" else f"input.{name}"
 
 
 def _track(name: str, places: list[int], drifts: list[Drift]) -> Track:

@@ -84,7 +84,9 @@ class Sample:
 
 
 class Served:
-    """`rows`, `duplicates` and `shares` are by the place of their window; `broken` are columns, and why."""
+    """`rows`, `distinct` and `samples` are by the place of their window; `broken` are parts, and why. Parts go by the names
+    of `parts_of`, so that a column called prediction is not what was answered.
+    """
 
     def __init__(self, baseline: Baseline, axis: Axis) -> None:
         self.baseline = baseline
@@ -96,7 +98,7 @@ class Served:
         self._counts: dict[int, dict[str, Counts]] = {}
         for name in baseline.profile.columns:
             if reason := baseline.lacking(name):
-                self.broken[name] = NotComputable(reason)
+                self.broken[_part(name)] = NotComputable(reason)
 
     @property
     def places(self) -> list[int]:
@@ -125,9 +127,9 @@ class Served:
         for place, begin, end in parts:
             self.rows[place] = self.rows.get(place, 0) + end - begin
         profile = self.baseline.profile
-        columns = [(name, own) for name, own in profile.columns.items() if name not in self.broken]
+        columns = [(name, own) for name, own in profile.columns.items() if _part(name) not in self.broken]
         given = _inputs(frame, self.baseline)
-        tasks = [(name, own, _of_kind(own, given(name)), parts) for name, own in columns]
+        tasks = [(_part(name), own, _of_kind(own, given(name)), parts) for name, own in columns]
         if profile.predictions is not None and PREDICTION not in self.broken:
             answered, at = frame, places
             if not set(frame["method"].unique()) <= set(ANSWERS):
@@ -174,10 +176,10 @@ class Served:
 
     def _window(self, place: int) -> Window:
         profile, kept = self.baseline.profile, self._counts.get(place, {})
-        empty = {name: own.counted([]) for name, own in profile.columns.items() if name not in kept}
+        empty = {name: own.counted([]) for name, own in profile.columns.items() if _part(name) not in kept}
         counted = Profile(
             rows=self.rows[place],
-            columns={name: kept.get(name) or empty[name] for name in profile.columns},
+            columns={name: kept.get(_part(name)) or empty[name] for name in profile.columns},
             predictions=None if profile.predictions is None else kept.get(PREDICTION, profile.predictions.counted([])),
         )
         return Window(counted, self.baseline.schema, self.axis.begin(place), self.axis.begin(place + 1))
@@ -187,7 +189,7 @@ def columns_of(baselines: Iterable[Baseline]) -> list[str]:
     """What of the log is read for them."""
     found = dict.fromkeys(NEEDED)
     for one in baselines:
-        found |= dict.fromkeys([f"{INPUT}.{name}" for name in one.profile.columns] if one.named else [INPUT])
+        found |= dict.fromkeys([_part(name) for name in one.profile.columns] if one.named else [INPUT])
     return list(found)
 
 
@@ -229,6 +231,10 @@ def _split(batch: pd.DataFrame, axis: Axis) -> Iterator[tuple[str, pd.DataFrame,
             order = np.argsort(at, kind="stable")
             frame, at = frame.iloc[order], at[order]
         yield str(version), frame, at
+
+
+def _part(name: str) -> str:
+    return f"{INPUT}.{name}"
 
 
 def _parts(places: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
