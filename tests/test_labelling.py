@@ -287,6 +287,19 @@ def test_requests_whose_rows_the_policy_did_not_keep_are_told_apart(world: World
     assert (told.matched, told.unkept, told.unknown) == (1, 1, 1)
 
 
+def test_labels_of_requests_without_rows_say_why_and_not_that_the_log_lacks_them(world: World) -> None:
+    world.log(("a", ["no"]))
+    world.log(("b", []), rows=[], predictions=[], status=422, code="invalid_rows")
+    world.log(("c", []), rows=[], predictions=[])
+    log = Predictions(world.folder / "predictions").frame()
+    told = world.take(log[["request_id", "row"]].assign(label="no"))
+    assert (told.matched, told.refused, told.rowless, told.unkept, told.unknown) == (1, 1, 1, 0, 0)
+    said = str(told)
+    assert "1 label is of a request that was refused or failed" in said
+    assert "1 label is of a request that had no rows" in said
+    assert "not in the log" not in said
+
+
 def test_labels_of_a_regression_are_numbers(world: World) -> None:
     world.manifest = of(task="regression")
     world.log(("a", [1.5, 2.5]))
@@ -362,3 +375,18 @@ def test_a_file_that_cannot_be_read_is_named(world: World, tmp_path: Path) -> No
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UnsupportedData, match=r"cannot be read.*mend the file"):
             world.take(tmp_path / name)
+
+
+def test_labels_that_are_kept_are_told_so_where_old_ones_cannot_be_removed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(labelling, "clean", failing)
+    world.log(("a", ["no"]))
+    told = world.take({"request_id": ["a"], "label": ["no"]})
+    assert (told.kept, len(world.kept)) == (1, 1)
+    (warning,) = told.warnings
+    assert "These labels are kept, but" in warning
+    assert "Permission denied" in warning

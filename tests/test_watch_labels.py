@@ -68,7 +68,7 @@ def test_a_stream_with_delays_duplicates_and_corrections_gives_scikit_learns_num
     assert joined.to_dict() | {"coverage": 0} == {
         "rows": 600, "labelled": 2 * len(asked), "coverage": 0, "given": 2 * len(stream) - 1 - 1 + 1, "empty": 1,
         "repeated": 2 * 25 + 2, "corrections": 2 * 40, "unknown": 1, "surplus": 1, "unplaced": 0, "shared": 0,
-        "unkept": 0,
+        "unkept": 0, "refused": 0, "rowless": 0, "unjudged": 0,
     }  # fmt: skip
     rows = log[log["request_id"].isin(asked)]
     found = metrics_of(joined.labelled, "classification")

@@ -18,12 +18,13 @@ from nbdeploy.judge.scores import alike
 from nbdeploy.runtime.columns import values_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
 
 REQUEST = "request_id"
+ANSWERS = ("predict", "predict_proba")  # methods whose answers a label can be held against
 COLUMNS = ("on", "id", "row", "label")
 # of a table of labels, in the order they came; `on` is request_id or a key's name; row None: the only row, or any by a key
 
@@ -33,7 +34,8 @@ class Joined:
     """`frame`: the answered rows of the log with a column `label`, None where there is none yet; the rest are counts.
 
     given: labels that came. empty: without a value. repeated: the same as before. corrections: another than before.
-    unknown: no such row in the log. unkept: the log kept no rows of the request. surplus: more labels than the request
+    unknown: no such row in the log. Of requests without rows in the log: unkept where its policy kept none, refused (or
+    failed), rowless where there were none, unjudged where another method answered. surplus: more labels than the request
     had rows. unplaced: one label without a row for a request of several. shared: rows that have their key, and so their
     label, in common with another.
     """
@@ -46,6 +48,9 @@ class Joined:
     corrections: int = 0
     unknown: int = 0
     unkept: int = 0
+    refused: int = 0
+    rowless: int = 0
+    unjudged: int = 0
     surplus: int = 0
     unplaced: int = 0
     shared: int = 0
@@ -148,14 +153,12 @@ def join(predictions: pd.DataFrame, labels: pd.DataFrame, on: str = REQUEST) -> 
     table = labels if "on" in labels.columns else labels.assign(on=on)
     table = table.reset_index(drop=True)
     answered = predictions[predictions["row"].notna()].reset_index(drop=True)
-    unkept = set(_unkept(predictions))
+    bare = _bare(predictions)
     newest = np.full(len(answered), -1, dtype=np.intp)
     counts: Counter[str] = Counter()
     for way, part in table.groupby("on", sort=False):
         ids = logged_keys(predictions, answered, str(way))
-        found, told = _found(
-            part, ids, answered["row"], by_row=way == REQUEST, unkept=unkept if way == REQUEST else set()
-        )
+        found, told = _found(part, ids, answered["row"], bare if way == REQUEST else None)
         newest = np.maximum(newest, found)
         counts += told
     values = [*table["label"].tolist(), None]  # -1 is the last of them
@@ -209,11 +212,14 @@ class Keys:
 
 
 def _found(
-    labels: pd.DataFrame, keys: Keys, rows: pd.Series[Any], *, by_row: bool, unkept: set[str]
+    labels: pd.DataFrame, keys: Keys, rows: pd.Series[Any], bare: Mapping[str, str] | None
 ) -> tuple[NDArray[np.intp], Counter[str]]:
-    """For each row of the log the place of its label in the whole table, -1 for none; and the counts."""
+    """For each row of the log the place of its label in the whole table, -1 for none; and the counts. `bare` says why
+    requests have no rows; None by a key.
+    """
     import pandas as pd
 
+    by_row = bare is not None
     valued = labels[labels["label"].notna()]
     ids = pd.Series(Keys.of(valued["id"]).texts, index=valued.index, dtype=object)
     known = keys.known(ids)
@@ -234,9 +240,10 @@ def _found(
     places = index.get_indexer(wanted)
     hits = places >= 0
     lost = last[~np.isin(np.arange(len(last)), places[hits])]
-    counts["surplus"] = int(lost["id"].isin(set(keys.texts)).sum())
-    counts["unkept"] = int(lost["id"].isin(unkept).sum())
-    counts["unknown"] = len(lost) - counts["surplus"] - counts["unkept"] + nameless
+    surplus = lost["id"].isin(set(keys.texts))
+    counts["surplus"] = int(surplus.sum())
+    counts["unknown"] = nameless
+    counts.update(lost["id"][~surplus].map(lambda name: (bare or {}).get(name, "unknown")))
     if not by_row:
         counts["shared"] = int(pd.Series(keys.texts[hits]).duplicated(keep=False).sum())
     at = last.index.to_numpy(dtype=np.intp)
@@ -278,12 +285,23 @@ def _exact(labels: pd.Series[Any]) -> pd.Series[Any]:
     return labels.map(lambda label: repr(int(label) if _whole(label) else label)).where(labels.notna())
 
 
-def _unkept(predictions: pd.DataFrame) -> Iterable[str]:
-    """Requests that were answered, and no row of them was kept."""
-    if "status" not in predictions.columns:
-        return []
-    without: list[str] = predictions[REQUEST][predictions["row"].isna() & (predictions["status"] == 200)].tolist()
-    return without
+def _bare(predictions: pd.DataFrame) -> dict[str, str]:
+    """Requests of which the log has no rows, and which of the counts of `Joined` that is."""
+    lines = predictions[predictions["row"].isna()]
+    if "status" not in lines.columns:
+        return {}
+    methods = lines["method"] if "method" in lines.columns else [ANSWERS[0]] * len(lines)
+    sizes = lines["rows"] if "rows" in lines.columns else [1] * len(lines)
+    several = zip(lines[REQUEST], lines["status"], methods, sizes, strict=True)
+    return {name: _why_bare(status, method, size) for name, status, method, size in several}
+
+
+def _why_bare(status: int, method: str, rows: int) -> str:
+    if status != 200:
+        return "refused"
+    if method not in ANSWERS:
+        return "unjudged"
+    return "unkept" if rows else "rowless"
 
 
 def _text(value: Any) -> str | None:

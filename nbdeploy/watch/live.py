@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.intervals import LEVEL
-from nbdeploy.watch.labels import REQUEST, Joined, Keys, column_of, join, number_of
+from nbdeploy.watch.labels import ANSWERS, REQUEST, Joined, Keys, column_of, join, number_of
 from nbdeploy.watch.likeness import Part, unlike
 from nbdeploy.watch.performance import Counted, Performance
+from nbdeploy.watch.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from nbdeploy.run.feedback import Feedback
     from nbdeploy.run.predictions import Predictions
 
-ANSWERS = ("predict", "predict_proba")  # methods whose answers a label can be held against
-FIXED = (REQUEST, "time", "row", "version", "method", "status", "prediction")
+FIXED = (REQUEST, "time", "row", "version", "method", "status", "rows", "prediction")
 LEADING = {"classification": ("accuracy", "f1_macro", "roc_auc"), "regression": ("mae", "mse", "r2")}
 
 
@@ -108,15 +108,22 @@ def live(
 class Log:
     """The log as its batches pass by: rows counted by window, and kept only where their request has labels."""
 
-    def __init__(self, labels: pd.DataFrame, every: timedelta | None = None, reference: Profile | None = None) -> None:
+    def __init__(
+        self,
+        labels: pd.DataFrame,
+        every: timedelta | None = None,
+        reference: Profile | None = None,
+        tasks: Mapping[str, Task] | None = None,
+    ) -> None:
         self.labels = labels
+        self.tasks = tasks or {}  # by version, as far as they are known
         self.every = every
         self.whole = Counted()
         self.counted = Counted()
         self.rows = 0
         self._ways = {str(way): Ids.of(part["id"]) for way, part in labels.groupby("on", sort=False)}
         self._reference = reference
-        self._parts = None if reference is None else (Part(reference), Part(reference))
+        self._parts = None if reference is None else (Part(reference, tasks), Part(reference, tasks))
         self._kept: list[pd.DataFrame] = []
 
     @property
@@ -131,7 +138,9 @@ class Log:
     def add(self, batch: pd.DataFrame) -> None:
         if not len(batch):
             return
-        batch = batch[batch["method"].isin(ANSWERS) & (batch["status"] == 200)].reset_index(drop=True)
+        judged = batch["method"].isin(ANSWERS) & (batch["status"] == 200)
+        self._keep_bare(batch[~judged])
+        batch = batch[judged].reset_index(drop=True)
         answered = batch["row"].notna()
         rows = batch[answered]
         self.rows += len(rows)
@@ -146,11 +155,12 @@ class Log:
             self._parts[1].add(batch[~there & answered])
 
     def live(self, task: str, *, classes: Sequence[Any] = (), level: float = LEVEL) -> Live:
-        """What has passed by."""
+        """What has passed by. `task` and `classes` are those of versions whose own are not known."""
         joined = self.joined()
         labelled, every = joined.labelled, self.every
-        versions = self.whole.performances(labelled, task, level=level, classes=classes)
-        windows = self.counted.performances(labelled, task, every=every, level=level, classes=classes) if every else []
+        own = Task(task, tuple(classes))
+        versions = self.whole.performances(labelled, own, self.tasks, level=level)
+        windows = self.counted.performances(labelled, own, self.tasks, every=every, level=level) if every else []
         return Live(
             task=task,
             rows=self.rows,
@@ -175,6 +185,15 @@ class Log:
     def warnings(self) -> list[str]:
         """Where the labelled rows are unlike the rest."""
         return [] if self._parts is None else unlike(*self._parts)
+
+    def _keep_bare(self, batch: pd.DataFrame) -> None:
+        """Requests that no label can be held against, to tell why where one came."""
+        ids = self._ways.get(REQUEST)
+        if ids is None or not len(batch):
+            return
+        there = ids.among(Keys.of(batch[REQUEST]))
+        own = [name for name in batch.columns if not str(name).startswith("input")]
+        self._kept.append(batch.loc[there, own].drop_duplicates(REQUEST).assign(row=float("nan")))
 
     def _labelled(self, batch: pd.DataFrame) -> pd.Series[bool]:
         """Rows of a request that has a label, or with a key that has."""

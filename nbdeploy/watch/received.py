@@ -31,6 +31,9 @@ class Received(Shown):
     surplus: int
     unplaced: int
     unkept: int
+    refused: int
+    rowless: int
+    unjudged: int
     shared: int
     empty: int
     rows: int
@@ -70,6 +73,12 @@ class Received(Shown):
             yield f"{_labels(self.unknown)} of a {what} that is not in the log. They are kept, and count for nothing."
         if self.unkept:
             yield f"{_labels(self.unkept)} of a request whose rows the log's policy did not keep."
+        if self.refused:
+            yield f"{_labels(self.refused)} of a request that was refused or failed: nothing was answered there."
+        if self.rowless:
+            yield f"{_labels(self.rowless)} of a request that had no rows."
+        if self.unjudged:
+            yield f"{_labels(self.unjudged)} of a request to another method than predict and predict_proba."
         if self.surplus:
             yield f"{_labels(self.surplus)} of a row that its request does not have; rows are counted from 0."
         if self.unplaced:
