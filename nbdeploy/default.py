@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @cache
 def workspace() -> Workspace:
-    """Its settings are read now, from the working directory and the environment; services in memory live in it."""
+    """Its settings are those of the working directory of now, however they are edited later; services in memory live in it."""
     from nbdeploy.workspace import Workspace
 
     return Workspace()

@@ -1,4 +1,4 @@
-"""Homes, limits and time-outs: read once, then frozen.
+"""Homes, limits and time-outs: frozen once read, and read anew where their file was changed.
 
 The nearest `nbdeploy.toml`, or `pyproject.toml` with a `[tool.nbdeploy]` table, found upward from the notebook, is
 read first; environment variables `NBDEPLOY_*` win over it.
@@ -87,6 +87,39 @@ class Settings:
         for key in ("home", "bentoml_home"):
             given[key] = _spelled(key, given[key].absolute())
         return cls(**given)
+
+
+class Current:
+    """The settings as they are now, for one folder: loaded again when a file or a variable they come from is another."""
+
+    def __init__(self) -> None:
+        self._start = Path.cwd().resolve()
+        self._seen: object = None
+        self._settings: Settings | None = None
+
+    def __call__(self) -> Settings:
+        """Raises what `Settings.load` does, until the file is mended."""
+        seen = _marks(self._start), {key: value for key, value in os.environ.items() if key in _VARIABLES}
+        if self._settings is None or seen != self._seen:
+            self._settings = None
+            self._settings, self._seen = Settings.load(self._start), seen
+        return self._settings
+
+
+_VARIABLES = {"BENTOML_HOME", *(f"NBDEPLOY_{item.name.upper()}" for item in fields(Settings))}
+
+
+def _marks(start: Path) -> list[tuple[str, int, int, int]]:
+    """What tells that a file the settings could come from was written, made or removed."""
+    found = []
+    for folder in (start, *start.parents):
+        for name in ("nbdeploy.toml", "pyproject.toml"):
+            try:
+                stat = (folder / name).stat()
+            except OSError:  # mostly not there; what cannot be read is said by who reads it
+                continue
+            found.append((str(folder / name), stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    return found
 
 
 def _from_file(start: Path) -> tuple[Path | None, dict[str, Any]]:

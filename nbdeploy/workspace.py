@@ -15,7 +15,7 @@ from nbdeploy.reference import Reference
 from nbdeploy.run import tokens
 from nbdeploy.run.options import Running
 from nbdeploy.run.scratch import sweep
-from nbdeploy.settings import Settings
+from nbdeploy.settings import Current
 
 if TYPE_CHECKING:
     import os
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from nbdeploy.run.service import Service
     from nbdeploy.run.services import Services
     from nbdeploy.runtime.manifest import Manifest
+    from nbdeploy.settings import Settings
     from nbdeploy.watch.alerts import Alerts, Noticed, Tested
     from nbdeploy.watch.divergence import Divergence
     from nbdeploy.watch.health import Health
@@ -60,8 +61,15 @@ class Workspace:
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings.load()
+        self._given = settings
+        self._current = Current()
+        _ = self.settings  # what is wrong with them is said now
         self._noticed: dict[Path, tuple[int, int]] = {}
+
+    @property
+    def settings(self) -> Settings:
+        """Those it was given; else those of the folder it was made in, as they are now."""
+        return self._given or self._current()
 
     @property
     def registry(self) -> Registry:

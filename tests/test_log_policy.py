@@ -250,3 +250,28 @@ def test_served_by_others_a_bundle_keeps_no_more_than_its_settings_said(settings
     assert len(policy_there.edges["age"]) > 10
     ordered = rules.decided({}, bundle, settings.services / "people")
     assert Rules.of(ordered.to_dict(), model, bundle.src) == ordered
+
+
+def test_settings_edited_in_a_running_kernel_are_those_of_the_next_verb(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del settings  # its homes are the environment's
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "nbdeploy.toml"
+    file.write_text('[log]\ncolumns = {age = "keep"}\n')
+    workspace = Workspace()
+    service = workspace.deploy(OfAge(), name="people", sample=people(), launcher="memory")
+    try:
+        service.predict(people(1).assign(age=41))
+        file.write_text('[log]\ncolumns = {age = "bukcet"}\n')
+        with pytest.raises(UnknownOption, match='Did you mean "bucket"'):
+            workspace.serve("people")
+        file.write_text('[log]\ncolumns = {age = "hash"}\n')
+        again = workspace.deploy(OfAge(), name="people", sample=people(), launcher="memory")
+        again.predict(people(1).assign(age=41))
+        logged = [record.rows[0]["age"] for record in workspace.predictions("people")]
+    finally:
+        workspace.stop("people")
+    assert logged[0] == 41
+    assert logged[1] not in {41, None}
+    assert again.version == service.version
