@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from types import SimpleNamespace
 
-from nbdeploy.runtime.relay import Crossing, published
+from nbdeploy.runtime.control import Channel
+from nbdeploy.runtime.relay import Crossing, Relay, published
 
 
 class Client(asyncio.Transport):
@@ -80,3 +83,22 @@ def test_a_client_whose_container_cannot_be_reached_is_let_go() -> None:
 def test_only_ports_published_on_loopback_are_believed() -> None:
     told = "3000/tcp -> 127.0.0.1:41039\n3001/tcp -> 0.0.0.0:41040\n"
     assert published(told) == {3000: 41039}
+
+
+def test_a_question_leaves_no_timer_of_the_one_before_behind() -> None:
+    """One that is forgotten would look for a container that has answered since."""
+    spec = {"name": "toy", "nonce": "0" * 8, "container": {}}
+
+    async def asked_twice() -> int:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            relay = Relay(SimpleNamespace(**spec), Channel(ours))  # type: ignore[arg-type]  # what it reads of a spec
+            relay._say = lambda message: None  # type: ignore[method-assign]  # there is no container
+            relay._ping({"op": "ping"})
+            timer = relay._silent
+            relay._ping({"op": "ping"})
+            relay._answered()
+            assert timer is not None
+            return int(timer.cancelled()) + int(relay._silent is None)
+
+    assert asyncio.run(asked_twice()) == 2

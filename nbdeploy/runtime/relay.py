@@ -178,6 +178,7 @@ class Relay:
         self._wait_for_answer()
 
     def _wait_for_answer(self) -> None:
+        self._answered()  # one timer at a time: a forgotten one would look for a container that has answered since
         self._silent = asyncio.get_running_loop().call_later(REACH, self._wonder)
 
     def _answered(self) -> None:
