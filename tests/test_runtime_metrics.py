@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import re
 import struct
 import subprocess
@@ -370,3 +372,49 @@ def test_promtool_finds_nothing_to_say_about_the_names() -> None:
     text = asyncio.run(ask(app, "GET", "/metrics")).body
     checked = subprocess.run([program("promtool"), "check", "metrics"], input=text, capture_output=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"counts": [[["starts", "1.0',
+        b"[]",
+        b"7",
+        b"\xff",
+        b'{"counts": [["x", 1]], "folded": []}',
+        b'{"counts": [[["a", "1", "0"], "x"]], "folded": []}',
+        b'{"counts": [], "folded": 3}',
+    ],
+)
+def test_a_torn_file_of_the_dead_is_moved_aside_and_counting_goes_on(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = begun(tmp_path)
+    mine.answered("/predict", 0.001, 1)
+    (tmp_path / counters.RETIRED).write_bytes(content)
+    assert requests(samples(mine.text())) == 1
+    assert (tmp_path / counters.ALIEN).read_bytes() == content
+    assert "begin anew" in caplog.text
+    end(worker(tmp_path, "1.0.0", 5))
+    assert requests(samples(mine.text())) == 6
+    assert requests(samples(mine.text())) == 6
+    mine.close()
+
+
+def test_the_counts_of_the_dead_are_on_the_disk_before_they_take_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = begun(tmp_path)
+    end(worker(tmp_path, "1.0.0", 5))
+
+    def failing(_: int) -> None:
+        raise OSError(errno.EIO, "bad disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing)
+        with pytest.raises(OSError, match="bad disk"):
+            mine.text()
+    assert not (tmp_path / counters.RETIRED).exists()
+    assert requests(samples(mine.text())) == 5
+    mine.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import struct
 from collections import Counter
@@ -44,7 +45,10 @@ CELLS = {"head": WORKER, "statuses": [*map(str, STATUSES), OTHER], "bounds": [f"
 HEADER = 4_096
 SUFFIX = ".cells"
 RETIRED = "retired.json"
+ALIEN = "retired.json.damaged"  # what could not be read in its place
 REMEMBERED = 32  # versions that nobody serves any more, the last ones first
+
+logger = logging.getLogger("nbdeploy")
 
 Sums = Counter[tuple[str, ...]]  # (what, version, worker, and where it has them route, status or bound) -> count
 
@@ -178,11 +182,29 @@ class _Retired:
 
     @classmethod
     def of(cls, folder: Path) -> _Retired:
+        path = folder / RETIRED
         try:
-            raw = json.loads((folder / RETIRED).read_bytes())
+            return cls.read(path.read_bytes())
         except FileNotFoundError:
-            return cls(Counter(), [])
-        return cls(Counter({tuple(name): count for name, count in raw["counts"]}), raw["folded"])
+            pass
+        except (ValueError, KeyError, TypeError):
+            path.replace(folder / ALIEN)
+            told = "%s is not what was written there: it is %s now, and the counts of earlier workers begin anew"
+            logger.warning(told, path, ALIEN)
+        return cls(Counter(), [])
+
+    @classmethod
+    def read(cls, content: bytes) -> _Retired:
+        """Raises ValueError, KeyError, TypeError: it is torn, or none of ours."""
+        raw = json.loads(content)
+        counts: Sums = Counter({tuple(name): count for name, count in raw["counts"]})
+        folded = list(raw["folded"])
+        texts = [*folded, *(part for name in counts for part in name)]
+        if not all(isinstance(text, str) for text in texts) or any(len(name) < 2 for name in counts):
+            raise TypeError("a name that is none")
+        if not all(isinstance(count, int) for count in counts.values()):
+            raise TypeError("a count that is none")
+        return cls(counts, folded)
 
     def take(self, counters: Sums) -> None:
         """Add one worker's, as the latest of its version."""
@@ -195,5 +217,8 @@ class _Retired:
         kept = list(dict.fromkeys(key[1] for key in self.counts))[-REMEMBERED:]
         counts = [[list(name), count] for name, count in self.counts.items() if name[1] in kept]
         part = folder / f"{RETIRED}.part"
-        part.write_text(json.dumps({"counts": counts, "folded": self.folded}))
+        with part.open("w", encoding="utf-8") as file:
+            file.write(json.dumps({"counts": counts, "folded": self.folded}))
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(folder / RETIRED)
