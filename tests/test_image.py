@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
 from rules import SAMPLE, Scaled
 
-from nbdeploy.errors import EngineMissing, ImageFailed, UnknownOption, WrongUse
-from nbdeploy.run import engine, image, packages, sbom
+from nbdeploy.errors import EngineMissing, ImageFailed, ServiceFailed, UnknownOption, WrongUse
+from nbdeploy.run import container, engine, image, packages, sbom
 from nbdeploy.run.installers import Runner
 from nbdeploy.run.packages import Collector, Source, Target
 from nbdeploy.templates import template
@@ -237,3 +238,38 @@ def test_text_of_a_model_reaches_no_containerfile() -> None:
         assert "{" not in text.replace("${BASE}", "").replace("${PYTHON}", "").replace("${DEPENDENCIES}", "").replace(
             "{} +", ""
         )
+
+
+def test_an_engine_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = tmp_path / "docker"
+    silent.write_text("#!/bin/sh\nexec sleep 20\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(engine, "ANSWER", 0.2)
+    with pytest.raises(
+        ServiceFailed, match=r"`docker ps --all` had no answer within 0\.2 s; see whether `docker version`"
+    ):
+        engine.Engine("docker", str(silent)).ask("ps", "--all", "--format", "{{.Names}}")
+
+
+def test_a_segment_that_retention_takes_meanwhile_does_not_stop_a_deploy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Path] = []
+
+    def chown(path: Path, _user: int, _group: int, *, follow_symlinks: bool) -> None:
+        assert not follow_symlinks
+        if path.name == "old.log":
+            raise FileNotFoundError(path)
+        if path.name == "forbidden.log":
+            raise PermissionError(path)
+        given.append(path)
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", chown)
+    for name in ("old.log", "young.log"):
+        (tmp_path / name).touch()
+    container._give(tmp_path)
+    assert given == [tmp_path, tmp_path / "young.log"]
+    (tmp_path / "forbidden.log").touch()
+    with pytest.raises(PermissionError):
+        container._give(tmp_path)

@@ -138,6 +138,7 @@ def forget(found: Engine, reference: str) -> None:
 def clear(found: Engine, folder: Path) -> None:
     """Remove every container of the service whose folder this is; of nobody else."""
     shown = [word for key, text in _filters(folder).items() for word in ("--filter", f"label={key}={text}")]
+    shown += ["--filter", f"label={RELAY}"]
     for name in (found.ask("ps", "--all", *shown, "--format", "{{.Names}}") or "").split():
         found.ask("rm", "--force", name)
 
@@ -161,4 +162,5 @@ def _give(folder: Path) -> None:
     private(folder)
     if os.geteuid() == 0:
         for path in (folder, *folder.rglob("*")):
-            os.chown(path, USER, USER, follow_symlinks=False)
+            with suppress(FileNotFoundError):  # retention of a running version removes old segments meanwhile
+                os.chown(path, USER, USER, follow_symlinks=False)

@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import EngineMissing, ImageFailed, UnknownOption
+from nbdeploy.errors import EngineMissing, ImageFailed, ServiceFailed, UnknownOption
 from nbdeploy.run.installers import without_secrets
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("docker", "podman")  # where both work, the one somebody started a daemon for
 PATIENCE = 20.0  # seconds for an engine to say that it works
+ANSWER = 60.0  # seconds for it to answer a question, or to remove a container or an image
 KEPT = 400  # lines of a builder's output that are looked through for the cause
 MERCY = 30.0  # seconds a builder that is called off has to clear up
 LOOK = 0.1
@@ -39,15 +40,25 @@ class Engine:
         return self.name == "podman"
 
     def ask(self, *words: str) -> str | None:
-        """What it answers; None where it says no."""
-        done = subprocess.run(
-            [self.program, *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        """What it answers; None where it says no.
+
+        Raises:
+            ServiceFailed: it says nothing at all.
+        """
+        try:
+            done = subprocess.run(
+                [self.program, *words],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=ANSWER,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            asked = f"`{self.name} {' '.join(words[:2])}` had no answer within {ANSWER:g} s"
+            advice = f"see whether `{self.name} version` answers, restart the engine if it does not, and try again"
+            raise ServiceFailed(self.name, asked, advice) from None
         return done.stdout if done.returncode == 0 else None
 
     def image(self, reference: str) -> dict[str, Any] | None:
