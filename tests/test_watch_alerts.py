@@ -455,6 +455,22 @@ def test_an_outage_is_waited_for_longer_and_longer_and_then_all_is_delivered_onc
     assert (post.waiting, post.fact, post.attempts) == ([], "", 0)
 
 
+def test_a_sender_that_raises_whatever_it_likes_does_not_starve_the_channels_after_it(tmp_path: Path) -> None:
+    class Broken(Flaky):
+        def send(self, message: Message) -> None:
+            raise KeyError("https://hooks.example.com/s3cret")
+
+    ledger, channel = Ledger(tmp_path), Flaky()
+    both = OPS | {"channels": dict.fromkeys(("a", "b"), "https://hooks.example.com/s3cret"), "send": ["a", "b"]}
+    look("penguins", Plan.of(both), ledger, source(0.1), at(1))
+    failed, sent = Outbox(ledger, {"a": Broken(), "b": channel}, lambda: at(1), lambda: 1.0).deliver()
+    assert failed == "a failed: its sender stopped with a KeyError; tried again in 5 s"
+    assert sent.startswith("sent to b")
+    post = ledger.read().post("a")
+    assert (len(channel.taken), len(post.waiting), post.attempts) == (1, 1, 1)
+    assert "s3cret" not in post.fact
+
+
 def test_jitter_keeps_a_wait_between_half_and_all(tmp_path: Path) -> None:
     ledger, channel = Ledger(tmp_path), Flaky()
     look("penguins", Plan.of(OPS), ledger, source(0.1), at(1))

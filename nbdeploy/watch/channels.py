@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
-from nbdeploy.errors import DeliveryFailed, WrongUse
-from nbdeploy.watch.masks import masked
+from nbdeploy.errors import DeliveryFailed, NbdeployError, WrongUse
+from nbdeploy.watch.masks import masked, without
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,6 +97,15 @@ class Elsewhere:
 
     def send(self, message: Message) -> None:
         url = self.address.found()
+        try:
+            self._send(url, message)
+        except NbdeployError:
+            raise
+        except Exception as exc:  # noqa: BLE001  # anything a sender raises may repeat the address, and says so nowhere else
+            fact = f"its sender stopped with {type(exc).__name__}: {without(str(exc), url)}"
+            raise DeliveryFailed(self.name, fact) from None
+
+    def _send(self, url: str, message: Message) -> None:
         if scheme(url) in WEBHOOKS:
             from nbdeploy.watch.webhook import post
 

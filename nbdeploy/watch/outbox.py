@@ -70,7 +70,7 @@ class Outbox:
         for message in waiting:
             try:
                 self._send(name, message)
-            except NbdeployError as exc:
+            except Exception as exc:  # noqa: BLE001  # whatever a sender raises: the channels after it have their turn
                 line = self._failed(name, exc, attempts + 1)
                 return [*said, line] if attempts == 0 or post.fact != _fact(exc) else said
             self._sent(name, message)
@@ -88,7 +88,7 @@ class Outbox:
             page.add({"sent": {"channel": name, "ids": [message.id], "time": self.clock().isoformat()}})
         self.taken.discard(message.id)
 
-    def _failed(self, name: str, error: NbdeployError, attempts: int) -> str:
+    def _failed(self, name: str, error: Exception, attempts: int) -> str:
         wait = self._wait(attempts, getattr(error, "after", None))
         fact = _fact(error)
         due = self.clock() + timedelta(seconds=wait)
@@ -108,5 +108,8 @@ class Outbox:
         return f"{len(messages)} message{'s' if len(messages) > 1 else ''} to {name} dropped: {why}"
 
 
-def _fact(error: NbdeployError) -> str:
-    return error.fact if isinstance(error, DeliveryFailed) else str(error)
+def _fact(error: Exception) -> str:
+    """What no one has masked may hold the address: of that only the kind is told."""
+    if isinstance(error, DeliveryFailed):
+        return error.fact
+    return str(error) if isinstance(error, NbdeployError) else f"its sender stopped with a {type(error).__name__}"
