@@ -28,6 +28,7 @@ from nbdeploy.widgets.actions import Actions
 from nbdeploy.widgets.asking import Sweep
 from nbdeploy.widgets.desk import MOST, _desks, cell_has_run
 from nbdeploy.widgets.form import DeployForm, GateForm
+from nbdeploy.widgets.monitoring import MonitorTab
 from nbdeploy.widgets.variables import Variables
 from nbdeploy.widgets.view import View
 from nbdeploy.workspace import Workspace
@@ -489,6 +490,17 @@ def facts(workspace: Workspace) -> Any:
         live and live.version,
         [state.name for state in workspace.services()],
     )
+
+
+def test_a_look_of_the_monitor_that_fails_in_any_way_is_shown() -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("<of the user's own metric>")
+
+    desk = SimpleNamespace(workspace=SimpleNamespace(monitor=failing), overview=SimpleNamespace(versions=("1.0.0",)))
+    tab = MonitorTab(cast("Any", desk))
+    tab.selected = True
+    tab.follow()
+    assert "ZeroDivisionError: &lt;of the user" in tab.page.value
 
 
 def test_a_cell_that_ran_is_noticed() -> None:

@@ -6,8 +6,8 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from nbdeploy.errors import NbdeployError
 from nbdeploy.widgets import parts
+from nbdeploy.widgets.actions import told
 
 if TYPE_CHECKING:
     from nbdeploy.widgets.actions import Action
@@ -63,8 +63,8 @@ class MonitorTab:
             return
         try:
             shown = parts.card(self.desk.workspace.monitor(self.name, last=self.span.value))
-        except NbdeployError as error:
-            shown = parts.note(str(error), "bad")
+        except Exception as error:  # noqa: BLE001  # the thread that asks would end without a word; it is shown
+            shown = parts.note(told(error), "bad")
         self.page.value = shown + parts.as_of(datetime.now().astimezone().strftime("%H:%M:%S"))
         self._until = time.monotonic() + SHARE * (time.monotonic() - began)
 
