@@ -271,3 +271,25 @@ def test_each_write_of_lines_is_one_system_call(tmp_path: Path, monkeypatch: pyt
             log.write(record(number) * 20, 20)
     assert written == [record(number) * 20 for number in range(3)]
     log.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts what is open")
+def test_a_folder_that_cannot_be_synced_costs_no_descriptor_a_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = PredictionLog(tmp_path, strict=True)
+
+    def failing(_: int) -> None:
+        raise OSError(errno.EIO, "bad disk")
+
+    def opened() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing)
+        before = opened()
+        assert not any(log.write(record(number), 1) for number in range(5))
+        assert opened() == before
+    assert log.write(record(7), 1)
+    assert numbers(tmp_path) == [7]
+    log.close()

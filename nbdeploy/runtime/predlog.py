@@ -109,10 +109,18 @@ class PredictionLog:
         fd = create(self.folder)
         self.close()
         if self.strict:
-            _sync_folder(self.folder)
+            self._keep_name(fd)
         self._fd, self._size, self._born = fd, 0, time.monotonic()
         self._clean()
         return fd
+
+    def _keep_name(self, fd: int) -> None:
+        """Where the folder cannot be synced, the segment is let go of: the next write tries with another."""
+        try:
+            _sync_folder(self.folder)
+        except OSError:
+            os.close(fd)
+            raise
 
     def _aged(self) -> bool:
         return time.monotonic() - self._born > self.rules.rotate_minutes * 60
