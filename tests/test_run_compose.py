@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,15 +16,13 @@ from jsonschema.validators import validator_for
 from keep_world import World, manifest
 from monitoring import program
 
-from nbdeploy.errors import EngineMissing, Refused, WrongUse
+from nbdeploy.errors import DiskFailed, EngineMissing, Refused, WrongUse
 from nbdeploy.run import engine
 from nbdeploy.run.compose import PORTS
 from nbdeploy.templates import template
 from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from nbdeploy.settings import Settings
 
 IMAGE = "registry.example.org/penguins:1.0.0"
@@ -174,3 +174,32 @@ def test_it_needs_an_image_that_stays(world: World, tmp_path: Path) -> None:
     world.publish()
     with pytest.raises(WrongUse, match=r"export penguins:1\.0\.0 --compose .* --image registry"):
         Workspace(world.settings).export("penguins", compose=tmp_path / "out")
+
+
+@pytest.mark.parametrize("stuck", ["secrets", "out"])  # what cannot be put back
+def test_secrets_that_could_not_be_put_back_are_not_removed_and_it_is_said_where_they_are(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck: str
+) -> None:
+    world.publish()
+    folder = tmp_path / "out"
+    exported(world, folder)
+    (folder / "secrets").mkdir()
+    (folder / "secrets" / "token").write_text("mine")
+    world.publish()
+    real, moved = Path.rename, list[str]()
+
+    def failing(path: Path, target: Path) -> Path:
+        back = len(moved) >= 2  # the old folder has stepped aside, and its secrets are in the new one
+        moved.append(path.name)
+        if back and (stuck == "secrets" or path.name != "secrets"):
+            raise OSError(errno.EIO, "bad disk")
+        return real(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", failing)
+        with pytest.raises(DiskFailed, match="bad disk") as caught:
+            exported(world, folder)
+    (token,) = tmp_path.glob(".out*/secrets/token")
+    assert token.read_text() == "mine"
+    assert str(token.parent if stuck == "secrets" else token.parent.parent) in str(caught.value)
+    assert "Nothing was changed" not in str(caught.value)

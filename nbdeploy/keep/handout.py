@@ -40,10 +40,29 @@ def hand_out(folder: Path, doing: str, write: Callable[[Path], None], *, kept: s
         _swap(draft, place, kept)
         sync_folder(place.parent)
     except OSError as exc:
-        raise DiskFailed(doing, path_of(exc) or str(place), exc.strerror or str(exc)) from exc
+        raise _failed(exc, doing, draft, place, kept) from exc
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        if not _holds(draft, kept):
+            shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+def _holds(folder: Path, kept: str) -> bool:
+    """Whether what is its owner's lies there; `write` is never given a folder of that name."""
+    return bool(kept) and os.path.lexists(folder / kept)
+
+
+def _failed(error: OSError, doing: str, draft: Path, place: Path, kept: str) -> DiskFailed:
+    """Also where the roll-back failed: then the owner's things lie beside their place, and it is said where."""
+    where, fact = path_of(error) or str(place), error.strerror or str(error)
+    old = _old(place)
+    lying = [f"what was in {place} is whole, in {old}"] if old.is_dir() and not place.exists() else []
+    if _holds(draft, kept):
+        lying.append(f"your {kept}/ is whole, in {draft / kept}")
+    if not lying:
+        return DiskFailed(doing, where, fact)
+    told = " and ".join(lying)
+    return DiskFailed(doing, where, fact, f"{told[0].upper()}{told[1:]}", "move it back, and try again")
 
 
 def _sums(folder: Path, kept: str = "") -> str:
@@ -79,17 +98,21 @@ def _untouched(folder: Path, kept: str) -> bool:
 
 def _swap(draft: Path, place: Path, kept: str) -> None:
     """A folder cannot be renamed over another one with something in it: the old one steps aside first."""
-    old = place.with_name(f".{place.name}.{os.getpid()}.old")
+    old = _old(place)
     with suppress(FileNotFoundError):
         place.rename(old)
     try:
-        if kept and (old / kept).exists():
+        if _holds(old, kept):
             (old / kept).rename(draft / kept)
         draft.rename(place)
     except OSError:
         with suppress(OSError):
-            if kept and (draft / kept).exists():
+            if _holds(draft, kept):
                 (draft / kept).rename(old / kept)
             old.rename(place)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _old(place: Path) -> Path:
+    return place.with_name(f".{place.name}.{os.getpid()}.old")
