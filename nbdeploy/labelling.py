@@ -79,7 +79,7 @@ class Labelled:
         earlier, now = join(rows, before), join(rows, table)
         fresh = table[~unchanged(before, table, earlier, now)]
         feedback.add(fresh)
-        clean(feedback.folder, self.retention_days, None)
+        uncleaned = self._clean(feedback.folder)
         after = join(rows, pd.concat([part for part in (before, table) if len(part)] or [table], ignore_index=True))
         counts = {name: after.counts[name] - earlier.counts[name] for name in ("repeated", "corrections")}
         return Received(
@@ -90,8 +90,17 @@ class Labelled:
             matched=len(now.labelled),
             rows=log.rows,
             labelled=len(after.labelled),
-            warnings=tuple(self._warnings(now, table)),
+            warnings=(*self._warnings(now, table), *uncleaned),
         )
+
+    def _clean(self, folder: Path) -> Iterable[str]:
+        """What to say where labels that are too old cannot be removed; those that came are kept all the same."""
+        try:
+            clean(folder, self.retention_days, None)
+        except OSError as exc:
+            fact = f"These labels are kept, but what is too old in {folder} cannot be removed ({exc})"
+            return [f"{fact}: see to the rights of that folder; the next labels try again."]
+        return []
 
     def _check_key(self, on: str) -> None:
         if on == REQUEST:

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from toy import manifest
 
+from nbdeploy import labelling
 from nbdeploy.errors import NotFound, UnsupportedData, WrongUse
 from nbdeploy.labelling import Labelled
 from nbdeploy.render import plain
