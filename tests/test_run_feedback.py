@@ -110,6 +110,25 @@ def test_torn_and_damaged_lines_are_passed_over_and_counted(tmp_path: Path) -> N
     assert kept(tmp_path)[-1][1] == "z"
 
 
+def test_nothing_is_written_to_what_others_put_there(tmp_path: Path) -> None:
+    host, folder = tmp_path / "bashrc", tmp_path / "feedback"
+    host.write_bytes(b"alias\n")
+    Feedback(folder).add(table(("request_id", "a", 0, 1)))
+    (own,) = folder.iterdir()
+    for number in (1, 7):
+        (folder / f"{time.time_ns() // 1000 + 10**6:016d}-{number}.log").symlink_to(host)
+    os.mkfifo(folder / f"{time.time_ns() // 1000 + 10**6:016d}-8.log")
+    foreign = folder / f"{time.time_ns() // 1000 + 10**6:016d}-9.log"
+    foreign.write_bytes(b"")
+    Feedback(folder).add(table(("request_id", "b", 0, 1)))
+    own.rename(tmp_path / "own")
+    own.symlink_to(host)
+    Feedback(folder).add(table(("request_id", "c", 0, 1)))
+    assert (host.read_bytes(), foreign.read_bytes()) == (b"alias\n", b"")
+    reader = Feedback(folder)
+    assert (list(reader.frame()["id"]), reader.damaged) == (["c"], 4)
+
+
 def test_labels_of_several_segments_are_in_the_order_of_their_time(tmp_path: Path) -> None:
     (tmp_path / "0000000000000001-7.log").write_bytes(
         entry(5.0, "request_id", "late", 0, [1]) + entry(5.0, "request_id", "later", 0, [1])

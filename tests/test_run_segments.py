@@ -260,13 +260,39 @@ def test_a_copy_is_ours_alone_and_nothing_is_left_beside_it(tmp_path: Path) -> N
 def test_a_folder_that_cannot_be_written_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, [small()])
 
-    def refused(*_given: Any, **_more: Any) -> int:
-        raise PermissionError(13, "no", str(tmp_path))
+    real = os.open
+
+    def refused(path: Any, flags: int, *more: Any) -> int:
+        if flags & os.O_CREAT:
+            raise PermissionError(13, "no", str(tmp_path))
+        return real(path, flags, *more)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refused)
         assert len(Predictions(tmp_path).frame()) == 1
     assert not list(tmp_path.glob("*.parquet"))
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_what_is_no_regular_file_is_passed_over_and_counted(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    place(kind, folder / "0000000000000000-1.log", written(tmp_path, [small(request_id="of the host")]))
+    written(folder, [small()])
+    found = Predictions(folder)
+    for count in (len(found.frame()), len([*found]), len(found.requests())):
+        assert (count, found.damaged) == (1, 1)
+    found.policies()
+    clean(folder, 0, None)
+
+
+def place(kind: str, path: Path, host: Path) -> None:
+    if kind == "link":
+        path.symlink_to(host)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
 
 
 def test_a_segment_that_grows_is_read_as_it_is(tmp_path: Path) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from nbdeploy.errors import DiskFailed
 from nbdeploy.homes import private, sync_folder
 from nbdeploy.runtime.feedback import Clock, entry
 from nbdeploy.runtime.records import SUFFIX, parse
 from nbdeploy.runtime.retention import DAY
-from nbdeploy.runtime.segments import create, is_growing
+from nbdeploy.runtime.segments import NoFile, begin, is_growing, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,7 @@ SEGMENT_BYTES = 64 * 2**20
 
 _FIELDS = {"time", "on", "id", "row", "labels"}
 _clock = Clock()
+_own: dict[Path, tuple[Path, tuple[int, int]]] = {}  # by folder, the segment that this process made last
 
 
 class Feedback:
@@ -84,32 +85,44 @@ class Feedback:
         sync_folder(self.folder)
 
     def _open(self, more: int) -> int:
-        """The newest segment that nobody writes to and that has room, locked; else a new one."""
-        for path in sorted(self.folder.glob(f"*{SUFFIX}"), reverse=True)[:8]:
-            if _born(path) < _clock.now() - DAY:
-                break  # let it grow old, for retention
-            try:
-                fd = os.open(path, os.O_RDWR | os.O_APPEND)
-            except FileNotFoundError:
-                continue  # retention took it meanwhile
-            if _claimed(fd) and _has_room(fd, more) and _whole(fd):
-                return fd
-            os.close(fd)
-        return create(self.folder)
+        """The segment this process made last, locked, if nobody writes to it and it has room; else a new one.
+
+        Never one that another made: the service writes to this folder as well, also from a container.
+        """
+        path, made = _own.get(self.folder, (None, None))
+        if path is not None and _born(path) >= _clock.now() - DAY:  # else let it grow old, for retention
+            with suppress(FileNotFoundError, NoFile):  # retention took it meanwhile, or it is replaced
+                fd = opened(path, os.O_RDWR | os.O_APPEND)
+                if _identity(fd) == made and _claimed(fd) and _has_room(fd, more) and _whole(fd):
+                    return fd
+                os.close(fd)
+        path, fd = begin(self.folder)
+        _own[self.folder] = path, _identity(fd)
+        return fd
 
     def _lines(self) -> Iterator[tuple[float, str, Any, int | None, Any]]:
         self.torn = self.damaged = 0
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
-            with suppress(FileNotFoundError), path.open("rb") as file:  # retention may take it meanwhile
-                for text in file:
-                    if not text.endswith(b"\n"):
-                        self.torn += not is_growing(file.fileno())
-                        break
-                    found = parse(text[:-1])
-                    if found is None or not found.keys() >= _FIELDS:
-                        self.damaged += 1
-                    else:
-                        yield from _labels(found)
+            try:
+                file = os.fdopen(opened(path), "rb")
+            except FileNotFoundError:
+                continue  # retention took it meanwhile
+            except NoFile:
+                self.damaged += 1
+                continue
+            with file:
+                yield from self._of(file)
+
+    def _of(self, file: IO[bytes]) -> Iterator[tuple[float, str, Any, int | None, Any]]:
+        for text in file:
+            if not text.endswith(b"\n"):
+                self.torn += not is_growing(file.fileno())
+                break
+            found = parse(text[:-1])
+            if found is None or not found.keys() >= _FIELDS:
+                self.damaged += 1
+            else:
+                yield from _labels(found)
 
 
 def _labels(found: dict[str, Any]) -> Iterator[tuple[float, str, Any, int | None, Any]]:
@@ -128,6 +141,11 @@ def _write(fd: int, text: bytes) -> None:
     view = memoryview(text)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    stat = os.fstat(fd)
+    return stat.st_dev, stat.st_ino
 
 
 def _claimed(fd: int) -> bool:

@@ -192,7 +192,7 @@ class Predictions(Shown):
         found = 0
         for path in self.segments():
             with suppress(FileNotFoundError):  # retention took it meanwhile
-                found += path.stat().st_size
+                found += path.lstat().st_size
         return found
 
     def _pass_over(self, read: Lines | Facts) -> None:

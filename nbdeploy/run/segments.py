@@ -18,7 +18,7 @@ from nbdeploy.parquet import Column
 from nbdeploy.run import compaction
 from nbdeploy.runtime.records import HEAD, parse
 from nbdeploy.runtime.retention import COPY, DRAFT
-from nbdeploy.runtime.segments import is_growing, worker_of
+from nbdeploy.runtime.segments import NoFile, is_growing, opened, worker_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -54,9 +54,12 @@ class Lines:
         self.bytes = self.torn = self.damaged = 0
         self.heads = []
         try:
-            file = self.path.open("rb")
+            file = os.fdopen(opened(self.path), "rb")
         except FileNotFoundError:
             return  # retention took it meanwhile
+        except NoFile:
+            self.damaged = 1
+            return
         with file:
             self.growing = is_growing(file.fileno())
             for text in file:
@@ -212,13 +215,13 @@ def plain_frame(columns: Sequence[Column]) -> pd.DataFrame:
 
 def first_head(path: Path) -> Iterator[Mapping[str, Any]]:
     """Of a segment that grows: its first line."""
-    with suppress(FileNotFoundError), path.open("rb") as file:
+    with suppress(FileNotFoundError, NoFile), os.fdopen(opened(path), "rb") as file:
         raw = parse(file.readline()[:-1])
         if raw is not None and HEAD in raw:
             yield raw
 
 
 def growing(path: Path) -> bool:
-    with suppress(FileNotFoundError), path.open("rb") as file:
+    with suppress(FileNotFoundError), os.fdopen(opened(path), "rb") as file:
         return is_growing(file.fileno())
     return False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .records import SUFFIX
-from .segments import freeze
+from .segments import NoFile, freeze, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +62,7 @@ def _size(path: Path) -> int:
     total = 0
     for one in (path, path.with_suffix(COPY)):
         try:
-            total += one.stat().st_size
+            total += one.lstat().st_size
         except FileNotFoundError:
             continue
     return total
@@ -70,7 +70,7 @@ def _size(path: Path) -> int:
 
 def _written(path: Path) -> float:
     try:
-        return path.stat().st_mtime
+        return path.lstat().st_mtime
     except FileNotFoundError:
         return time.time()
 
@@ -78,9 +78,9 @@ def _written(path: Path) -> float:
 def _removed(path: Path) -> bool:
     """False where it may still grow. It is locked until it is gone: who writes on in closed segments notices."""
     try:
-        fd = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False  # another one took it
+        fd = opened(path)
+    except (FileNotFoundError, NoFile):
+        return False  # another one took it, or it is no segment
     try:
         if not freeze(fd):
             return False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import time
 from typing import TYPE_CHECKING
 
@@ -13,17 +15,47 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# What a container may have put there under a segment's name is neither followed nor waited for.
+_GUARDED = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+
+
+class NoFile(OSError):
+    """Under a segment's name there is a link, a pipe, a folder or the like."""
+
+
+def opened(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a regular file.
+
+    Raises:
+        NoFile: it is something else.
+    """
+    try:
+        fd = os.open(path, flags | _GUARDED, 0o600)
+    except OSError as exc:
+        if exc.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR}:
+            raise NoFile(exc.errno, "it is no regular file", str(path)) from exc
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise NoFile(errno.EINVAL, "it is no regular file", str(path))
+    return fd
+
+
 def create(folder: Path) -> int:
-    """A new segment; readers tell a torn record from one being written by its lock."""
+    return begin(folder)[1]
+
+
+def begin(folder: Path) -> tuple[Path, int]:
+    """A new segment, and where it is; readers tell a torn record from one being written by its lock."""
     while True:
         path = folder / f"{time.time_ns() // 1_000:016d}-{os.getpid()}{SUFFIX}"
         try:
-            fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+            fd = opened(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND)
         except FileExistsError:
             continue  # two logs of one process within a microsecond
         _lock(fd)
         if os.fstat(fd).st_nlink:
-            return fd
+            return path, fd
         os.close(fd)  # retention took it for an old one, before it was locked
 
 
