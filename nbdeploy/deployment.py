@@ -303,10 +303,11 @@ class Deployment:
 
     def feedback(self, labels: Any, on: str = "request_id") -> Received:
         """Take in labels that came late."""
-        from nbdeploy.labelling import Labelled, manifests_of
+        from nbdeploy.labelling import Labelled, manifests_of, tasks_of
 
         days = (self.logging(Running()).over(self.kept).log or {}).get("retention_days")
-        labelled = Labelled(self.name, self.folder, lambda: manifests_of(self.registry, self.name), days)
+        tasks = tasks_of(self.registry, self.name)
+        labelled = Labelled(self.name, self.folder, lambda: manifests_of(self.registry, self.name), days, tasks)
         return labelled.take(labels, on)
 
     def predictions(self, last: str | None = None) -> Predictions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,14 @@ from nbdeploy.run import secret
 from nbdeploy.run.feedback import FOLDER, Feedback
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime.retention import clean
+from nbdeploy.watch.coding import classes_of, coding, listed
 from nbdeploy.watch.labels import REQUEST, Keys, column_of, join, no_key, of_frame, unchanged
 from nbdeploy.watch.live import Log
 from nbdeploy.watch.received import Received
+from nbdeploy.watch.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import pandas as pd
 
@@ -37,26 +39,23 @@ MISSING = {"", "na", "n/a", "nan", "none", "null", "<na>"}  # of a text file, wh
 @dataclass(frozen=True)
 class Labelled:
     """A service's log and its labels, in `folder`. `manifests`: of its versions, the live one first. Labels may get as
-    old as predictions, `retention_days`.
+    old as predictions, `retention_days`. `tasks`: of its versions, as far as they are known.
     """
 
     name: str
     folder: Path
     manifests: Callable[[], Iterator[Manifest]]
     retention_days: float | None = None
+    tasks: Mapping[str, Task] = field(default_factory=dict)
 
     @cached_property
-    def manifest(self) -> Manifest | None:
-        return next(self.manifests(), None)
-
-    @property
-    def task(self) -> str:
-        return "" if self.manifest is None else str(self.manifest.model.get("task"))
+    def all_tasks(self) -> list[Task]:
+        return [*self.tasks.values()] or [Task.of(manifest) for manifest in self.manifests()]
 
     @property
     def classes(self) -> tuple[Any, ...]:
-        methods = () if self.manifest is None else self.manifest.methods
-        return next((method.output.labels for method in methods if method.output.labels), ())
+        """Those of any version."""
+        return tuple(dict.fromkeys(label for task in self.all_tasks for label in task.classes))
 
     def take(self, labels: Any, on: str = REQUEST) -> Received:
         """Keep labels that came, and say what became of them; what says nothing new is not kept twice.
@@ -70,7 +69,7 @@ class Labelled:
 
         table = of_frame(table_of(labels, on, [str(label) for label in self.classes]), on)
         self._check_key(on)
-        table = self._numbers(table) if self.task == "regression" else table
+        table = self._numbers(table) if {task.name for task in self.all_tasks} == {"regression"} else table
         feedback = Feedback(self.folder / FOLDER)
         before = feedback.frame()
         log = self._passed(before, table, on)
@@ -112,6 +111,20 @@ class Labelled:
             logged += [key for key in manifest.schema.keys if key not in logged]
         raise no_key(on, logged)
 
+    def _check_classes(self, table: pd.DataFrame) -> None:
+        """Labels in another coding than the model's would replace good ones: none of them is taken."""
+        given = {alike(label): label for label in table["label"] if label is not None}
+        known = {alike(label) for label in self.classes}
+        if not given or not known or given.keys() & known:
+            return
+        if any(alike(label) in given for manifest in self.manifests() for label in classes_of(manifest)):
+            return
+        raise WrongUse(
+            f"No label is one of the classes of {self.name}: it answers {listed(self.classes)}, and these are "
+            f"{listed(given.values())}. Nothing was taken: write the labels as the model does, "
+            f"{coding(given.values(), self.classes)}"
+        )
+
     def _numbers(self, table: pd.DataFrame) -> pd.DataFrame:
         """Labels of a regression, which are numbers also where a file has texts."""
         wrong = [row for row, label in enumerate(table["label"]) if label is not None and not _is_number(label)]
@@ -150,13 +163,12 @@ class Labelled:
         return [hasher(value) for value in ids]
 
     def _warnings(self, joined: Joined, table: pd.DataFrame) -> Iterable[str]:
-        known = {alike(label) for label in self.classes}
-        other = [label for label in table["label"] if label is not None and known and alike(label) not in known]
+        other = list(self._strange(joined, table))
         if other:
-            shown, own = (", ".join(list(dict.fromkeys(map(str, some)))[:5]) for some in (other, self.classes))
+            told = "1 label is" if len(other) == 1 else f"{len(other):,} labels are"
             yield (
-                f"{len(other)} of the labels are none the model knows ({shown}); it answers {own}. They count as labels "
-                "of their own, so no answer is right there."
+                f"{told} none of the model's classes ({listed(other, self.classes)}); it answers {listed(self.classes)}. "
+                "They count as classes of their own, so no answer is right there."
             )
         numbers = any(isinstance(value, int | float) for value in table["id"])
         if joined.unknown and numbers and not len(joined.labelled):
@@ -164,6 +176,30 @@ class Labelled:
                 "The ids are numbers here, and as texts the log may have them with zeros in front (007): read that column "
                 'as text, dtype={"...": str}.'
             )
+
+    def _strange(self, joined: Joined, table: pd.DataFrame) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+        """Labels that none of the versions knows that answered their rows, and what those know; any version of a label
+        that is for no row.
+        """
+        asked: dict[int, tuple[Any, ...]] = {}
+        for place, version in zip(joined.places.tolist(), joined.frame["version"].tolist(), strict=True):
+            if place >= 0 and version in self.tasks:
+                asked[place] = tuple(dict.fromkeys((*asked.get(place, ()), *self.tasks[version].classes)))
+        every = self.classes
+        read = {known: {alike(name) for name in known} for known in {every, *asked.values()}}
+        for place, label in enumerate(table["label"]):
+            known = asked.get(place, every)
+            if label is not None and known and alike(label) not in read[known]:
+                yield label, known
+
+
+def tasks_of(registry: Registry, name: str) -> dict[str, Task]:
+    """By version; those that cannot be read are passed over."""
+    found = {}
+    for version in registry.versions(name):
+        with suppress(Corrupt):
+            found[version.version] = Task.of(store.manifest_of(version))
+    return found
 
 
 def manifests_of(registry: Registry, name: str) -> Iterator[Manifest]:

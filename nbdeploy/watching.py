@@ -32,6 +32,7 @@ from nbdeploy.watch.live import Live, Log
 from nbdeploy.watch.outlook import Outlook, outlook
 from nbdeploy.watch.readings import readings
 from nbdeploy.watch.served import Baseline, Served, columns_of, read
+from nbdeploy.watch.task import Task
 from nbdeploy.watch.tenure import tenures, within
 from nbdeploy.watch.traffic import traffic
 from nbdeploy.watch.window import Window, parts_of
@@ -144,12 +145,13 @@ class Look:
         baselines = {version: self._baseline(version) for version in self._versions()}
         labels = self._attempt("labels", lambda: Feedback(self.folder / FEEDBACK).frame())
         reference = next((item.profile for item in reversed(baselines.values()) if isinstance(item, Baseline)), None)
-        log = None if isinstance(labels, NotComputable) or labels.empty else Log(labels, axis.every, reference)
+        manifests = {version: manifest for version in baselines if (manifest := self._manifest(version)) is not None}
+        tasks = {version: Task.of(manifest) for version, manifest in manifests.items()}
+        log = None if isinstance(labels, NotComputable) or labels.empty else Log(labels, axis.every, reference, tasks)
         served = self._attempt("log", lambda: self._read(baselines, log))
         if isinstance(served, NotComputable):
             served, log = {}, None
         versions = tuple(self._compare(version, baselines[version], served, progress) for version in baselines)
-        manifests = {version: manifest for version in baselines if (manifest := self._manifest(version)) is not None}
         live = self._attempt("live metrics", lambda: self._live(log, manifests))
         outlook_ = self._attempt("expected", lambda: self._outlook(served, log, versions))
         seen = Outlook() if isinstance(outlook_, NotComputable) else outlook_
@@ -317,10 +319,7 @@ class Look:
     def _live(self, log: Log | None, manifests: Mapping[str, Manifest]) -> Live | NotComputable:
         if not manifests:
             return NotComputable("no version that answered is known any more")
-        newest = list(manifests.values())[-1]
-        proba = [item for item in newest.methods if item.name == "predict_proba"]
-        classes = proba[0].output.labels if proba else None
-        return labelled.live(log, newest.model.get("task"), classes or ())
+        return labelled.live(log, Task.of(list(manifests.values())[-1]))
 
     def _outlook(self, served: Mapping[str, Served], log: Log | None, versions: Sequence[Compared]) -> Outlook:
         labelled_rows = None if log is None else log.joined().labelled

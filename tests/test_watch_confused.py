@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from test_watch_health import HOURS, NOW, World
 
+from nbdeploy.deployment import Deployment
 from nbdeploy.watch.axis import floored
+from nbdeploy.watch.computable import NotComputable
 
 if TYPE_CHECKING:
     from traffic import Past
+
+    from nbdeploy.watch.received import Received
 
 LAST = floored(NOW, timedelta(hours=HOURS))
 
@@ -39,9 +44,7 @@ def test_columns_named_as_parts_of_the_log_are_columns(world: World) -> None:
     for place in (3, 2, 1, 0):
         moved = 3 if place < 2 else 0
         began = LAST - place * timedelta(hours=HOURS)
-        given = rows_of(200, 70 + place, "x", "prediction", "target").assign(
-            target=lambda f, by=moved: f["target"] + by
-        )
+        given = rows_of(200, 70 + place, "x", "prediction", "target").add([0, 0, moved])
         past.ask(given, began, min(began + timedelta(hours=HOURS), NOW))
     health = world.monitor()
     assert not health.failed
@@ -52,3 +55,46 @@ def test_columns_named_as_parts_of_the_log_are_columns(world: World) -> None:
         "input.target": "drifted",
         "prediction": "stable",
     }
+
+
+def labels_for(ids: list[str], labels: Any, batch: int = 5) -> pd.DataFrame:
+    lines = [(ids[place // batch], place % batch, label) for place, label in enumerate(labels.tolist())]
+    return pd.DataFrame(lines, columns=["request_id", "row", "label"])
+
+
+def took(world: World, labels: pd.DataFrame) -> Received:
+    return Deployment(world.settings, world.workspace.registry, "birds").feedback(labels)
+
+
+def test_each_version_has_its_own_classes(world: World) -> None:
+    sample, asked = rows_of(1_000, 1), rows_of(300, 2)
+    truth = (asked["x"] > 0).astype(int)
+    tables, models = [], []
+    for number in (0, 1):
+        past = published(world, sample, (sample["x"] + 0.5 * sample["z"] > 0).astype(int) + number)
+        past.ids = 10_000 * number
+        models.append(past.model)
+        began = LAST - (1 - number) * timedelta(hours=HOURS)
+        ids = past.ask(asked, began, began + timedelta(hours=4), methods=("predict_proba",))
+        tables.append(labels_for(ids, truth + number))
+    assert took(world, pd.concat(tables)).warnings == ()
+    live = world.monitor().live
+    assert not isinstance(live, NotComputable)
+    assert live.labelled == 600
+    for model, version in zip(models, live.versions, strict=True):
+        shares = model.predict_proba(asked)[:, 1]
+        assert str(version.metrics["roc_auc"]).startswith(f"{metrics.roc_auc_score(truth, shares):.3f}")
+        assert version.values()["brier"] == pytest.approx(metrics.brier_score_loss(truth, shares))
+    wrong = took(world, labels_for(["r1"], truth[:5] + 1)).warnings  # right for the second version alone
+    assert any("none the model knows (2)" in warning for warning in wrong) == bool(truth[:5].any())
+
+
+def test_labelled_rows_asked_another_method_are_like_the_rest(world: World) -> None:
+    sample = rows_of(1_000, 1)
+    past = published(world, sample, (sample["x"] > 0).astype(int))
+    ids = past.ask(rows_of(300, 2), LAST, NOW)
+    past.ask(rows_of(300, 3), LAST, NOW, methods=("predict_proba",))
+    took(world, labels_for(ids, (rows_of(300, 2)["x"] > 0).astype(int)))
+    live = world.monitor().live
+    assert not isinstance(live, NotComputable)
+    assert live.warnings == ()

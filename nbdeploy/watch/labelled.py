@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.task import LABELLED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from nbdeploy.watch.axis import Axis
     from nbdeploy.watch.live import Live, Log
     from nbdeploy.watch.performance import Performance
+    from nbdeploy.watch.task import Task
 
-TASKS = ("classification", "regression")
 NO_LABELS = NotComputable("no label came yet")
 
 
-def live(log: Log | None, task: str | None, classes: Sequence[Any] = ()) -> Live | NotComputable:
-    """Of a log that has passed by; None where there are no labels."""
-    if task not in TASKS:
-        return NotComputable(f"there is no label to hold the answers of a {task or 'model of unknown'} task against")
-    return NO_LABELS if log is None else log.live(task, classes=classes)
+def live(log: Log | None, task: Task) -> Live | NotComputable:
+    """Of a log that has passed by; None where there are no labels. `task` is that of the newest version."""
+    if task.name not in LABELLED:
+        return NotComputable(f"there is no label to hold the answers of a {task.name} task against")
+    return NO_LABELS if log is None else log.live(task.name, classes=task.classes)
 
 
 def by_place(found: Live | NotComputable, axis: Axis) -> dict[int, list[Performance]]:

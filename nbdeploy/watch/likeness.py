@@ -9,12 +9,16 @@ import numpy as np
 from nbdeploy.watch.budget import Budget
 from nbdeploy.watch.calibration import Calibration
 from nbdeploy.watch.drift import Drift, drift
+from nbdeploy.watch.task import top
 from nbdeploy.watch.window import Window, parts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from nbdeploy.capture.profile import Profile
+    from nbdeploy.watch.task import Task
 
 ONCE_IN = 100.0  # looks at a part that is like the rest, one false warning
 FEWEST = 20  # rows of either part
@@ -46,14 +50,19 @@ def warnings_of(found: Drift) -> list[str]:
 class Part:
     """Rows of the log, counted as they come; columns the log does not keep count nothing."""
 
-    def __init__(self, bins: Profile) -> None:
+    def __init__(self, bins: Profile, tasks: Mapping[str, Task] | None = None) -> None:
         self._bins = bins
+        self._labels = {version: task.labels for version, task in (tasks or {}).items()}
         self.profile = bins.counted([], predictions=[])
 
     def add(self, rows: pd.DataFrame) -> None:
         if len(rows):
-            answers = [top(answer) for answer in rows["prediction"].tolist()]
+            answered = zip(rows["prediction"].tolist(), rows["version"].tolist(), strict=True)
+            answers = [self._answer(answer, version) for answer, version in answered]
             self.profile = self.profile.merged(self._bins.counted(inputs_of(rows), predictions=answers))
+
+    def _answer(self, answer: Any, version: str) -> Any:
+        return top(answer, self._labels.get(version, {})) if isinstance(answer, dict) else answer
 
 
 def unlike(labelled: Part, rest: Part) -> list[str]:
@@ -61,11 +70,6 @@ def unlike(labelled: Part, rest: Part) -> list[str]:
     if min(labelled.profile.rows, rest.profile.rows) < FEWEST:
         return []
     return warnings_of(compared(labelled.profile, rest.profile))
-
-
-def top(answer: Any) -> Any:
-    """The label of the largest share where the answer is shares."""
-    return max(answer, key=lambda label: answer[label]) if isinstance(answer, dict) else answer
 
 
 def inputs_of(rows: pd.DataFrame) -> Any:

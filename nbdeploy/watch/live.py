@@ -11,6 +11,7 @@ from nbdeploy.watch.intervals import LEVEL
 from nbdeploy.watch.labels import ANSWERS, REQUEST, Joined, Keys, column_of, join, number_of
 from nbdeploy.watch.likeness import Part, unlike
 from nbdeploy.watch.performance import Counted, Performance
+from nbdeploy.watch.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,15 +108,22 @@ def live(
 class Log:
     """The log as its batches pass by: rows counted by window, and kept only where their request has labels."""
 
-    def __init__(self, labels: pd.DataFrame, every: timedelta | None = None, reference: Profile | None = None) -> None:
+    def __init__(
+        self,
+        labels: pd.DataFrame,
+        every: timedelta | None = None,
+        reference: Profile | None = None,
+        tasks: Mapping[str, Task] | None = None,
+    ) -> None:
         self.labels = labels
+        self.tasks = tasks or {}  # by version, as far as they are known
         self.every = every
         self.whole = Counted()
         self.counted = Counted()
         self.rows = 0
         self._ways = {str(way): Ids.of(part["id"]) for way, part in labels.groupby("on", sort=False)}
         self._reference = reference
-        self._parts = None if reference is None else (Part(reference), Part(reference))
+        self._parts = None if reference is None else (Part(reference, tasks), Part(reference, tasks))
         self._kept: list[pd.DataFrame] = []
 
     @property
@@ -147,11 +155,12 @@ class Log:
             self._parts[1].add(batch[~there & answered])
 
     def live(self, task: str, *, classes: Sequence[Any] = (), level: float = LEVEL) -> Live:
-        """What has passed by."""
+        """What has passed by. `task` and `classes` are those of versions whose own are not known."""
         joined = self.joined()
         labelled, every = joined.labelled, self.every
-        versions = self.whole.performances(labelled, task, level=level, classes=classes)
-        windows = self.counted.performances(labelled, task, every=every, level=level, classes=classes) if every else []
+        own = Task(task, tuple(classes))
+        versions = self.whole.performances(labelled, own, self.tasks, level=level)
+        windows = self.counted.performances(labelled, own, self.tasks, every=every, level=level) if every else []
         return Live(
             task=task,
             rows=self.rows,

@@ -15,9 +15,10 @@ from nbdeploy.judge.scores import Classified, Regressed, coded
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.watch.computable import NotComputable, plain
 from nbdeploy.watch.intervals import LEVEL, Estimates, estimates
+from nbdeploy.watch.task import LABELLED, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
 
     import pandas as pd
@@ -81,7 +82,7 @@ def performances(
     """By time and version; one window for all where `every` is None. task: classification | regression."""
     counted = Counted()
     counted.add(joined.frame, every)
-    return counted.performances(joined.labelled, task, every=every, level=level)
+    return counted.performances(joined.labelled, Task(task), every=every, level=level)
 
 
 @dataclass
@@ -104,19 +105,24 @@ class Counted:
     def performances(
         self,
         labelled: pd.DataFrame,
-        task: str,
+        task: Task,
+        tasks: Mapping[str, Task] | None = None,
         *,
         every: timedelta | None = None,
         level: float = LEVEL,
-        classes: Sequence[Any] = (),
     ) -> list[Performance]:
+        """`tasks` by version; `task` is that of the others."""
         parts = labelled.groupby(_windows(labelled, every), sort=False) if len(labelled) else ()
         groups = {(None if every is None else began, str(version)): part for (began, version), part in parts}
         keys = list(self.rows) if every is None else sorted(self.rows, key=lambda key: (key[0], self.spans[key[1]]))
         found = []
         for key in keys:
             part = groups.get(key, labelled.iloc[:0])
-            metrics = metrics_of(part, task, level=level, classes=classes)
+            own = (tasks or {}).get(key[1], task)
+            known = (
+                own.name in LABELLED or own is task
+            )  # a version of another task has no metrics, and hides no other's
+            metrics = metrics_of(part, own.name, level=level, classes=own.classes) if known else {}
             found.append(self._performance(key, len(part), metrics, every))
         return found
 

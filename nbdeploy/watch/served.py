@@ -15,6 +15,7 @@ from nbdeploy.capture.counts import Bins
 from nbdeploy.capture.profile import Profile
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.distinct import Distinct, hashes_of
+from nbdeploy.watch.task import top
 from nbdeploy.watch.window import Window
 
 if TYPE_CHECKING:
@@ -289,12 +290,5 @@ def _answers(frame: pd.DataFrame, baseline: Baseline) -> Any:
         return frame["prediction"]
     proba = (frame["method"] == PROBA).to_numpy()
     said = frame["prediction"].to_numpy(dtype=object).copy()
-    said[proba] = [_top(item, baseline.labels) for item in said[proba]]
+    said[proba] = [top(item, baseline.labels) for item in said[proba]]
     return said
-
-
-def _top(shares: Any, labels: Mapping[str, Any]) -> Any:
-    if not isinstance(shares, dict) or not shares:
-        return None
-    text = max(shares, key=lambda label: shares[label] if isinstance(shares[label], int | float) else -1.0)
-    return labels.get(text, text)
