@@ -9,6 +9,7 @@ import numpy as np
 
 from nbdeploy.capture.counts import Bins, Tally
 from nbdeploy.watch.cells import inside
+from nbdeploy.watch.factor import pins
 from nbdeploy.watch.quantiles import quantiles
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nbdeploy.capture.counts import Counts
+    from nbdeploy.watch.factor import Factor
 
 AT = (0.1, 0.25, 0.5, 0.75, 0.9)
 WIDER = 1.25  # a spread this much larger, or smaller by as much, is said
@@ -24,6 +26,9 @@ FAR = 0.2  # training standard deviations; a smaller move does not explain value
 ALIKE = 0.15  # of the distance from the first to the ninth decile; a conversion within it is taken for what happened
 ALIKE_ENDS = 0.35  # of the distance from the lowest to the highest value
 RESOLVED = 8  # bins
+PRECISE, ROUGH = 0.03, 0.15  # relative standard errors of a factor up to which it can have a unit's name
+NEAR = 0.02  # relative; a measured factor may differ by it from the unit's that fits all quantiles
+LARGE = 50.0  # of such factors units are few, so that a rough one is enough
 UNITS: tuple[tuple[float, float, str], ...] = (
     *((10.0**power, 0.0, f"multiplied by {10**power:,}") for power in range(1, 10)),
     *((10.0**-power, 0.0, f"divided by {10**power:,}") for power in range(1, 10)),
@@ -115,8 +120,9 @@ def _moved(reference: Bins, before: NDArray[np.float64], now: NDArray[np.float64
 
 
 def _unit(reference: Bins, window: Bins, before: NDArray[np.float64], now: NDArray[np.float64]) -> Shift | None:
-    """The conversion that makes the training quantiles those of the window. Where the window lies in few bins, nothing is
-    known of it but its ends, which a smaller sample has nearer to each other.
+    """The conversion that makes the training quantiles those of the window: the factor that is measured, and the name of a
+    unit only where that fits within its own uncertainty. Where the window lies in few bins, nothing is known of it but its
+    ends, which a smaller sample has nearer to each other.
     """
     alike, apart = ALIKE, 1.0
     if np.sum(np.asarray(window.counts) > 0.02 * sum(window.counts)) < RESOLVED:
@@ -126,13 +132,36 @@ def _unit(reference: Bins, window: Bins, before: NDArray[np.float64], now: NDArr
     if width <= 0:
         return None
     away = float(np.max(np.abs(now - before))) / width
-    errors = [
-        float(np.max(np.abs(np.sort(before * by + plus) - now))) / width if away > _needed(by, apart) else np.inf
-        for by, plus, _ in UNITS
+
+    def error(by: float, plus: float) -> float:
+        if away <= _needed(by, apart):
+            return float("inf")
+        return float(np.max(np.abs(np.sort(before * by + plus) - now))) / width
+
+    measured, turned = pins(reference, window), pins(reference, window, turned=True)
+    if measured is None or turned is None:
+        return None
+    factor = measured.factor()
+    named = [
+        (found, by, text)
+        for by, plus, text in UNITS
+        if (found := error(by, plus)) < alike
+        and (measured if by > 0 else turned).fit(by, plus)
+        and (plus or by < 0 or (factor is not None and _is(factor, by)))
     ]
-    best = int(np.argmin(errors))
-    by, _, text = UNITS[best]
-    return Shift("units", f"values look {text}", by) if errors[best] < alike else None
+    if named:
+        _, by, text = min(named)
+        return Shift("units", f"values look {text}", by)
+    if factor is None or error(factor.value, 0.0) >= alike:
+        return None
+    figures = f"{factor.value:.3g}" if factor.error < NEAR else f"{factor.value:.2g}"
+    return Shift("units", f"values are about {figures} times those of {{called}}", factor.value)
+
+
+def _is(factor: Factor, by: float) -> bool:
+    """Whether a measured factor is this one: near it, and known so well that it is no other."""
+    precise = PRECISE if 1 / LARGE < by < LARGE else ROUGH
+    return factor.error <= precise and abs(float(np.log(factor.value / by))) <= max(2 * factor.error, NEAR)
 
 
 def _needed(by: float, apart: float) -> float:
