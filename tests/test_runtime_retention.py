@@ -187,3 +187,18 @@ def test_an_old_segment_is_closed_though_nobody_asks_any_more(tmp_path: Path, mo
     assert clean(tmp_path, 1, None).segments == 1
     assert log.write(line(b"{}"), 1)
     log.close()
+
+
+def test_what_gets_too_old_goes_though_nobody_asks_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    log = PredictionLog(tmp_path, rules=Rules(rotate_minutes=10, retention_days=1))
+    log.write(line(b"{}"), 1)
+    (path,) = tmp_path.glob("*.log")
+    now += 601
+    log.rest()
+    assert path.exists()
+    os.utime(path, (0, 0))
+    now += 601
+    log.rest()
+    assert not path.exists()

@@ -43,6 +43,7 @@ class PredictionLog:
         self._fd: int | None = None
         self._size = 0
         self._born = 0.0
+        self._cleaned = 0.0
         self._lost = False  # a segment was closed, and not all of it is on the disk
         self._sync: asyncio.Future[bool] | None = None
         self._syncer: ThreadPoolExecutor | None = None
@@ -71,9 +72,11 @@ class PredictionLog:
         return await asyncio.shield(self._sync)
 
     def rest(self) -> None:
-        """Close a segment that is old enough though nothing is written: readers may have it, and retention."""
+        """Close a segment that is old enough though nothing is written, and look for those that are to go."""
         if self._fd is not None and self._aged():
             self.close()
+        if time.monotonic() - self._cleaned > self.rules.rotate_minutes * 60:
+            self._clean()
 
     def close(self) -> None:
         if self._syncer is not None:
@@ -126,7 +129,7 @@ class PredictionLog:
         return time.monotonic() - self._born > self.rules.rotate_minutes * 60
 
     def _clean(self) -> None:
-        rules = self.rules
+        rules, self._cleaned = self.rules, time.monotonic()
         if rules.retention_days is None and rules.retention_bytes is None:
             return
         try:
