@@ -21,6 +21,7 @@ from nbdeploy.errors import (
     RegistryTooNew,
     RegistryUnavailable,
     WrongUse,
+    did_you_mean,
 )
 from nbdeploy.run import options, tokens
 from nbdeploy.run.options import Running
@@ -29,7 +30,7 @@ from nbdeploy.takeover import Takeover
 from nbdeploy.turns import turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from nbdeploy.capture.bundle import Bundle
     from nbdeploy.keep.registry import Also, Books, Registry
@@ -186,7 +187,10 @@ class Deployment:
 
     def logging(self, wanted: Running) -> Running:
         """With what the settings say of the log; where they say nothing, it stays as it was."""
-        return replace(wanted, log=self.settings.log) if self.settings.log and wanted.log is None else wanted
+        from nbdeploy.capture import policy
+
+        log = policy.of(self.settings.log, self.name)
+        return replace(wanted, log=log) if log and wanted.log is None else wanted
 
     def answers(self, version: Version, wanted: Running) -> bool:
         """Whether that version answers now, in the way that is wanted."""
@@ -211,6 +215,7 @@ class Deployment:
         before = self.registry.live(self.name)
         token = None if running.no_auth else tokens.ensure(self.folder)
         launch = self.launch(bundle, running, progress)
+        self._tell_unknown(running.log or {}, bundle, progress)
 
         def committed(url: str) -> Version:
             facts = {"launcher": "local"} | running.given() | {"port": _port(url)}
@@ -259,7 +264,6 @@ class Deployment:
 
         settings = self.settings
         log = self.logging(running).log or {}
-        self._refuse_unknown(log, bundle)
         rules = decided(log, bundle, self.folder)
         python = Path(sys.executable)
         if running.launcher not in {"memory", "container"}:
@@ -285,21 +289,38 @@ class Deployment:
             drain_timeout=settings.drain_timeout,
         )
 
-    def _refuse_unknown(self, log: dict[str, Any], bundle: Bundle) -> None:
-        """An older version may lack a column that the settings name; one that no version has is misspelled."""
+    def columns_elsewhere(self) -> frozenset[str]:
+        """Of every version of this name and the newest of every other, but not what `[log.NAME]` says of this one alone."""
+        from nbdeploy.capture import policy
+
+        own: dict[str, str] = policy.own_table(self.settings.log, self.name).get("columns", {})
+        return self._columns(self.registry.names()) - own.keys()
+
+    def _columns(self, names: Sequence[str]) -> frozenset[str]:
         from nbdeploy.capture import policy
         from nbdeploy.keep import store
 
-        own = bundle.manifest.schema
-        if not policy.unknown(log, [own]):
-            return
+        found: set[str] = set()
         with self.registry.reading() as view:
-            versions = view.versions(bundle.name)
-        others = []
+            everything = {name: view.versions(name) for name in names}
+        versions = [item for name, known in everything.items() for item in (known if name == self.name else known[-1:])]
         for version in versions:
             with suppress(Corrupt):  # said by whoever wants to serve it
-                others.append(store.manifest_of(version).schema)
-        policy.refuse_unknown(log, bundle.name, own, *others)
+                found.update(policy.names(store.manifest_of(version).schema))
+        return frozenset(found)
+
+    def _tell_unknown(self, log: dict[str, Any], bundle: Bundle, progress: Progress) -> None:
+        """A column of the settings that this name has in no version: another's, or misspelled. It keeps nobody from serving."""
+        from nbdeploy.capture import policy
+
+        unknown = policy.unknown(log, [bundle.manifest.schema])
+        if not unknown:
+            return
+        own = self._columns([self.name])
+        for column in unknown:
+            if column not in own:
+                told = f'the settings say what is logged of "{column}" ([log]), and {self.name} has no such column.'
+                progress(told + did_you_mean(column, sorted(own)))
 
     def feedback(self, labels: Any, on: str = "request_id") -> Received:
         """Take in labels that came late."""

@@ -48,7 +48,7 @@ def trial(settings: Settings, registry: Registry, bundle: Bundle, progress: Prog
 
     with scratch(settings.services) as folder:
         place = Deployment(settings, registry, folder.name)
-        launch = _launch(place, bundle, Running(no_auth=True), progress)
+        launch = _launch(place, bundle, Running(no_auth=True, log={}), progress)
         candidate = launcher("local", settings).prepare(launch, progress)
         try:
             with closing(Client(candidate.url, manifest=bundle.manifest)) as client:
@@ -66,7 +66,7 @@ def in_memory(settings: Settings, registry: Registry, bundle: Bundle) -> Service
     with ExitStack() as stack:
         folder = stack.enter_context(scratch(settings.services))
         place = Deployment(settings, registry, folder.name)
-        launch = _launch(place, bundle, Running("memory", no_auth=True), _unheard)
+        launch = _launch(place, bundle, Running("memory", no_auth=True, log={}), _unheard)
         candidate = backend.prepare(replace(launch, name=bundle.reference), _unheard)
         url = candidate.activate(bundle.reference.partition("@")[2], bundle.folder)
         held = stack.pop_all()

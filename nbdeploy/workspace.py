@@ -97,7 +97,7 @@ class Workspace:
         cross_validated: bool = False,
     ) -> Bundle:
         """A bundle of the model, neither checked nor published yet."""
-        from nbdeploy.capture import bundle, notebook
+        from nbdeploy.capture import bundle, notebook, policy
 
         shell = notebook.current_shell()
         variable = names.variable_of(model, vars(sys.modules["__main__"]) if shell is None else shell.user_ns)
@@ -112,7 +112,17 @@ class Workspace:
 
             model = Function(model)
         return bundle.stage(
-            bundle.Model(model, called, sample, target, tuple(keys), real_rows, cross_validated, self.settings.log),
+            bundle.Model(
+                model,
+                called,
+                sample,
+                target,
+                tuple(keys),
+                real_rows,
+                cross_validated,
+                log=policy.of(self.settings.log, called),
+                elsewhere=self._deployment(called).columns_elsewhere,
+            ),
             self.settings.bundles,
             shell,
         )

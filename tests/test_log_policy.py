@@ -210,8 +210,11 @@ def test_an_older_version_may_lack_a_column_but_not_all_of_them(
     smaller = people().drop(columns=["email"])
     workspace_of(settings, {}).deploy(OfAge(), name="people", sample=smaller, keys=["customer"], launcher="memory")
     assert workspace.serve("people").version == "2.0.0", "email is a column of 1.0.0"
-    with pytest.raises(WrongUse, match='Did you mean "email"'):
-        workspace_of(settings, {"columns": {"emails": "drop"}}).serve("people")
+    said: list[str] = []
+    workspace_of(settings, {"columns": {"emails": "drop"}}).serve("people", progress=said.append)
+    assert [line.endswith('people has no such column. Did you mean "email"?') for line in said if "emails" in line] == [
+        True
+    ]
 
 
 def test_a_worker_that_knows_no_policy_logs_nothing(settings: Settings) -> None:
@@ -275,3 +278,36 @@ def test_settings_edited_in_a_running_kernel_are_those_of_the_next_verb(
     assert logged[0] == 41
     assert logged[1] not in {41, None}
     assert again.version == service.version
+
+
+def test_a_name_has_a_table_of_its_own_over_the_general_one() -> None:
+    log = {"sample": 0.5, "columns": {"age": "drop"}, "wine": {"sample": 1, "columns": {"acid": "hash"}}, "rent": {}}
+    assert policy.of(log, "wine") == {"sample": 1, "columns": {"age": "drop", "acid": "hash"}}
+    assert policy.of(log, "rent") == {"sample": 0.5, "columns": {"age": "drop"}}
+    with pytest.raises(UnknownOption, match=r'setting in \[log.wine\] of the settings "smaple"'):
+        policy.of({"wine": {"smaple": 1}}, "wine")
+
+
+def test_a_column_of_one_model_blocks_no_other(settings: Settings) -> None:
+    rooms = people().rename(columns={"age": "rooms"})[["rooms"]].assign(age=1)
+    plain = workspace_of(settings, {})
+    for rows in (people(), people().drop(columns="email")):
+        plain.deploy(OfAge(), name="rent", sample=rows, launcher="memory", again=True)
+    strict = workspace_of(settings, {"columns": {"rooms": "drop"}})
+    try:
+        said: list[str] = []
+        strict.rollback("rent", progress=said.append)
+        assert 'the settings say what is logged of "rooms" ([log]), and rent has no such column.' in said
+        assert strict.serve("rent").version == "1.0.0"
+        assert len(strict.predictions("rent").frame()) == 0
+        with pytest.raises(WrongUse, match=r"rent has no such column.*\[log.NAME\]"):
+            strict.deploy(OfAge(), name="rent", sample=people(), launcher="memory", again=True)
+        strict.deploy(OfAge(), name="house", sample=rooms, launcher="memory")
+        strict.deploy(OfAge(), name="rent", sample=people(), launcher="memory", again=True)
+        owned = workspace_of(settings, {"rent": {"columns": {"rooms": "drop"}}})
+        with pytest.raises(WrongUse, match="rent has no such column"):
+            owned.deploy(OfAge(), name="rent", sample=people(), launcher="memory", again=True)
+        owned.deploy(OfAge(), name="house", sample=rooms, launcher="memory", again=True)
+    finally:
+        for name in plain.names():
+            plain.stop(name)

@@ -22,7 +22,7 @@ from nbdeploy.runtime.clock import now
 from nbdeploy.runtime.manifest import FILE, FORMAT, Manifest, ManifestError, altered, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from nbdeploy.capture.code import CapturedModel
     from nbdeploy.capture.environment import Lock
@@ -44,7 +44,8 @@ class Model:
     keys: Sequence[str] = ()
     real_rows: bool = True
     cross_validated: bool = False  # whether its scores by folds are wanted, as by a gate
-    log: Mapping[str, Any] = field(default_factory=dict)  # the settings' [tool.nbdeploy.log]
+    log: Mapping[str, Any] = field(default_factory=dict)  # what the settings say of its log (capture/policy.py)
+    elsewhere: Callable[[], Container[str]] = frozenset  # columns that others have, so that the settings may name them
 
     @property
     def hidden(self) -> frozenset[str]:
@@ -161,7 +162,7 @@ def stage(model: Model, home: Path, shell: Any = None) -> Bundle:
     model = _features(model)
     captured = capture_model(model.object, shell=shell)
     schema = infer(model.sample, keys=tuple(model.keys))
-    policy.refuse_unknown(model.log, model.name, schema)
+    policy.refuse_unknown(model.log, model.name, schema, model.elsewhere)
     policy.columns(model.log, schema)
     model = replace(model, sample=without_keys(model.sample, model.keys))
     fitted.refuse_target(model.object, model.sample, model.target)

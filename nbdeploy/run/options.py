@@ -31,7 +31,7 @@ class Running:
     env: tuple[str, ...] | None = None  # names of environment variables passed on
     no_auth: bool | None = None
     strict_log: bool | None = None
-    log: dict[str, Any] | None = field(default=None, hash=False)  # the settings' [tool.nbdeploy.log]
+    log: dict[str, Any] | None = field(default=None, hash=False)  # what the settings say of its log (capture/policy.py)
 
     def __post_init__(self) -> None:
         if self.launcher is not None and self.launcher not in LAUNCHERS:
