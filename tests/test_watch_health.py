@@ -564,6 +564,28 @@ def test_drift_takes_another_reference(world: World, past: Past) -> None:
     assert "mass" in before._repr_html_()
 
 
+def test_drift_of_too_few_rows_is_not_computable_and_fails_closed(world: World, past: Past) -> None:
+    past.ask(frame(7, 1), NOW - timedelta(hours=2), NOW)
+    found = world.drift()
+    count = len(found.compared.tracks)
+    assert found.status == f"not computable ({count} of {count} columns)"
+    assert f"not computable ({count} of {count} columns)" in found.text.splitlines()[0]
+    assert (found.tone, found.exit_code, replace(found, fail=True).exit_code) == ("neutral", 0, 1)
+    assert found.to_dict()["status"].startswith("not computable")
+
+
+def test_drift_counts_the_columns_that_are_not_computable(world: World, past: Past) -> None:
+    windows(past, 3)
+    found = world.drift()
+    assert found.blank == 0
+    one = replace(found.compared.tracks[0], now=replace(found.compared.tracks[0].now, verdict=NotComputable("by us")))
+    tracks = (one, *found.compared.tracks[1:])
+    counted = replace(found, compared=replace(found.compared, tracks=tracks), fail=True)
+    assert counted.status.endswith(f", 1 of {len(tracks)} not computable")
+    none = replace(found, compared=replace(found.compared, tracks=(), reason=NotComputable("no rows")), fail=True)
+    assert (none.status, none.exit_code) == ("not computable (no rows)", 1)
+
+
 # the page
 
 

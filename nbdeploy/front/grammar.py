@@ -295,7 +295,7 @@ _ALL = (
             _option("last", "text", "SPAN", "The last 1h, 7d (the default), 4w."),
             _option("every", "text", "SPAN", "Windows of this length; by default as the span and the traffic suggest."),
             _option("against", "text", "WHAT", "training (the default), another VERSION's, or the time before: 7d."),
-            _flag("fail", "Exit with 1 where a column drifted."),
+            _flag("fail", "Exit with 1 where a column drifted, or none could be compared."),
         ),
     ),
     Verb(

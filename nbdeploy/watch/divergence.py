@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.render import Card, Shown
 from nbdeploy.watch import page, sheet
+from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.drift import DRIFTED, SUSPECTED
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Divergence(Shown):
-    """`fail` makes the exit code 1 where a column drifted."""
+    """`fail` makes the exit code 1 where a column drifted, and where none could be compared."""
 
     name: str
     axis: Axis
@@ -26,22 +27,39 @@ class Divergence(Shown):
 
     @property
     def exit_code(self) -> int:
-        return int(self.fail and bool(self.compared.drifted))
+        """It fails closed: where nothing could be compared, nothing is known to be like training."""
+        return int(self.fail and (bool(self.compared.drifted) or self.unknown))
+
+    @property
+    def blank(self) -> int:
+        """Columns that are not computable."""
+        return sum(isinstance(track.now.verdict, NotComputable) for track in self.compared.tracks)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether no column could be compared."""
+        return self.compared.reason is not None or self.blank == len(self.compared.tracks)
 
     @property
     def status(self) -> str:
         found = self.compared
+        count = len(found.tracks)
         if found.reason is not None:
             return str(found.reason)
+        if self.unknown:
+            return f"not computable ({self.blank} of {count} columns)" if count else "not computable (no rows)"
         drifted, suspected = len(found.drifted), len(found.suspected)
+        said = f"like {found.called}"
         if drifted:
-            return f"{drifted} of {len(found.tracks)} {DRIFTED}"
-        return f"{suspected} of {len(found.tracks)} {SUSPECTED}" if suspected else "like " + found.called
+            said = f"{drifted} of {count} {DRIFTED}"
+        elif suspected:
+            said = f"{suspected} of {count} {SUSPECTED}"
+        return f"{said}, {self.blank} of {count} not computable" if self.blank else said
 
     @property
     def tone(self) -> Tone:
         found = self.compared
-        return "bad" if found.drifted else "warning" if found.suspected else "neutral" if found.reason else "good"
+        return "bad" if found.drifted else "warning" if found.suspected else "neutral" if self.unknown else "good"
 
     def __getitem__(self, column: str) -> Any:
         return self.compared.track(column)
