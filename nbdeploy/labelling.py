@@ -17,7 +17,7 @@ from nbdeploy.run import secret
 from nbdeploy.run.feedback import FOLDER, Feedback
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime.retention import clean
-from nbdeploy.watch.coding import classes_of, coding, listed
+from nbdeploy.watch.coding import coding, listed
 from nbdeploy.watch.labels import REQUEST, Keys, column_of, join, no_key, of_frame, unchanged
 from nbdeploy.watch.live import Log
 from nbdeploy.watch.received import Received
@@ -70,6 +70,7 @@ class Labelled:
         table = of_frame(table_of(labels, on, [str(label) for label in self.classes]), on)
         self._check_key(on)
         table = self._numbers(table) if {task.name for task in self.all_tasks} == {"regression"} else table
+        self._check_classes(table)
         feedback = Feedback(self.folder / FOLDER)
         before = feedback.frame()
         log = self._passed(before, table, on)
@@ -116,8 +117,6 @@ class Labelled:
         given = {alike(label): label for label in table["label"] if label is not None}
         known = {alike(label) for label in self.classes}
         if not given or not known or given.keys() & known:
-            return
-        if any(alike(label) in given for manifest in self.manifests() for label in classes_of(manifest)):
             return
         raise WrongUse(
             f"No label is one of the classes of {self.name}: it answers {listed(self.classes)}, and these are "
@@ -166,8 +165,10 @@ class Labelled:
         other = list(self._strange(joined, table))
         if other:
             told = "1 label is" if len(other) == 1 else f"{len(other):,} labels are"
+            own = tuple(dict.fromkeys(name for _, known in other for name in known))
+            given = listed((label for label, _ in other), own)
             yield (
-                f"{told} none of the model's classes ({listed(other, self.classes)}); it answers {listed(self.classes)}. "
+                f"{told} none of the model's classes ({given}); it answers {listed(own)}. "
                 "They count as classes of their own, so no answer is right there."
             )
         numbers = any(isinstance(value, int | float) for value in table["id"])

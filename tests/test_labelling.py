@@ -318,8 +318,40 @@ def test_labels_the_model_does_not_know_are_told(world: World) -> None:
     world.log(("a", [1]), ("b", [0]))
     told = world.take(pd.DataFrame({"request_id": ["a", "b"], "label": ["1.0", "yes"]}))
     (warning,) = told.warnings
-    assert warning.startswith("1 of the labels are none the model knows (yes); it answers 0, 1. They count as")
+    assert warning.startswith("1 label is none of the model's classes (yes); it answers 0, 1. They count as")
     assert world.accuracy().value == 0.5
+
+
+def test_a_new_class_that_is_nearly_one_of_the_models_is_asked_about(world: World) -> None:
+    world.manifest = of("barolo", "grignolino")
+    world.log(("a", ["barolo"]), ("b", ["barolo"]))
+    told = world.take(pd.DataFrame({"request_id": ["a", "b"], "label": ["Barolo", "barolo"]}))
+    assert 'classes (Barolo: did you mean "barolo"?); it answers barolo, grignolino.' in told.warnings[0]
+
+
+def test_labels_in_another_coding_than_the_models_are_refused_whole(world: World) -> None:
+    world.log(("a", ["no"]), ("b", ["yes"]), keys=["k", "l"])
+    world.take(pd.DataFrame({"customer": ["k", "l"], "label": ["no", "yes"]}), "customer")
+    before = world.kept
+    with pytest.raises(WrongUse, match=r"it answers no, yes, and these are 0, 1\. Nothing was taken: write"):
+        world.take(pd.DataFrame({"customer": ["k", "l"], "label": [0, 1]}), "customer")
+    assert world.kept == before
+    assert world.accuracy().value == 1
+    world.take(pd.DataFrame({"customer": ["k"], "label": [None]}), "customer")
+
+
+def test_a_coding_of_an_earlier_version_is_taken(world: World) -> None:
+    world.log(("a", [1]))
+    versions = [of("no", "yes"), of(0, 1)]
+    told = Labelled("toy", world.folder, lambda: iter(versions)).take({"request_id": ["a"], "label": [1]})
+    assert told.matched == 1
+
+
+def test_corrections_are_of_rows_that_are_in_the_log(world: World) -> None:
+    world.log(("a", ["no"]))
+    world.take({"request_id": ["a", "elsewhere"], "label": ["no", "no"]})
+    told = world.take({"request_id": ["a", "elsewhere"], "label": ["yes", "yes"]})
+    assert (told.kept, told.matched, told.corrections) == (2, 1, 1)
 
 
 # files

@@ -233,12 +233,13 @@ def _found(
         counts["unplaced"] = int(loose.sum())
         table = table[~loose]
     table["row"] = table["row"].fillna(0).astype(int) if by_row else 0
-    counts += _again(table, labels["label"])
     last = table.drop_duplicates(["id", "row"], keep="last")
     index = pd.MultiIndex.from_arrays([last["id"], last["row"]])
     wanted = pd.MultiIndex.from_arrays([keys.texts, rows.astype(int) if by_row else np.zeros(len(keys), dtype=int)])
     places = index.get_indexer(wanted)
     hits = places >= 0
+    there = pd.MultiIndex.from_arrays([table["id"], table["row"]]).isin(wanted)
+    counts += _again(table, labels["label"], there)
     lost = last[~np.isin(np.arange(len(last)), places[hits])]
     surplus = lost["id"].isin(set(keys.texts))
     counts["surplus"] = int(surplus.sum())
@@ -250,15 +251,17 @@ def _found(
     return np.where(hits, at[places] if len(at) else -1, -1), counts
 
 
-def _again(table: pd.DataFrame, labels: pd.Series[Any]) -> Counter[str]:
-    """How often a label came for a row that had one: the same, or another. Two texts are the same where they are equal."""
+def _again(table: pd.DataFrame, labels: pd.Series[Any], there: NDArray[np.bool_]) -> Counter[str]:
+    """How often a label came for a row that had one: the same, or, `there` in the log, another. Two texts are the same
+    where they are equal.
+    """
     said = labels.loc[table.index]
     places = [table["id"], table["row"]]
     read, text = said.map(alike), said.map(lambda label: label if isinstance(label, str) else None)
     before, earlier = (part.groupby(places, sort=False).shift() for part in (read, text))
     again = before.notna()
     same = again & (before == read) & ((earlier == text) | earlier.isna() | text.isna())
-    return Counter(repeated=int(same.sum()), corrections=int((again & ~same).sum()))
+    return Counter(repeated=int(same.sum()), corrections=int((again & ~same & there).sum()))
 
 
 def unchanged(before: pd.DataFrame, labels: pd.DataFrame, earlier: Joined, now: Joined) -> NDArray[np.bool_]:
