@@ -90,6 +90,8 @@ class Labelled:
             matched=len(now.labelled),
             rows=log.rows,
             labelled=len(after.labelled),
+            earlier_unknown=max(after.unknown - now.unknown, 0),
+            earlier_surplus=max(after.surplus - now.surplus, 0),
             warnings=(*self._warnings(now, table), *uncleaned),
         )
 
@@ -105,6 +107,11 @@ class Labelled:
     def _check_key(self, on: str) -> None:
         if on == REQUEST:
             return
+        if on in Predictions(self.folder / "predictions").rounded():
+            raise WrongUse(
+                f'The log has "{on}" rounded ("bucket"), so several rows would share a label; join by request_id, or let the '
+                "settings keep or hash it from now on."
+            )
         logged: list[str] = []
         for manifest in self.manifests():
             if on in manifest.schema.keys:

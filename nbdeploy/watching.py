@@ -143,7 +143,7 @@ class Look:
             ),
         )
         baselines = {version: self._baseline(version) for version in self._versions()}
-        labels = self._attempt("labels", lambda: Feedback(self.folder / FEEDBACK).frame())
+        labels = self._attempt("labels", self._labels)
         reference = next((item.profile for item in reversed(baselines.values()) if isinstance(item, Baseline)), None)
         manifests = {version: manifest for version in baselines if (manifest := self._manifest(version)) is not None}
         tasks = {version: Task.of(manifest) for version, manifest in manifests.items()}
@@ -320,6 +320,14 @@ class Look:
         if not manifests:
             return NotComputable("no version that answered is known any more")
         return labelled.live(log, Task.of(list(manifests.values())[-1]))
+
+    def _labels(self) -> pd.DataFrame:
+        """Those that can be joined."""
+        found = Feedback(self.folder / FEEDBACK).frame()
+        if rounded := self.view.rounded() & set(found["on"]):
+            told = f"the log has {', '.join(sorted(rounded))} rounded, so labels by it are not joined"
+            self.failed.setdefault("labels", NotComputable(told))
+        return found[~found["on"].isin(rounded)].reset_index(drop=True)
 
     def _outlook(self, served: Mapping[str, Served], log: Log | None, versions: Sequence[Compared]) -> Outlook:
         labelled_rows = None if log is None else log.joined().labelled

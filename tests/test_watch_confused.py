@@ -12,9 +12,16 @@ from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
 from test_watch_health import HOURS, NOW, World
 
+from nbdeploy.capture import policy
 from nbdeploy.deployment import Deployment
+from nbdeploy.errors import WrongUse
+from nbdeploy.run.feedback import Feedback
+from nbdeploy.runtime.manifest import Column, Schema
+from nbdeploy.runtime.policy import Policy
+from nbdeploy.runtime.records import head
 from nbdeploy.watch.axis import floored
 from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.labels import of_frame
 
 if TYPE_CHECKING:
     from traffic import Past
@@ -85,8 +92,8 @@ def test_each_version_has_its_own_classes(world: World) -> None:
         shares = model.predict_proba(asked)[:, 1]
         assert str(version.metrics["roc_auc"]).startswith(f"{metrics.roc_auc_score(truth, shares):.3f}")
         assert version.values()["brier"] == pytest.approx(metrics.brier_score_loss(truth, shares))
-    wrong = took(world, labels_for(["r1"], truth[:5] + 1)).warnings  # right for the second version alone
-    assert any("none the model knows (2)" in warning for warning in wrong) == bool(truth[:5].any())
+    wrong = took(world, labels_for(["r1"], truth[:5] * 0 + 2)).warnings  # right for the second version alone
+    assert "(2); it answers 0, 1." in wrong[0]
 
 
 def test_labelled_rows_asked_another_method_are_like_the_rest(world: World) -> None:
@@ -98,3 +105,24 @@ def test_labelled_rows_asked_another_method_are_like_the_rest(world: World) -> N
     live = world.monitor().live
     assert not isinstance(live, NotComputable)
     assert live.warnings == ()
+
+
+def test_labels_are_not_joined_by_a_key_that_stands_for_several(world: World) -> None:
+    schema = Schema("frame", (Column("x", "number", "float64"),), keys=("customer",))
+    for word in ("bucket", "drop"):
+        with pytest.raises(WrongUse, match=r'"customer" is a key.*keep or hash'):
+            policy.columns({"columns": {"customer": word}}, schema)
+    assert policy.columns({"columns": {"customer": "hash"}}, schema) == {"customer": "hash"}
+    sample = rows_of(500, 1)
+    past = published(world, sample, (sample["x"] > 0).astype(int))
+    first = head(past.schema, Policy({"customer": "bucket"}), {}, ["customer"])
+    past.write([first.rstrip(b"\n").partition(b" ")[2]], LAST)
+    past.ask(rows_of(20, 2), LAST, NOW)
+    with pytest.raises(WrongUse, match="several rows would share a label; join by request_id"):
+        Deployment(world.settings, world.workspace.registry, "birds").feedback(
+            pd.DataFrame({"customer": [100], "label": [1]}), on="customer"
+        )
+    Feedback(past.folder.parent / "feedback").add(of_frame(pd.DataFrame({"customer": [100], "label": [1]}), "customer"))
+    health = world.monitor()
+    assert "the log has customer rounded" in str(health.failed["labels"])
+    assert "no label came yet" in str(health.live)

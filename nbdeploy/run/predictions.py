@@ -179,6 +179,11 @@ class Predictions(Shown):
                 words[name] = max(word, words.get(name, "keep"), key=WORDS.index)
         return found
 
+    def rounded(self) -> frozenset[str]:
+        """Keys of this view that stand for several, so that labels cannot be joined by them."""
+        heads = (head.get("keys_policy", {}).items() for head in self._heads())
+        return frozenset(name for words in heads for name, word in words if word == "bucket")
+
     def hashed(self, value: object) -> str | None:
         """What a value has become in a column that is hashed: to look for it, or to join by it."""
         return secret.hasher(self.folder.parent)(value)
