@@ -154,9 +154,7 @@ class Desk:
             if rule not in there:
                 raise NotFound("rule", rule, list(there))
             if there[rule].source == "settings":
-                raise WrongUse(
-                    f'The rule "{rule}" stands in the settings: take it out of [tool.nbdeploy.alerts.rules].'
-                )
+                raise WrongUse(f'The rule "{rule}" stands in the settings: take it out of [alerts.rules].')
             off = {"table": None} if there[rule].source == "built in" else {}
             page.add({"ruled": {"name": rule} | off})
 

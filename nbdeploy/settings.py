@@ -127,6 +127,7 @@ def _from_file(start: Path) -> tuple[Path | None, dict[str, Any]]:
         own = folder / "nbdeploy.toml"
         if own.is_file():
             table = _read(own)
+            _refuse_tool(own, table)
             return own, table
         project = folder / "pyproject.toml"
         if project.is_file():
@@ -134,6 +135,17 @@ def _from_file(start: Path) -> tuple[Path | None, dict[str, Any]]:
             if table is not None:
                 return project, table
     return None, {}
+
+
+def _refuse_tool(path: Path, table: Mapping[str, Any]) -> None:
+    """What was meant for the other file."""
+    if "tool" not in table:
+        return
+    inner = table["tool"].get("nbdeploy", {}) if isinstance(table["tool"], dict) else {}
+    name = next((key for key, value in inner.items() if isinstance(value, dict)), None)
+    there = f"[tool.nbdeploy.{name}]" if name else "[tool.nbdeploy]"
+    here = f"write [{name}]" if name else "leave that line out, its settings stand at the top"
+    raise WrongUse(f"{there} is how pyproject.toml says it; in {path} {here}.")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,6 +11,14 @@ _SPAN = re.compile(r"(\d{1,9})\s*([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+def shown(length: timedelta) -> str:
+    """As `span` reads it: 90s, 5m, 1h, 7d."""
+    seconds = int(length.total_seconds())
+    fitting = ((unit, size) for unit, size in (("d", 86400), ("h", 3600), ("m", 60)) if seconds and seconds % size == 0)
+    unit, size = next(fitting, ("s", 1))
+    return f"{seconds // size}{unit}"
+
+
 def span(text: str) -> timedelta:
     """Raises WrongUse."""
     match = _SPAN.fullmatch(text.strip())

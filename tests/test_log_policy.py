@@ -1,4 +1,4 @@
-"""[tool.nbdeploy.log]: from the settings to what lies in the log, and to what lies nowhere (F55)."""
+"""[log] of the settings: from the settings to what lies in the log, and to what lies nowhere (F55)."""
 
 from __future__ import annotations
 
@@ -311,3 +311,10 @@ def test_a_column_of_one_model_blocks_no_other(settings: Settings) -> None:
     finally:
         for name in plain.names():
             plain.stop(name)
+
+
+def test_a_table_written_for_pyproject_is_told_as_it_is_written_here(tmp_path: Path) -> None:
+    (tmp_path / "nbdeploy.toml").write_text('[tool.nbdeploy.log]\ncolumns = {age = "drop"}\n')
+    with pytest.raises(WrongUse, match=r"\[tool.nbdeploy.log\] is how pyproject.toml says it; in .* write \[log\]\."):
+        Settings.load(tmp_path)
+    assert policy.WHERE.startswith("[log]")

@@ -185,9 +185,7 @@ def test_a_log_is_thinned_evenly_and_by_time(tmp_path: Path) -> None:
     assert len(taken) == 100
     assert {b - a for a, b in itertools.pairwise(taken)} == {10}
     assert len(list(Selection.of("n", log, span("1h"), 10_000))) == 500
-    with pytest.raises(
-        Refused, match="no requests of the last 0:00:00: there is nothing to replay; give a longer --last"
-    ):
+    with pytest.raises(Refused, match="no requests of the last 0s: there is nothing to replay; give a longer --last"):
         Selection.of("n", log, timedelta(0), 10)
 
 
@@ -197,6 +195,22 @@ def test_an_empty_log_is_refused(tmp_path: Path) -> None:
     log = log_of(tmp_path, {"status": 422, "code": "invalid_rows"})
     with pytest.raises(Refused, match="holds 1 refused requests and none that was answered"):
         Selection.of("n", log, None, 10)
+
+
+def test_an_empty_span_is_told_as_it_was_typed(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="no requests of the last 3m: there"):
+        Selection.of("n", Predictions(tmp_path), timedelta(minutes=3), 10)
+
+
+def test_it_says_who_answered_and_that_a_version_was_compared_with_itself(tmp_path: Path) -> None:
+    own, other = rows(1, 2) | {"version": "1.1.0"}, rows(3) | {"version": "2.0.0"}
+    itself = replayed(log_of(tmp_path / "a", own), lambda row: row["x"]).card()
+    assert itself.title == "penguins: requests answered by 1.1.0, replayed against 1.1.0"
+    assert (itself.status, itself.tone) == ("compared with its own answers", "warning")
+    mixed = replayed(log_of(tmp_path / "b", own, other, other), lambda row: row["x"]).card()
+    assert mixed.title == "penguins: requests answered by 2.0.0 (2), 1.1.0 (1), replayed against 1.1.0"
+    assert mixed.status == "answers the same"
+    assert any(note.startswith("1 of these requests were answered by 1.1.0 itself") for _, note in mixed.notes)
 
 
 @pytest.mark.parametrize("text", ["", "1", "h", "1y", "-1h", "1.5h", "99999999999d", "999999999w"])

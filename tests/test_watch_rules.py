@@ -17,12 +17,12 @@ from watched import reading
 
 from nbdeploy.errors import NotFound, UnknownOption, WrongUse
 from nbdeploy.settings import Settings
-from nbdeploy.spans import span
+from nbdeploy.spans import shown, span
 from nbdeploy.watch import vocabulary
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.expected import expected
 from nbdeploy.watch.plan import Plan, built_in
-from nbdeploy.watch.rule import KEYS, Rule, condition, shown
+from nbdeploy.watch.rule import KEYS, Rule, condition
 
 
 def rule(when: str, **table: Any) -> Rule:

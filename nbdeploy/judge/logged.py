@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from nbdeploy.errors import Refused
+from nbdeploy.spans import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,19 +83,19 @@ def _within(log: Predictions, since: datetime | None) -> Iterator[Record]:
 
 
 def _nothing(name: str, found: Selection, last: timedelta | None) -> str:
-    when = "" if last is None else f" of the last {last}"
+    when = "" if last is None else f" of the last {shown(last)}"
     log, refused = found.log, found.refused.total()
     if found.changed:
         policy = next(iter(found.changed))
         return (
             f"The prediction log of {name}{when} holds {found.changed.total()} answered requests, and of none the rows as they "
             f"were asked: its policy keeps less of them ({policy}). Only whole rows can be asked again: let "
-            "[tool.nbdeploy.log] say keep for these columns, serve it again, and replay what is asked from then on."
+            "[log] of the settings say keep for these columns, serve it again, and replay what is asked from then on."
         )
     if found.unsampled:
         return (
             f"The prediction log of {name}{when} holds {found.unsampled} answered requests, and of none the rows: its sample "
-            "leaves them out. A larger sample in [tool.nbdeploy.log] keeps some."
+            "leaves them out. A larger sample in [log] of the settings keeps some."
         )
     if refused:
         return (

@@ -127,7 +127,7 @@ class Replay(Shown):
     def card(self) -> Card:
         status, tone = self._status()
         return Card(
-            title=f"{self.name}: requests answered by {self.live}, replayed against {self.candidate}",
+            title=f"{self.name}: requests answered by {self._answered_by()}, replayed against {self.candidate}",
             status=status,
             tone=tone,
             facts=self._facts(),
@@ -135,9 +135,22 @@ class Replay(Shown):
             notes=self._notes(),
         )
 
+    def _answered_by(self) -> str:
+        told = self.seen.versions.most_common()
+        if len(told) < 2:
+            return told[0][0] if told else self.live
+        return ", ".join(f"{version} ({count:,})" for version, count in told[:8])
+
+    @property
+    def against_itself(self) -> bool:
+        """Whether the candidate gave all of these answers: then nothing is compared but its repeatability."""
+        return set(self.seen.versions) == {self.candidate}
+
     def _status(self) -> tuple[str, Tone]:
         if self.checks:
             return ("passed", "good") if self.passed else ("refused", "bad")
+        if self.against_itself and not self.seen.tally.total.changed:
+            return "compared with its own answers", "warning"
         calm = not self.seen.new_errors and not self.seen.tally.total.changed
         return ("answers the same", "good") if calm else ("answers otherwise", "warning")
 
@@ -181,9 +194,11 @@ class Replay(Shown):
         if self.selection.taken < self.selection.answered:
             thinned = f"{self.selection.taken:,} of {self.selection.answered:,} requests, spread evenly"
             notes.append(("neutral", f"replayed {thinned}; --limit takes more"))
-        others = {version for version in self.seen.versions if version != self.live}
-        if others:
-            notes.append(("neutral", f"some of the answers were given by {', '.join(sorted(others)[:8])}"))
+        own = self.seen.versions[self.candidate]
+        if own:
+            whose = "all of these requests" if self.against_itself else f"{own:,} of these requests"
+            told = f"{whose} were answered by {self.candidate} itself, which says nothing of another version's answers"
+            notes.append(("warning", f"{told}; choose the time with --last, or another version with --against"))
         if len(self.seen.tally.flipped) > LISTED:
             notes.append(("neutral", "all rows that flip: .frame()"))
         return tuple(notes)

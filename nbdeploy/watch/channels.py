@@ -1,6 +1,6 @@
 """Channels: where alerts go. Only those that the user's own settings name, so that no notebook and no model sends anything.
 
-    [tool.nbdeploy.alerts.channels]
+    [alerts.channels]
     ops = "https://hooks.example.com/..."     JSON by POST, our own (webhook.py)
     mail = "mailto://..."                     any other scheme: apprise
     night = { env = "NIGHT_URL" }             or { file = "~/.night" }: the address lies elsewhere

@@ -1,11 +1,11 @@
-"""`Plan`: what `[tool.nbdeploy.alerts]` says: the rules, the channels, and how far a webhook may reach.
+"""`Plan`: what `[alerts]` says: the rules, the channels, and how far a webhook may reach.
 
 defaults = true                    the rules that every service has (rules.toml)
 send = ["notebook", "log", "ops"]  where rules go that do not say; by default to every channel there is
 allow = ["10.0.0.5"]               addresses beside the public internet that a webhook may go to
 
-[tool.nbdeploy.alerts.channels]
-[tool.nbdeploy.alerts.rules.NAME]  see rule.py
+[alerts.channels]
+[alerts.rules.NAME]  see rule.py
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 KEYS = ("rules", "channels", "send", "allow", "defaults")
-WHERE = "[tool.nbdeploy.alerts]"
+WHERE = "[alerts]"
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Reach:
             if not self.allows(address):
                 raise NotAllowed(
                     f"{host} is at {address}, which is not of the public internet: "
-                    f'if that is meant, write allow = ["{address}"] under [tool.nbdeploy.alerts]'
+                    f'if that is meant, write allow = ["{address}"] under [alerts] of the settings'
                 )
         if not found:
             raise NotAllowed(f"{host} has no address")

@@ -1,6 +1,6 @@
 """`Rule`: when a reading is an alert, and when it is over.
 
-A table of `[tool.nbdeploy.alerts.rules]`, or the options of `alerts NAME --when`:
+A table of `[alerts.rules.NAME]`, or the options of `alerts NAME --when`:
 
     when = "error_rate>0.05"     metric[@column][.low | .high] OP number
     clear = "error_rate<=0.04"   when it is over; by default a fifth of the bound back on the good side
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nbdeploy.errors import BadCondition, UnknownOption, WrongUse
 from nbdeploy.judge.conditions import COMPARE, Bound, Condition
-from nbdeploy.spans import span
+from nbdeploy.spans import shown, span
 from nbdeploy.watch import vocabulary
 from nbdeploy.watch.computable import NotComputable
 
@@ -175,14 +175,6 @@ def condition(text: Any, where: str) -> Condition:
         raise WrongUse(f"{told}\nWrite error_rate>0.05, drift@age>1, accuracy.low<0.8 or p99_ms>200.") from None
     vocabulary.check(made)
     return made
-
-
-def shown(length: timedelta) -> str:
-    """As `span` reads it: 90s, 5m, 1h, 7d."""
-    seconds = int(length.total_seconds())
-    fitting = ((unit, size) for unit, size in (("d", 86400), ("h", 3600), ("m", 60)) if seconds % size == 0)
-    unit, size = next(fitting, ("s", 1))
-    return f"{seconds // size}{unit}"
 
 
 def _clear(when: Condition, given: Any, where: str) -> Condition | None:
