@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, reduce
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbdeploy.capture.profile import Profile
 from nbdeploy.deployment import Deployment
-from nbdeploy.errors import NbdeployError, NotFound
+from nbdeploy.errors import NbdeployError, NotFound, NothingToRollBackTo
+from nbdeploy.keep.history import rollback_target
 from nbdeploy.run.feedback import FOLDER as FEEDBACK
 from nbdeploy.run.feedback import Feedback
 from nbdeploy.run.predictions import Predictions
@@ -28,6 +30,7 @@ from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.divergence import Divergence
 from nbdeploy.watch.firing import Firing, firing
 from nbdeploy.watch.health import Health, LogState
+from nbdeploy.watch.incumbent import Incumbent, incumbent
 from nbdeploy.watch.live import Live, Log
 from nbdeploy.watch.outlook import Outlook, outlook
 from nbdeploy.watch.readings import readings
@@ -156,6 +159,7 @@ class Look:
         outlook_ = self._attempt("expected", lambda: self._outlook(served, log, versions))
         seen = Outlook() if isinstance(outlook_, NotComputable) else outlook_
         events = self._events()
+        live_version = self._attempt("live version", lambda: self._incumbent(events))
         return Health(
             name=self.name,
             axis=axis,
@@ -171,6 +175,7 @@ class Look:
             alerts=self._firing(),
             log=LogState() if isinstance(requests, NotComputable) else self._log_state(requests, served),
             failed=self.failed,
+            incumbent=None if isinstance(live_version, NotComputable) else live_version,
         )
 
     def divergence(self, against: str, progress: Progress) -> Divergence:
@@ -352,6 +357,13 @@ class Look:
         answered = inside["status"] == 200
         refused = inside[inside["status"].between(400, 499)]
         codes = refused["code"].fillna(refused["status"].astype(str)).value_counts()
+    def _incumbent(self, events: Sequence[Event]) -> Incumbent | None:
+        back = None
+        if events:
+            with suppress(NotFound, NothingToRollBackTo):
+                back = rollback_target(self.deployment.registry, self.name).version
+        return incumbent(events, back, None if "log" in self.failed else self.requests)
+
         return LogState(
             answered=int(inside.loc[answered, "rows"].sum()),
             kept=sum(sum(one.rows.values()) for one in served.values()),

@@ -28,6 +28,7 @@ from nbdeploy import cli, watching
 from nbdeploy.capture.counts import Bins
 from nbdeploy.deployment import Deployment
 from nbdeploy.errors import CallRefused, NotFound, WrongUse
+from nbdeploy.keep.event import Event
 from nbdeploy.run.feedback import Feedback
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.run.services import ServiceState
@@ -37,6 +38,7 @@ from nbdeploy.spans import span
 from nbdeploy.watch import null, power
 from nbdeploy.watch.axis import axis, floored, said
 from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.incumbent import Incumbent, incumbent
 from nbdeploy.watch.lanes import lanes
 from nbdeploy.watch.sections import sections
 from nbdeploy.watch.sheet import bars
@@ -262,6 +264,74 @@ def test_what_has_closed_does_not_change_any_more(world: World, past: Past) -> N
     assert len(closed) >= 26
     for reading in closed:
         assert known[reading.began].to_dict() == reading.to_dict()
+
+
+# the live version
+
+
+@pytest.fixture
+def twice(tmp_path: Path) -> tuple[World, Past, Past]:
+    """1.0.0, and 2.0.0 that went live an hour ago."""
+    made, rows = World(tmp_path), frame(500)
+    first = made.publish("birds", classifier(), rows, labels_of(rows))
+    less = rows[["mass", "age"]]
+    second = made.publish("birds", LogisticRegression().fit(less, labels_of(rows)), less, labels_of(rows))
+    second.ids = 10_000
+    return made, first, second
+
+
+def live(health: Health, version: Past, back: Past | None, requests: pd.DataFrame) -> Health:
+    """As if the version had gone live an hour ago."""
+    detail: dict[str, Any] = {"time": (NOW - timedelta(hours=1)).isoformat(), "user": "us", "name": "birds"}
+    event = Event(seq=9, version=version.version.version, kind="live", **detail)
+    return replace(health, incumbent=incumbent([event], back.version.version if back else None, requests))
+
+
+def test_a_version_that_refuses_everybody_is_what_is_wrong(twice: tuple[World, Past, Past]) -> None:
+    world, first, second = twice
+    windows(first, 2)
+    second.refuse(25, NOW - timedelta(minutes=30), code="invalid_keys")
+    look = world.look()
+    new = second.version.version
+    health = live(look.health(QUIET), second, first, look.requests)
+    finding = next(one for one in health.findings if "went live" in one.text)
+    assert finding.tone == "bad"
+    assert finding.text.startswith(f"Since {new} went live 25 of 25 requests are refused (422): invalid_keys")
+    assert finding.next.startswith("nbdeploy rollback birds brings 1.0.0 back")
+    assert "ask the callers" not in " ".join(one.next for one in health.findings)
+    alone = live(health, second, None, look.requests)
+    assert "rollback" not in " ".join(one.next for one in alone.findings)
+    drift = next(lane for lane in lanes(health) if lane.title == "drift, worst column")
+    assert drift.words.startswith(f"no rows of {new} yet; the bars are of 1.0.0")
+
+
+@pytest.mark.parametrize(("requests", "refused", "before", "wrong"), [
+    (100, 100, None, True), (100, 95, 0.9, True), (2, 2, None, False), (100, 40, 0.0, True), (100, 40, 0.3, False),
+    (100, 40, None, False), (10, 5, 0.0, False), (0, 0, None, False),
+])  # fmt: skip
+def test_a_share_of_refusals_is_wrong_when_it_is_all_or_has_jumped(
+    requests: int, refused: int, before: float | None, wrong: bool
+) -> None:
+    assert Incumbent("2.0.0", NOW, "1.0.0", requests, refused, "invalid_rows", before).refuses is wrong
+
+
+def test_what_is_found_of_a_version_that_is_not_live_is_history(world: World, past: Past) -> None:
+    began = floored(NOW, timedelta(hours=HOURS)) - timedelta(hours=HOURS)
+    rows = frame(300, 5).assign(mass=lambda f: f["mass"] / 1_000)
+    labelled(past, world, past.ask(rows, began, began + timedelta(hours=HOURS)), np.repeat(["light", "heavy"], 150))
+    health = world.monitor()
+
+    def found(version: str, back: str | None) -> Health:
+        return replace(health, incumbent=Incumbent(version, NOW, back))
+
+    history = [one for one in found("2.0.0", "1.0.0").findings if "1.0.0" in one.text]
+    assert len(history) >= 2  # the metric and the column
+    assert {(one.tone, one.next) for one in history} == {("neutral", "")}
+    assert all(one.text.endswith("(1.0.0 is not live any more)") for one in history)
+    worse = next(one for one in found("1.0.0", "0.9.0").findings if one.text.startswith("Accuracy"))
+    assert worse.next.endswith("or bring 0.9.0 back: nbdeploy rollback birds")
+    first = found("1.0.0", None).findings
+    assert "rollback" not in " ".join(one.next for one in first)
 
 
 # labels and probabilities

@@ -10,6 +10,7 @@ from nbdeploy.judge.metrics import metric
 from nbdeploy.render.plain import ICONS
 from nbdeploy.watch.axis import clock
 from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.incumbent import UNFIT
 from nbdeploy.watch.promise import GATE
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from nbdeploy.render import Tone
     from nbdeploy.watch.compared import Compared, Track
     from nbdeploy.watch.health import Health
+    from nbdeploy.watch.incumbent import Incumbent
+    from nbdeploy.watch.live import Live
 
 MOST = 6  # columns that are told one by one
 ERRORS = 0.01  # share of requests from which failures are worse than a thing to look at
@@ -123,11 +126,29 @@ def _of_traffic(health: Health) -> Iterator[Finding]:
         share = whole.errors / whole.requests
         words = f"{whole.errors:,} of {whole.requests:,} requests failed (5xx, {_percent(share)})"
         yield Finding("bad" if share >= ERRORS else "warning", words, f"nbdeploy logs {health.name} has the tracebacks")
+    now = health.incumbent
+    if now is not None and now.refuses:
+        yield Finding("bad", refusing(now), _instead(health.name, now))
+        if now.refused >= whole.refused / 2:
+            return
     if whole.refused and whole.refused / whole.requests >= REFUSED:
         codes = ", ".join(f"{count:,} {code}" for code, count in list(health.log.refusals.items())[:3])
         words = f"{whole.refused:,} of {whole.requests:,} requests were refused (4xx, {_percent(whole.refused / whole.requests)}): {codes}"
         yield Finding("warning", words, "the answer to each names row, column and problem: ask the callers for it")
     yield from _slower(health)
+
+
+def refusing(now: Incumbent) -> str:
+    """That the live version is not what its callers need."""
+    beside = "" if now.before is None else f"; of the version before, {_percent(now.before)}"
+    words = f"Since {now.version} went live {now.refused:,} of {now.requests:,} requests are refused ({UNFIT})"
+    return f"{words}: {now.code or 'without a code'}{beside}"
+
+
+def _instead(name: str, now: Incumbent) -> str:
+    """What to do about a version that is wrong for its callers."""
+    why = f"nbdeploy predictions {name} and the answers themselves say why"
+    return f"nbdeploy rollback {name} brings {now.back} back; {why}" if now.back else f"{why}; deploy what takes them"
 
 
 def _slower(health: Health) -> Iterator[Finding]:
@@ -151,13 +172,13 @@ def _number(value: float | NotComputable) -> float:
 
 def _of_metrics(health: Health) -> Iterator[Finding]:
     if not isinstance(health.live, NotComputable):
-        for one in health.live.versions[-1:]:
+        for one in _latest(health, {one.version: one for one in health.live.versions}):
             yield from _worse(health, one.version, one.metrics, f"on {one.labelled:,} labelled rows", "bad")
         if told := [warning.replace(" input.", " ") for warning in health.live.warnings]:
             more = f" And so in {len(told) - 1} more." if len(told) > 1 else ""
             step = "the live metrics speak of the labelled rows alone; label a sample of the rest"
             yield Finding("warning", told[0] + more, step)
-    for version, found in list(health.expected.items())[-1:]:
+    for version, found in _latest(health, {name: (name, found) for name, found in health.expected.items()}):
         gate = health.promises.get(version)
         if not isinstance(found, NotComputable) and gate is not None and gate.of == GATE:
             yield from _worse(health, version, found.metrics, "expected without labels", "warning")
@@ -178,8 +199,10 @@ def _worse(
         ):
             title = known.title if (known := metric(name)) else name
             words = f"{title} of {version} is {now} {where}; it was {before} {promise.of}"
-            step = "see below which columns changed, then train again on recent labelled rows, or roll back: "
-            yield Finding(how if promise.of == GATE else "warning", words, f"{step}nbdeploy rollback {health.name}")
+            step = "see below which columns changed, then train again on recent labelled rows"
+            if health.incumbent is not None and health.incumbent.back is not None:
+                step += f", or bring {health.incumbent.back} back: nbdeploy rollback {health.name}"
+            yield _told(health, version, Finding(how if promise.of == GATE else "warning", words, step))
             return
 
 
@@ -198,14 +221,31 @@ def _surely_worse(name: str, now: Estimate, before: Estimate, of: str) -> bool:
 
 
 def _of_drift(health: Health) -> Iterator[Finding]:
-    found = health.version
-    if found is None:
-        return
+    if (found := health.version) is not None:
+        for one in _of_columns(health, found):
+            yield _told(health, found.version, one)
+
+
+def _of_columns(health: Health, found: Compared) -> Iterator[Finding]:
     if found.reason is not None:
         yield Finding("neutral", f"Rows of {found.version} are not compared with training: {found.reason}")
     swapped = {name for swap in found.swapped for name in (swap.first, swap.second)}
     for swap in found.swapped:
         yield Finding("bad", f"{swap.text}{_since(found.track(swap.first))}", NEXT["swapped"])
+def _latest(health: Health, by_version: Mapping[str, Any]) -> list[Any]:
+    """That of the live version; in want of it, the last one."""
+    if health.incumbent is not None and health.incumbent.version in by_version:
+        return [by_version[health.incumbent.version]]
+    return list(by_version.values())[-1:]
+
+
+def _told(health: Health, version: str, found: Finding) -> Finding:
+    """Of a version that is not live it is history: nothing to be done about."""
+    if not health.past(version):
+        return found
+    return Finding("neutral", f"{found.text} ({version} is not live any more)")
+
+
     told = [track for track in found.ranked if track in found.drifted and track.name not in swapped]
     for track in told[:MOST]:
         yield Finding("bad", drifted(track), NEXT.get(_kind(track), NEXT["mean"]))

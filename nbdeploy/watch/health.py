@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nbdeploy.watch.expected import Expected
     from nbdeploy.watch.findings import Finding
     from nbdeploy.watch.firing import Firing
+    from nbdeploy.watch.incumbent import Incumbent
     from nbdeploy.watch.live import Live
     from nbdeploy.watch.promise import Promise
     from nbdeploy.watch.reading import Reading
@@ -58,7 +59,7 @@ class LogState:
 class Health(Shown):
     """`readings` has one for each window of `axis`; `versions` those with rows, the one that answered last at the end.
 
-    `expected` is by version, over the whole span. What could not be computed stands as the reason. `failed` names parts of
+    `incumbent` is the live version, None where there is none. `expected` is by version, over the whole span. What could not be computed stands as the reason. `failed` names parts of
     the page whose making failed, with the reason.
     """
 
@@ -79,6 +80,11 @@ class Health(Shown):
 
     @property
     def version(self) -> Compared | None:
+    incumbent: Incumbent | None = None
+
+    def past(self, version: str) -> bool:
+        """Whether another version is live: what is found of this one is history."""
+        return self.incumbent is not None and self.incumbent.version != version
         """The version whose rows came last."""
         return self.versions[-1] if self.versions else None
 
@@ -146,6 +152,7 @@ class Health(Shown):
             "failed": {name: plain(reason) for name, reason in self.failed.items()},
         }
 
+            "incumbent": self.incumbent and self.incumbent.to_dict(),
 
 def _plain(value: Any) -> Any:
     return plain(value) if isinstance(value, NotComputable) else value.to_dict()

@@ -142,11 +142,21 @@ def _drift(health: Health) -> Lane:
         None if (value := found.get(place)) is None else min(value, HIGHEST) for place in range(health.axis.count)
     )
     beyond = tuple(point if point is not None and point >= 1 else None for point in points)
-    count = len(health.version.drifted) if health.version else 0
-    words = f"{count} column{'' if count == 1 else 's'} drifted now" if count else "no column drifted"
     top = max(1.5, *(point for point in points if point is not None))
     series = (Series("over its threshold", "bars", points), Series("beyond it", "bars", beyond, tone="bad"))
-    return Lane(title, f"{words} (line: threshold)", series, top=top, limit=1.0)
+    return Lane(title, f"{_drifted(health)} (line: threshold)", series, top=top, limit=1.0)
+
+
+def _drifted(health: Health) -> str:
+    """How many columns of the live version; where none of its rows came yet, that, and whose the bars are."""
+    version = health.version
+    now = health.incumbent.version if health.incumbent else version.version if version else ""
+    drawn = [one for one in health.versions if one.tracks]
+    own = next((one for one in drawn if one.version == now), None)
+    if own is None:
+        return f"no rows of {now} yet; the bars are of {', '.join(one.version for one in drawn)}"
+    count = len(own.drifted)
+    return f"{count} column{'' if count == 1 else 's'} drifted now" if count else "no column drifted"
 
 
 def _metrics(health: Health) -> Iterator[Lane]:
