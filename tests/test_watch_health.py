@@ -365,6 +365,19 @@ def test_labels_that_came_back_give_live_metrics_on_the_same_axis(world: World, 
     assert titles[-2:] == ["accuracy", "rows with a label"]
 
 
+def test_labels_that_say_nothing_are_findings(world: World, past: Past) -> None:
+    began = floored(NOW, timedelta(hours=HOURS)) - timedelta(hours=HOURS)
+    ids = past.ask(frame(20, 5), began, began + timedelta(hours=HOURS))
+    labelled(past, world, [*ids, "nobody"], ["light"] * 21)
+    health = world.monitor()
+    assert "1 label is of no request in the log of the last" in told(health)
+    assert not isinstance(health.live, NotComputable)
+    bare = tuple(replace(one, metrics={"accuracy": NotComputable("so")}) for one in health.live.versions)
+    assert "20 rows have a label, and no live metric can be computed: so" in told(
+        replace(health, live=replace(health.live, versions=bare))
+    )
+
+
 def test_without_labels_probabilities_say_how_good_the_answers_probably_are(world: World, past: Past) -> None:
     windows(past, 4, methods=("predict_proba",))
     health = world.monitor()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nbdeploy.render import Tone
     from nbdeploy.watch.compared import Compared, Track
     from nbdeploy.watch.health import Health
+    from nbdeploy.watch.live import Live
     from nbdeploy.watch.incumbent import Incumbent
     from nbdeploy.watch.live import Live
 
@@ -174,6 +175,7 @@ def _of_metrics(health: Health) -> Iterator[Finding]:
     if not isinstance(health.live, NotComputable):
         for one in _latest(health, {one.version: one for one in health.live.versions}):
             yield from _worse(health, one.version, one.metrics, f"on {one.labelled:,} labelled rows", "bad")
+        yield from _of_labels(health, health.live)
         if told := [warning.replace(" input.", " ") for warning in health.live.warnings]:
             more = f" And so in {len(told) - 1} more." if len(told) > 1 else ""
             step = "the live metrics speak of the labelled rows alone; label a sample of the rest"
@@ -182,6 +184,28 @@ def _of_metrics(health: Health) -> Iterator[Finding]:
         gate = health.promises.get(version)
         if not isinstance(found, NotComputable) and gate is not None and gate.of == GATE:
             yield from _worse(health, version, found.metrics, "expected without labels", "warning")
+
+
+def _of_labels(health: Health, live: Live) -> Iterator[Finding]:
+    """Labels that say nothing of the answers."""
+    reasons = [value for one in live.versions for value in one.metrics.values() if isinstance(value, NotComputable)]
+    computed = any(isinstance(value, Estimate) for one in live.versions for value in one.metrics.values())
+    if live.labelled and not computed:
+        why = f": {reasons[0].reason}" if reasons else ""
+        step = "compare the labels with the answers: are they written as the model's classes are?"
+        yield Finding("warning", f"{live.labelled:,} rows have a label, and no live metric can be computed{why}", step)
+    span = health.axis.said().partition(" in ")[0]
+    step = "of older requests they count with a longer --last; else give the request_id that came with the answer"
+    if count := live.labels.get("unknown", 0):
+        tone: Tone = "neutral" if live.labelled else "warning"
+        yield Finding(tone, f"{count:,} label{_s(count)} of no request in the log of the last {span}", step)
+    if count := live.labels.get("surplus", 0):
+        words = f"{count:,} label{_s(count)} of a row that the request does not have"
+        yield Finding("warning", words, "rows are counted from 0, a label for each row of the request")
+
+
+def _s(count: int) -> str:
+    return " is" if count == 1 else "s are"
 
 
 def _worse(
