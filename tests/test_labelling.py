@@ -354,6 +354,15 @@ def test_corrections_are_of_rows_that_are_in_the_log(world: World) -> None:
     assert (told.kept, told.matched, told.corrections) == (2, 1, 1)
 
 
+def test_labels_that_came_for_nothing_are_counted_at_the_next_ones(world: World) -> None:
+    world.log(("a", ["no"]), ("b", ["yes"]))
+    sent = [("request_id", "nobody", 0, "no"), ("request_id", "a", 3, "no")]  # as over HTTP
+    Feedback(world.folder / "feedback").add(pd.DataFrame(sent, columns=["on", "id", "row", "label"], dtype=object))
+    told = world.take({"request_id": ["b", "else"], "label": ["yes", "yes"]})
+    assert (told.unknown, told.earlier_unknown, told.surplus, told.earlier_surplus) == (1, 1, 0, 1)
+    assert "Of labels that came before, 1 label is of no request in the log." in str(told)
+
+
 # files
 
 

@@ -38,6 +38,8 @@ class Received(Shown):
     empty: int
     rows: int
     labelled: int
+    earlier_unknown: int = 0  # of those that came before, over HTTP also: of no request in the log
+    earlier_surplus: int = 0
     warnings: tuple[str, ...] = ()
 
     @property
@@ -71,14 +73,11 @@ class Received(Shown):
         what = "request" if self.on == "request_id" else self.on
         if self.unknown:
             yield f"{_labels(self.unknown)} of a {what} that is not in the log. They are kept, and count for nothing."
-        if self.unkept:
-            yield f"{_labels(self.unkept)} of a request whose rows the log's policy did not keep."
-        if self.refused:
-            yield f"{_labels(self.refused)} of a request that was refused or failed: nothing was answered there."
-        if self.rowless:
-            yield f"{_labels(self.rowless)} of a request that had no rows."
-        if self.unjudged:
-            yield f"{_labels(self.unjudged)} of a request to another method than predict and predict_proba."
+        if self.earlier_unknown:
+            yield f"Of labels that came before, {_labels(self.earlier_unknown)} of no request in the log."
+        if self.earlier_surplus:
+            yield f"Of labels that came before, {_labels(self.earlier_surplus)} of a row that its request does not have."
+        yield from self._bare()
         if self.surplus:
             yield f"{_labels(self.surplus)} of a row that its request does not have; rows are counted from 0."
         if self.unplaced:
@@ -88,6 +87,17 @@ class Received(Shown):
             )
         if self.shared:
             yield f"{self.shared:,} rows have their {what} in common with another row, and so its label."
+
+    def _bare(self) -> Iterator[str]:
+        """Of requests without rows in the log."""
+        if self.unkept:
+            yield f"{_labels(self.unkept)} of a request whose rows the log's policy did not keep."
+        if self.refused:
+            yield f"{_labels(self.refused)} of a request that was refused or failed: nothing was answered there."
+        if self.rowless:
+            yield f"{_labels(self.rowless)} of a request that had no rows."
+        if self.unjudged:
+            yield f"{_labels(self.unjudged)} of a request to another method than predict and predict_proba."
 
 
 def share(value: float) -> str:
