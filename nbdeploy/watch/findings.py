@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from nbdeploy.render import Tone
     from nbdeploy.watch.compared import Compared, Track
     from nbdeploy.watch.health import Health
-    from nbdeploy.watch.live import Live
     from nbdeploy.watch.incumbent import Incumbent
     from nbdeploy.watch.live import Live
 
@@ -230,6 +229,20 @@ def _worse(
             return
 
 
+def _latest(health: Health, by_version: Mapping[str, Any]) -> list[Any]:
+    """That of the live version; in want of it, the last one."""
+    if health.incumbent is not None and health.incumbent.version in by_version:
+        return [by_version[health.incumbent.version]]
+    return list(by_version.values())[-1:]
+
+
+def _told(health: Health, version: str, found: Finding) -> Finding:
+    """Of a version that is not live it is history: nothing to be done about."""
+    if not health.past(version):
+        return found
+    return Finding("neutral", f"{found.text} ({version} is not live any more)")
+
+
 def _surely_worse(name: str, now: Estimate, before: Estimate, of: str) -> bool:
     """The whole interval lies on the worse side of what was, of its interval where it has one. Rows a model knows flatter
     it, so that beside training it takes more.
@@ -256,20 +269,6 @@ def _of_columns(health: Health, found: Compared) -> Iterator[Finding]:
     swapped = {name for swap in found.swapped for name in (swap.first, swap.second)}
     for swap in found.swapped:
         yield Finding("bad", f"{swap.text}{_since(found.track(swap.first))}", NEXT["swapped"])
-def _latest(health: Health, by_version: Mapping[str, Any]) -> list[Any]:
-    """That of the live version; in want of it, the last one."""
-    if health.incumbent is not None and health.incumbent.version in by_version:
-        return [by_version[health.incumbent.version]]
-    return list(by_version.values())[-1:]
-
-
-def _told(health: Health, version: str, found: Finding) -> Finding:
-    """Of a version that is not live it is history: nothing to be done about."""
-    if not health.past(version):
-        return found
-    return Finding("neutral", f"{found.text} ({version} is not live any more)")
-
-
     told = [track for track in found.ranked if track in found.drifted and track.name not in swapped]
     for track in told[:MOST]:
         yield Finding("bad", drifted(track), NEXT.get(_kind(track), NEXT["mean"]))
