@@ -225,12 +225,17 @@ class Look:
         return floored(self.now - self.last, self.every or timedelta(minutes=1))
 
     @cached_property
-    def requests(self) -> pd.DataFrame:
+    def _asked(self) -> pd.DataFrame:
+        """What lies in the future too: a clock may have been set back."""
         return self.log.requests()
 
     @cached_property
+    def requests(self) -> pd.DataFrame:
+        return self._asked[self._asked["time"] < self.axis.ended]
+
+    @cached_property
     def axis(self) -> Axis:
-        known = None if "log" in self.failed else self.requests
+        known = None if "log" in self.failed else self._asked[self._asked["time"] <= self.now]
         return axis(self.now, self.last, self.every, known)
 
     def _read(self, baselines: Mapping[str, Any], log: Log | None) -> dict[str, Served]:
@@ -249,7 +254,7 @@ class Look:
     @cached_property
     def view(self) -> Predictions:
         """The part of it that the axis shows."""
-        return self.log.within(self.axis.began)
+        return self.log.within(self.axis.began, self.axis.ended)
 
     def _versions(self) -> list[str]:
         """Those that answered, the one that answered last at the end."""
@@ -352,11 +357,6 @@ class Look:
         found = self._attempt("events", lambda: self.deployment.registry.events(self.name))
         return [] if isinstance(found, NotComputable) else found
 
-    def _log_state(self, requests: pd.DataFrame, served: Mapping[str, Served]) -> LogState:
-        inside = requests[requests["time"] >= self.axis.began]
-        answered = inside["status"] == 200
-        refused = inside[inside["status"].between(400, 499)]
-        codes = refused["code"].fillna(refused["status"].astype(str)).value_counts()
     def _incumbent(self, events: Sequence[Event]) -> Incumbent | None:
         back = None
         if events:
@@ -364,12 +364,19 @@ class Look:
                 back = rollback_target(self.deployment.registry, self.name).version
         return incumbent(events, back, None if "log" in self.failed else self.requests)
 
+    def _log_state(self, requests: pd.DataFrame, served: Mapping[str, Served]) -> LogState:
+        inside = requests[requests["time"] >= self.axis.began]
+        answered = inside["status"] == 200
+        later = self._asked[(self._asked["time"] >= self.axis.ended) & (self._asked["status"] == 200)]
+        refused = inside[inside["status"].between(400, 499)]
+        codes = refused["code"].fillna(refused["status"].astype(str)).value_counts()
         return LogState(
             answered=int(inside.loc[answered, "rows"].sum()),
             kept=sum(sum(one.rows.values()) for one in served.values()),
             torn=self.view.torn,
             damaged=self.view.damaged,
             unlogged=self._unlogged(),
+            future=int(later["rows"].sum()),
             refusals={str(code): int(count) for code, count in codes.items()},
         )
 

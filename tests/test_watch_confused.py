@@ -126,3 +126,18 @@ def test_labels_are_not_joined_by_a_key_that_stands_for_several(world: World) ->
     health = world.monitor()
     assert "the log has customer rounded" in str(health.failed["labels"])
     assert "no label came yet" in str(health.live)
+
+
+def test_rows_of_a_clock_that_was_ahead_are_left_out_and_told(world: World) -> None:
+    sample = rows_of(500, 1)
+    past = published(world, sample, (sample["x"] > 0).astype(int))
+    ids = past.ask(rows_of(200, 5), LAST, NOW)
+    later = past.ask(rows_of(100, 6), NOW + timedelta(days=1), NOW + timedelta(days=1, hours=1))
+    took(world, pd.DataFrame([(name, 0, 1) for name in (*ids, *later)], columns=["request_id", "row", "label"]))
+    health = world.monitor()
+    told = [finding.text for finding in health.findings]
+    assert "100 answered rows have a time in the future; nothing here speaks of them" in told
+    assert not any("The log keeps" in text for text in told)
+    assert not isinstance(health.live, NotComputable)
+    assert (health.live.rows, health.live.labelled) == (200, 40)
+    assert (health.log.answered, health.log.kept, health.log.future) == (200, 200, 100)

@@ -320,6 +320,9 @@ def _of_log(health: Health) -> Iterator[Finding]:
     if log.unlogged:
         words = f"{log.unlogged:,} answered rows could not be written to the log; nothing here speaks of them"
         yield Finding("warning", words, f"make room on the disk; nbdeploy logs {health.name} says what failed")
+    if log.future:
+        words = f"{log.future:,} answered rows have a time in the future; nothing here speaks of them"
+        yield Finding("warning", words, "the machine's clock was ahead of its time, or is behind it now: see to it")
     if log.answered > log.kept:
         words = f"The log keeps {log.kept:,} of {log.answered:,} answered rows; drift and quality speak of these"
         yield Finding("neutral", words)

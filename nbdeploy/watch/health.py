@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class LogState:
     """What the reading of the log passed over. `kept` of `answered` rows are in it; the others its policy left out.
-    `unlogged` rows could not be written, whenever that was: workers count them without times.
+    `unlogged` rows could not be written, whenever that was: workers count them without times. `future` ones were answered
+    after the last window, by a clock that went wrong.
     """
 
     answered: int = 0
@@ -42,6 +43,7 @@ class LogState:
     torn: int = 0
     damaged: int = 0
     unlogged: int = 0
+    future: int = 0
     refusals: Mapping[str, int] = field(default_factory=dict)  # requests that were refused (4xx), by code
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,6 +53,7 @@ class LogState:
             "torn": self.torn,
             "damaged": self.damaged,
             "unlogged": self.unlogged,
+            "future": self.future,
             "refusals": dict(self.refusals),
         }
 
@@ -77,14 +80,14 @@ class Health(Shown):
     alerts: tuple[Firing, ...]
     log: LogState
     failed: Mapping[str, NotComputable] = field(default_factory=dict)
-
-    @property
-    def version(self) -> Compared | None:
     incumbent: Incumbent | None = None
 
     def past(self, version: str) -> bool:
         """Whether another version is live: what is found of this one is history."""
         return self.incumbent is not None and self.incumbent.version != version
+
+    @property
+    def version(self) -> Compared | None:
         """The version whose rows came last."""
         return self.versions[-1] if self.versions else None
 
@@ -149,10 +152,10 @@ class Health(Shown):
             "events": [event.to_dict() for event in self.events],
             "alerts": [firing.to_dict() for firing in self.alerts],
             "log": self.log.to_dict(),
+            "incumbent": self.incumbent and self.incumbent.to_dict(),
             "failed": {name: plain(reason) for name, reason in self.failed.items()},
         }
 
-            "incumbent": self.incumbent and self.incumbent.to_dict(),
 
 def _plain(value: Any) -> Any:
     return plain(value) if isinstance(value, NotComputable) else value.to_dict()
