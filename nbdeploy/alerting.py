@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.keep.registry import Registry
     from nbdeploy.run.services import ServiceState
+    from nbdeploy.runtime.manifest import Manifest
     from nbdeploy.settings import Settings
     from nbdeploy.watch.channels import Channel
 
@@ -140,6 +141,7 @@ class Desk:
             table["send"] = list(given["send"])
         rule = self.plan.check(Rule.of(given.get("rule"), table, "notebook"))
         vocabulary.check(rule.when, self._columns())
+        vocabulary.check_task(rule.when, str(self._manifest.model.get("task") or ""))
         preview = self._preview(rule, span(given.get("last", LAST)))
         if given.get("preview"):
             return preview
@@ -187,10 +189,15 @@ class Desk:
         begun = [datetime.fromtimestamp(int(micros) / 1e6, UTC) for micros in logged if micros.isdecimal()]
         return min((*begun, *(datetime.fromisoformat(event.time) for event in events)), default=now)
 
+    @property
+    def _manifest(self) -> Manifest:
+        """Of the live version, or the newest."""
+        registry = self.deployment.registry
+        return store.manifest_of(registry.live(self.name) or registry.versions(self.name)[0])
+
     def _columns(self) -> list[str]:
         """Those of the live version's input, or the newest's; none where they have no names."""
-        registry = self.deployment.registry
-        schema = store.manifest_of(registry.live(self.name) or registry.versions(self.name)[0]).schema
+        schema = self._manifest.schema
         return [column.name for column in schema.columns] if schema.container in {"frame", "records"} else []
 
 

@@ -73,6 +73,26 @@ def test_a_rule_can_be_about_all_that_is_expected_without_labels_and_nothing_els
     assert set(metrics) == set(vocabulary.FORESEEN)
 
 
+@pytest.mark.parametrize(
+    ("when", "task", "said"),
+    [
+        ("accuracy<0.8", "regression", "accuracy is no metric of a regression model. It has mae, mse, rmse, r2, mape"),
+        ("mae>3", "classification", r"mae is no metric of a classification model\..* It has accuracy"),
+        ("expected_accuracy<0.8", "regression", r"would never fire.*drift@prediction>1"),
+        ("accuracy<0.8", "clustering", r"would never fire.*drift@prediction>1"),
+    ],
+)
+def test_a_metric_that_a_model_of_this_task_never_has_is_refused(when: str, task: str, said: str) -> None:
+    with pytest.raises(WrongUse, match=said):
+        vocabulary.check_task(condition(when, "here"), task)
+
+
+def test_a_metric_of_the_task_and_any_other_reading_is_taken() -> None:
+    for when, task in (("mae>3", "regression"), ("f1_macro<0.8", "classification"), ("error_rate>0.1", "clustering")):
+        vocabulary.check_task(condition(when, "here"), task)
+    vocabulary.check_task(condition("mae>3", "here"), "")  # of a model whose task is not known
+
+
 def test_a_column_the_service_has_not_is_refused_with_the_nearest() -> None:
     with pytest.raises(NotFound, match=r'no column "agee"\. Did you mean "age"'):
         vocabulary.check(condition("drift@agee>1", "here"), ["age", "island"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbdeploy.errors import NotFound, UnknownOption, WrongUse
+from nbdeploy.errors import NotFound, UnknownOption, WrongUse, did_you_mean
 from nbdeploy.judge.metrics import METRICS
 from nbdeploy.watch.reading import EXPECTED, READ, known
 
@@ -38,6 +38,12 @@ FORESEEN = (
 )  # without labels, as expected.py has them
 NAMES = (*STATES, *READ, *LABELLED, *(f"{EXPECTED}{name}" for name in FORESEEN))
 WITHOUT_COLUMN = "prediction"  # drift@prediction: what a rule may name beside the columns
+
+
+OF_TASK = {
+    "classification": tuple(name for name in LABELLED if name not in ("mae", "mse", "rmse", "r2", "mape")),
+    "regression": ("mae", "mse", "rmse", "r2", "mape"),
+}
 
 
 def is_state(metric: str) -> bool:
@@ -77,6 +83,27 @@ def check(condition: Condition, columns: Sequence[str] = ()) -> None:
     known_columns = [*columns, WITHOUT_COLUMN] if name == "drift" else list(columns)
     if columns and condition.slice and condition.slice not in known_columns:
         raise NotFound("column", condition.slice, known_columns)
+
+
+def check_task(condition: Condition, task: str) -> None:
+    """A metric that a model of this task never has would never fire.
+
+    Raises:
+        WrongUse: with the ones it can have.
+    """
+    name = condition.metric.removeprefix(EXPECTED)
+    own = OF_TASK.get(task, ())
+    if not task or name not in LABELLED:
+        return
+    foreseen = name != condition.metric
+    if name in own and not (foreseen and task == "regression"):
+        return
+    known = [] if foreseen and task == "regression" else list(own)
+    step = f"{did_you_mean(name, known)} It has {', '.join(known)}." if known else _WITHOUT_LABELS
+    raise WrongUse(f'"{condition.text}" would never fire: {condition.metric} is no metric of a {task} model.{step}')
+
+
+_WITHOUT_LABELS = " Watch its answers: drift@prediction>1."
 
 
 def counted(metric: str) -> str:
