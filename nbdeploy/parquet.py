@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import struct
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 KEY = "nbdeploy"  # of the file's metadata
 EXACT = 2**53
+_BLOCK = 2**20
 FEW = 256  # different texts of a categorical column
 _TEXTS = {"Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -59,7 +64,7 @@ def write(columns: Sequence[Column], about: dict[str, Any], file: Path) -> None:
         connection.register("given", frame)
         try:
             connection.execute(
-                f"COPY (SELECT {chosen} FROM given) TO '{target}' (FORMAT parquet, KV_METADATA {{{KEY}: '{note}'}})"  # noqa: S608 - quoted above; COPY takes no parameters here
+                f"COPY (SELECT {chosen} FROM given) TO '{target}' (FORMAT parquet, USE_TMP_FILE false, KV_METADATA {{{KEY}: '{note}'}})"  # noqa: S608 - quoted above; COPY takes no parameters here
             )
         except duckdb.IOException as exc:
             raise OSError(str(exc)) from exc
@@ -119,7 +124,7 @@ class Reader:
     def copy(self, sql: str, about: dict[str, Any], file: Path) -> None:
         """What `sql` selects as one file; `about` with its "columns" as `write` describes them."""
         note = f"KV_METADATA {{{KEY}: {text(json.dumps(about))}}}"
-        self.run(f"COPY ({sql}) TO {text(str(file))} (FORMAT parquet, {note})")
+        self.run(f"COPY ({sql}) TO {text(str(file))} (FORMAT parquet, USE_TMP_FILE false, {note})")
 
     def save(self, frame: pd.DataFrame, file: Path) -> None:
         """A frame as pandas has it, for others to read; objects that are no single value as JSON."""
@@ -233,7 +238,39 @@ def reading() -> Iterator[Reader]:
 
     with duckdb.connect() as connection:
         connection.execute("SET preserve_insertion_order = true")
+        if connection.execute("SELECT 1 FROM duckdb_settings() WHERE name = 'enable_external_file_cache'").fetchall():
+            connection.execute("SET enable_external_file_cache = false")  # another file may come under the same name
         yield Reader(connection)
+
+
+def seal(fd: int) -> None:
+    """Put a sum of the file's bytes right before its footer, where no reader of Parquet looks."""
+    start, footer = _footer(fd)
+    sealed = struct.pack("<I", zlib.crc32(footer, _sum(fd, start))) + footer
+    if os.pwrite(fd, sealed, start) != len(sealed):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def is_sealed(fd: int) -> bool:
+    """Whether each byte is as it was when it was sealed."""
+    start, footer = _footer(fd)
+    told = os.pread(fd, 4, max(0, start - 4))
+    return start > 4 and told == struct.pack("<I", zlib.crc32(footer, _sum(fd, start - 4)))
+
+
+def _footer(fd: int) -> tuple[int, bytes]:
+    """Where it begins, and what it is; its length stands before the last four bytes."""
+    size = os.fstat(fd).st_size
+    length = int.from_bytes(os.pread(fd, 4, max(0, size - 8)), "little")
+    start = max(0, size - 8 - length)
+    return start, os.pread(fd, size - start, start)
+
+
+def _sum(fd: int, end: int) -> int:
+    found = place = 0
+    while block := os.pread(fd, min(_BLOCK, end - place), place):
+        found, place = zlib.crc32(block, found), place + len(block)
+    return found
 
 
 def plain_column(values: pd.Series[Any]) -> Any:

@@ -240,14 +240,49 @@ def test_f38_a_segment_that_goes_while_it_is_read_is_passed_over(
     path = written(tmp_path, [small()])
 
     def late(reader: Any, path: Path) -> Any:
-        facts = copied(reader, path)
         clean(tmp_path, 0, None)
-        return facts
+        return copied(reader, path)
 
     os.utime(path, (0, 0))
     monkeypatch.setattr(predictions, "copied", late)
     assert len(Predictions(tmp_path).frame()) == 0
     assert not list(tmp_path.iterdir())
+
+
+def test_of_a_copy_that_goes_while_it_is_read_no_row_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, [small()])
+    real = parquet.Reader.about
+
+    def late(reader: Any, file: Path) -> Any:
+        for copy in tmp_path.glob("*.parquet"):
+            copy.unlink()
+        return real(reader, file)
+
+    monkeypatch.setattr(parquet.Reader, "about", late)
+    assert [len(Predictions(tmp_path).frame()) for _ in range(2)] == [1, 1]
+
+
+def test_a_copy_with_one_bit_flipped_is_made_again(tmp_path: Path) -> None:
+    path = written(tmp_path, [small(request_id=f"id{number}") for number in range(5)])
+    whole = Predictions(tmp_path).frame()
+    content = copy_of(path).read_bytes()
+    for place in range(4, len(content), 97):
+        copy_of(path).write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        assert Predictions(tmp_path).frame().equals(whole)
+        fd = os.open(copy_of(path), os.O_RDONLY)
+        assert parquet.is_sealed(fd)
+        os.close(fd)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_a_copy_that_is_no_regular_file_is_not_read(tmp_path: Path, kind: str) -> None:
+    host = tmp_path / "host"
+    host.write_bytes(b"of the host")
+    folder = tmp_path / "predictions"
+    folder.mkdir()
+    place(kind, copy_of(written(folder, [small()])), host)
+    assert len(Predictions(folder).frame()) == 1
+    assert host.read_bytes() == b"of the host"
 
 
 def test_a_copy_is_ours_alone_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -379,8 +414,8 @@ def test_names_that_duckdb_cannot_tell_apart_are_told_apart(tmp_path: Path) -> N
 
 def test_the_copy_knows_what_the_segment_holds(tmp_path: Path) -> None:
     path = written(tmp_path, [small(time=1_700_000_000.000001), small(time=1_700_000_009.5)])
-    with parquet.reading() as reader:
-        facts = copied(reader, path)
+    with parquet.reading() as reader, copied(reader, path) as copy:
+        facts = copy.facts
     assert facts is not None
     assert (facts.first, facts.last) == (1_700_000_000_000_001, 1_700_000_009_500_000)
     assert facts.bytes == path.stat().st_size

@@ -11,17 +11,17 @@ import secrets
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import parquet
 from nbdeploy.parquet import quoted, stored_names, text
 from nbdeploy.runtime.records import HEAD, parse
 from nbdeploy.runtime.retention import DRAFT
-from nbdeploy.runtime.segments import is_growing
+from nbdeploy.runtime.segments import is_growing, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 ROOM = 16 * 2**20  # bytes of a line that DuckDB expects anyway
 # What each kind of a schema's column is in JSON, and so in the copy; the others are looked at, value by value.
@@ -79,7 +79,7 @@ class Checked:
 def checked(path: Path, target: Path) -> Checked:
     found = Checked()
     marks = b'{"%s":' % HEAD.encode(), b'{"%s": ' % HEAD.encode()
-    with path.open("rb") as file, target.open("wb") as out:
+    with os.fdopen(opened(path), "rb") as file, target.open("wb") as out:
         for line in file:
             found.bytes += len(line)
             if not line.endswith(b"\n"):
@@ -97,7 +97,7 @@ def checked(path: Path, target: Path) -> Checked:
 
 
 def convert(reader: parquet.Reader, path: Path, target: Path, worker: int, form: int) -> bool:
-    """Write the copy; False where DuckDB cannot make it, and then nothing is written."""
+    """Write the copy; False where DuckDB cannot make it."""
     with _draft(path) as lines:
         found = checked(path, lines)
         columns = found.columns
@@ -109,7 +109,6 @@ def convert(reader: parquet.Reader, path: Path, target: Path, worker: int, form:
                 about = {"format": form, "bytes": found.bytes, "torn": found.torn, "heads": found.heads}
                 reader.copy(*_flattened(reader, columns, found, about, worker), target)
         except parquet.Failed:
-            target.unlink(missing_ok=True)
             return False
     return True
 
@@ -117,11 +116,18 @@ def convert(reader: parquet.Reader, path: Path, target: Path, worker: int, form:
 @contextmanager
 def _draft(path: Path) -> Iterator[Path]:
     draft = path.with_name(f"{DRAFT}{path.stem}.{secrets.token_hex(4)}")
-    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    fd = opened(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
-        yield draft
+        yield held(fd, draft)
     finally:
+        os.close(fd)
         draft.unlink(missing_ok=True)
+
+
+def held(fd: int, path: Path) -> Path:
+    """A name of the open file that stays its own, whatever is put in its place; on other systems than Linux its path."""
+    name = Path(f"/proc/self/fd/{fd}")
+    return name if name.exists() else path
 
 
 def _sayable(names: list[str]) -> bool:

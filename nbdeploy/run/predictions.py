@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy import parquet
 from nbdeploy.errors import UnsupportedData
+from nbdeploy.homes import refuse_file
 from nbdeploy.render import Card, Shown
 from nbdeploy.run import secret
 from nbdeploy.run.glance import Glance
 from nbdeploy.run.segments import (
     FIXED,
     REQUEST,
+    Copy,
     Facts,
     Lines,
     copied,
-    copy_of,
     first_head,
     growing,
     plain_frame,
@@ -152,6 +153,7 @@ class Predictions(Shown):
 
     def write_parquet(self, folder: Path) -> list[Path]:
         """A file for each segment that has requests in this view, in `frame`'s columns; the files."""
+        refuse_file(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         written = []
         with parquet.reading() as reader:
@@ -218,30 +220,29 @@ class Predictions(Shown):
         try:
             if growing(path):
                 return self._by_lines(path, columns, requests=requests)
-            facts = copied(reader, path)
-        except OSError:  # no room for a copy, or not our folder: it is read all the same, only slower
+            with copied(reader, path) as copy:
+                if not self._overlaps(copy.facts):
+                    return None
+                frame = self._by_copy(reader, copy, columns, requests=requests, last=last, categories=categories)
+                self._pass_over(copy.facts)
+                return frame
+        except (
+            OSError,
+            UnsupportedData,
+        ):  # no room for a copy, not our folder, gone: the segment is the truth, only slower
             return self._by_lines(path, columns, requests=requests)
-        if facts is None or not self._overlaps(facts):
-            return None
-        try:
-            frame = self._by_copy(reader, path, facts, columns, requests=requests, last=last, categories=categories)
-        except UnsupportedData:  # damaged, or gone with its segment, as retention takes them: the segment is the truth
-            return self._by_lines(path, columns, requests=requests)
-        self._pass_over(facts)
-        return frame
 
     def _by_copy(
         self,
         reader: parquet.Reader,
-        path: Path,
-        facts: Facts,
+        copy: Copy,
         columns: Sequence[str] | None,
         *,
         requests: bool,
         last: int,
         categories: bool,
     ) -> pd.DataFrame:
-        known = {item["name"]: item for item in facts.columns}
+        known = {item["name"]: item for item in copy.facts.columns}
         wanted = [known[name] for name in (known if columns is None else columns) if name in known]
         low, high = (None if at is None else _micros(at) for at in (self.since, self.until))
         clauses = [
@@ -252,9 +253,9 @@ class Predictions(Shown):
         values = [at for at in (low, high) if at is not None]
         where = " AND ".join(clauses) or "TRUE"
         if not last:
-            return _timed(reader.frame(copy_of(path), wanted, where, values, categories=categories))
+            return _timed(reader.frame(copy.file, wanted, where, values, categories=categories))
         newest = f"{where} ORDER BY time DESC, request_id DESC, row DESC LIMIT {last}"
-        return _timed(reader.frame(copy_of(path), wanted, newest, values)[::-1])
+        return _timed(reader.frame(copy.file, wanted, newest, values)[::-1])
 
     def _by_lines(self, path: Path, columns: Sequence[str] | None, *, requests: bool) -> pd.DataFrame:
         lines = Lines(path)
@@ -270,14 +271,20 @@ class Predictions(Shown):
         """Of segments that have requests in this view, as far as that is known without reading a growing one."""
         with parquet.reading() as reader:
             for path in self.segments():
-                try:
-                    facts = None if growing(path) else copied(reader, path)
-                except OSError:
-                    facts = None
+                facts = self._facts(reader, path)
                 if facts is None:
                     yield from first_head(path)
                 elif self._overlaps(facts):
                     yield from facts.heads
+
+    def _facts(self, reader: parquet.Reader, path: Path) -> Facts | None:
+        try:
+            if growing(path):
+                return None
+            with copied(reader, path) as copy:
+                return copy.facts
+        except OSError:
+            return None
 
     def _overlaps(self, facts: Facts) -> bool:
         if facts.first is None or facts.last is None:

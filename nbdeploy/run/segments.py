@@ -7,9 +7,10 @@ had, and the time in microseconds.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-FORMAT = 1
+FORMAT = 2
 LAST = 253_402_300_800.0  # the year 10000, in seconds
 REQUEST = ("time", "request_id", "version", "schema", "worker", "method", "status", "code", "milliseconds")
 FIXED = (
@@ -104,29 +105,72 @@ def copy_of(path: Path) -> Path:
     return path.with_suffix(COPY)
 
 
-def copied(reader: parquet.Reader, path: Path) -> Facts | None:
-    """Of the copy, made where it is missing or not of this segment; None where the segment itself is gone."""
+@dataclass(frozen=True)
+class Copy:
+    """A copy that is open: `file` stays this one, whatever becomes of its name."""
+
+    facts: Facts
+    file: Path
+
+
+@contextmanager
+def copied(reader: parquet.Reader, path: Path) -> Iterator[Copy]:
+    """The copy, made where it is missing, not of this segment, or not as we wrote it.
+
+    Raises:
+        OSError: the segment is gone, or its copy cannot be made.
+    """
+    size = path.lstat().st_size
+    fd = _believed(copy_of(path))
     try:
-        size = path.stat().st_size
-    except FileNotFoundError:
+        about = None if fd is None else reader.about(compaction.held(fd, copy_of(path)))
+        if fd is None or about is None or (about.get("format"), about.get("bytes")) != (FORMAT, size):
+            fd = _instead(fd, _copy(reader, path))
+            about = reader.about(compaction.held(fd, copy_of(path)))
+        if about is None:
+            raise OSError(errno.EIO, "its copy cannot be read", str(path))
+        yield Copy(Facts.of(about), compaction.held(fd, copy_of(path)))
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+def _believed(copy: Path) -> int | None:
+    """A descriptor of it, where it is a file of this user's whose bytes are those that were written."""
+    try:
+        fd = opened(copy)
+    except (FileNotFoundError, NoFile):
         return None
-    about = reader.about(copy_of(path)) if copy_of(path).exists() else None
-    if about is None or (about.get("format"), about.get("bytes")) != (FORMAT, size):
-        _copy(reader, path)
-        about = reader.about(copy_of(path))
-    return None if about is None else Facts.of(about)
+    own = not hasattr(os, "geteuid") or os.fstat(fd).st_uid == os.geteuid()
+    if own and parquet.is_sealed(fd):
+        return fd
+    os.close(fd)
+    return None
 
 
-def _copy(reader: parquet.Reader, path: Path) -> None:
+def _instead(old: int | None, new: int) -> int:
+    if old is not None:
+        os.close(old)
+    return new
+
+
+def _copy(reader: parquet.Reader, path: Path) -> int:
+    """Made anew: a descriptor of it."""
     draft = path.with_name(f"{DRAFT}{path.stem}.{secrets.token_hex(4)}")
+    fd = opened(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
-        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        if not compaction.convert(reader, path, draft, worker_of(path), FORMAT):
-            _by_lines(path, draft)
-        draft.chmod(0o600)
+        target = compaction.held(fd, draft)
+        if not compaction.convert(reader, path, target, worker_of(path), FORMAT):
+            os.ftruncate(fd, 0)
+            _by_lines(path, target)
+        parquet.seal(fd)
         draft.replace(copy_of(path))
+    except BaseException:  # also what interrupts it leaves nothing open
+        os.close(fd)
+        raise
     finally:
         draft.unlink(missing_ok=True)
+    return fd
 
 
 def _by_lines(path: Path, draft: Path) -> None:
