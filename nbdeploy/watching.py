@@ -197,7 +197,7 @@ class Look:
         other = self._trained(against)
         if isinstance(other, NotComputable):
             return other
-        return replace(own, profile=other.profile, called=f"the training of {against}")
+        return replace(own, profile=other.profile, called=f"the training of {against}", own=against == own.version)
 
     def _earlier(self, own: Baseline, before: timedelta, written: str) -> Baseline | NotComputable:
         """Rows of any version with the same schema."""
@@ -205,7 +205,7 @@ class Look:
         log = Predictions(self.log.folder).within(axis.began, axis.ended)
         asked = log.requests()
         alike = [str(version) for version in asked.loc[asked["schema"] == own.schema, "version"].unique()]
-        baselines = {version: replace(own, version=version) for version in alike}
+        baselines = {version: replace(own, version=version, own=version == own.version) for version in alike}
         served = read(log.batches(columns_of([own])), baselines, axis)
         wholes = [whole for one in served.values() if (whole := one.whole()) is not None]
         if not wholes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,16 @@ from hypothesis import strategies as st
 from populations import MIXED, Population, sampled, traffic
 from scipy import stats
 
+from nbdeploy.capture.counts import Bins
 from nbdeploy.capture.profile import Profile, profile
 from nbdeploy.errors import WrongUse
 from nbdeploy.runtime.manifest import Column, Schema
+from nbdeploy.runtime.policy import bucket as bucket_of
 from nbdeploy.watch.budget import Budget
 from nbdeploy.watch.calibration import Calibration, bucket
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.drift import DRIFTED, STABLE, SUSPECTED, ColumnDrift, Drift, drift, history
+from nbdeploy.watch.served import Baseline
 from nbdeploy.watch.window import Window, parts_of
 
 if TYPE_CHECKING:
@@ -161,7 +165,16 @@ def test_a_factor_that_is_no_known_units_is_measured_and_has_no_name(
 
 @pytest.mark.parametrize(
     ("factor", "rows"),
-    [(10.0, 300), (12.0, 3_000), (24.0, 300), (60.0, 300), (2.54, 3_000), (1_000.0, 300), (1_000.0, 3_000), (0.1, 3_000)],
+    [
+        (10.0, 300),
+        (12.0, 3_000),
+        (24.0, 300),
+        (60.0, 300),
+        (2.54, 3_000),
+        (1_000.0, 300),
+        (1_000.0, 3_000),
+        (0.1, 3_000),
+    ],
 )
 def test_a_known_units_factor_has_its_name(factor: float, rows: int, reference: Profile, once: Calibration) -> None:
     found = compared(reference, once, lambda f: {"height": f["height"] * factor}, rows)["height"].shifts[0]
@@ -177,6 +190,26 @@ def test_nothing_is_said_of_windows_like_the_training_sample(reference: Profile,
         "input.height", "input.income", "input.celsius", "input.children", "input.island", "input.fixed", "prediction",
     }  # fmt: skip
     assert found["since"].verdict == NotComputable("time moves on by itself")
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_bucketed_column_is_counted_as_the_kept_one(whole: bool, reference: Profile) -> None:
+    """Also in the open bins at either end, on the edges themselves, and beyond all of them."""
+    name = "children" if whole else "height"
+    own = reference.columns[name]
+    assert isinstance(own, Bins)
+    random = np.random.default_rng(0)
+    edges = np.asarray(own.edges)
+    values = [*random.choice(edges, 50), *(random.choice(edges, 50) + random.normal(0, 9, 50)), -1e12, 1e12]
+    kept: list[Any] = [round(value) if whole else float(value) for value in values]
+    change = bucket_of(own.edges)
+    rounded = [change(value) for value in [*kept, None]]
+    assert own.counted(rounded).counts == own.counted([*kept, None]).counts
+    assert own.counted(rounded).missing == 1
+    baseline = Baseline("1.0.0", reference, policy={name: "bucket", "income": "drop"})
+    assert (baseline.lacking(name), baseline.lacking("income")) == (None, "dropped by the log's policy")
+    assert replace(baseline, own=False).lacking(name) == "rounded by the log's policy"
+    assert Baseline("1.0.0", reference, policy={"since": "bucket"}).lacking("since") == "rounded by the log's policy"
 
 
 def test_predictions_drift_as_columns_do(reference: Profile, once: Calibration) -> None:

@@ -33,6 +33,7 @@ from nbdeploy.run.feedback import Feedback
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.run.services import ServiceState
 from nbdeploy.runtime.counters import Counts
+from nbdeploy.runtime.policy import bucket
 from nbdeploy.settings import Settings
 from nbdeploy.spans import span
 from nbdeploy.watch import null, power
@@ -41,6 +42,7 @@ from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.incumbent import Incumbent, incumbent
 from nbdeploy.watch.lanes import lanes
 from nbdeploy.watch.sections import sections
+from nbdeploy.watch.served import Baseline
 from nbdeploy.watch.sheet import bars
 from nbdeploy.workspace import Workspace
 
@@ -495,6 +497,24 @@ def test_what_the_log_does_not_keep_is_said(world: World, past: Past, monkeypatc
     assert str(health.version.track("bill").now.verdict) == "not computable (dropped by the log's policy)"
     assert str(health.version.track("island").now.verdict) == "not computable (hashed by the log's policy)"
     assert isinstance(health.version.track("mass").now.verdict, str)
+
+
+def test_a_bucketed_column_drifts_as_the_kept_one(world: World, past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows(past, 4, PLANTED["mean"][0])
+    kept = world.monitor().version
+    edges = world.look()._baseline("1.0.0")
+    assert isinstance(edges, Baseline)
+    own = edges.profile.columns["age"]
+    assert isinstance(own, Bins)
+    world.past("birds")
+    change = bucket(own.edges)
+    monkeypatch.setattr(Predictions, "policy", lambda _self, _schema: {"age": "bucket"})
+    windows(past, 4, lambda rows: PLANTED["mean"][0](rows).assign(age=lambda f: f["age"].map(change)))
+    rounded = world.monitor().version
+    assert kept is not None
+    assert rounded is not None
+    assert rounded.track("age").now.tests == kept.track("age").now.tests
+    assert rounded.track("age").now.verdict == "drifted"
 
 
 # all kinds of services

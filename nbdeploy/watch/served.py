@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class Baseline:
     """What the rows of a version are counted over. `called` says it in words; `columns` are those the version's rows have.
 
     `labels` are the classes of `predict_proba`, by the texts that stand for them in answers; `policy` names the columns
-    that the log does not keep as they came.
+    that the log does not keep as they came; `own` says whether the bins are those that its buckets were made of.
     """
 
     version: str
@@ -53,6 +53,7 @@ class Baseline:
     columns: frozenset[str] | None = None
     labels: Mapping[str, Any] = field(default_factory=dict)
     policy: Mapping[str, str] = field(default_factory=dict)
+    own: bool = True
 
     @property
     def named(self) -> bool:
@@ -63,10 +64,15 @@ class Baseline:
         """Why a column cannot be counted."""
         if self.columns is not None and name not in self.columns:
             return f"version {self.version} does not have it"
-        if name in self.policy:
+        if name in self.policy and not self.bucketed(name):
             word = {"drop": "dropped", "hash": "hashed", "bucket": "rounded"}.get(self.policy[name], self.policy[name])
             return f"{word} by the log's policy"
         return None
+
+    def bucketed(self, name: str) -> bool:
+        """Whether the log has the lower edge of a value's own bin: counted over these bins it is what the value would be."""
+        counts = self.profile.columns.get(name)
+        return self.own and self.policy.get(name) == "bucket" and isinstance(counts, Bins) and counts.kind == "number"
 
 
 @dataclass
@@ -140,7 +146,7 @@ class Served:
             tasks.append((PREDICTION, profile.predictions, _of_kind(profile.predictions, answers), list(_parts(at))))
         again = pool.submit(self._hash, frame, parts)
         for name, counted in pool.map(lambda task: (task[0], _counted(*task[1:])), tasks):
-            self._note(name, counted)
+            self._note(name, _spread(counted) if self.baseline.bucketed(name) else counted)
         again.result()
         self._sample(frame, parts)
 
@@ -254,6 +260,22 @@ def _counted(own: Counts, values: Any, parts: list[tuple[int, int, int]]) -> dic
         return {place: own.counted(at[begin:end]) for place, begin, end in parts if len(values)}
     except Exception as exc:  # noqa: BLE001 - whatever a log of months holds, in one column: the reason stands in its place
         return NotComputable(f"it could not be counted: {type(exc).__name__}: {exc}")
+
+
+def _spread(counted: dict[int, Counts] | NotComputable) -> dict[int, Counts] | NotComputable:
+    """Of lower edges the lowest and the highest value are not known: they are held to be the ends of their bins."""
+    if isinstance(counted, NotComputable):
+        return counted
+    return {place: _ends(counts) if isinstance(counts, Bins) else counts for place, counts in counted.items()}
+
+
+def _ends(counts: Bins) -> Bins:
+    held = [place for place, count in enumerate(counts.counts) if count]
+    if not held:
+        return counts
+    return replace(
+        counts, low=counts.edges[max(held[0] - 1, 0)], high=counts.edges[min(held[-1], len(counts.edges) - 1)]
+    )
 
 
 def _of_kind(own: Counts, values: Any) -> Any:
