@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +25,7 @@ from nbdeploy.watch.received import Received
 from nbdeploy.watch.task import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -69,7 +70,8 @@ class Labelled:
 
         table = of_frame(table_of(labels, on, [str(label) for label in self.classes]), on)
         self._check_key(on)
-        table = self._numbers(table) if {task.name for task in self.all_tasks} == {"regression"} else table
+        if {task.name for task in self.all_tasks} == {"regression"}:
+            table = self._numbers(table, file=isinstance(labels, str | Path) and str(labels).lower().endswith(_LINES))
         self._check_classes(table)
         feedback = Feedback(self.folder / FOLDER)
         before = feedback.frame()
@@ -131,12 +133,16 @@ class Labelled:
             f"{coding(given.values(), self.classes)}"
         )
 
-    def _numbers(self, table: pd.DataFrame) -> pd.DataFrame:
+    def _numbers(self, table: pd.DataFrame, *, file: bool) -> pd.DataFrame:
         """Labels of a regression, which are numbers also where a file has texts."""
         wrong = [row for row, label in enumerate(table["label"]) if label is not None and not _is_number(label)]
         if wrong:
-            shown = ", ".join(str(row) for row in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
-            raise WrongUse(f"{self.name} answers with numbers, and {_counted(wrong)} no number: row {shown} (from 0).")
+            shown = ", ".join(f"{table['label'][row]!r} in {_place(row, file)}" for row in wrong[:5])
+            more = ", ..." if len(wrong) > 5 else ""
+            raise WrongUse(
+                f"{self.name} answers with numbers, and {_counted(wrong)} no number: {shown}{more}. Nothing was taken: "
+                "write numbers, or leave empty what is not known yet."
+            )
         numbers = [float(label) if isinstance(label, str) else label for label in table["label"]]
         return table.assign(label=_objects(numbers))
 
@@ -179,11 +185,22 @@ class Labelled:
                 "They count as classes of their own, so no answer is right there."
             )
         numbers = any(isinstance(value, int | float) for value in table["id"])
-        if joined.unknown and numbers and not len(joined.labelled):
-            yield (
-                "The ids are numbers here, and as texts the log may have them with zeros in front (007): read that column "
-                'as text, dtype={"...": str}.'
-            )
+        if joined.unknown and (zeros := self._with_zeros(table)):
+            yield f'"{zeros}" is in the log, with zeros in front: read the key as text, dtype={{"...": str}}.'
+        elif joined.unknown and numbers and not len(joined.labelled):
+            yield 'The ids are numbers here, and texts in the log: read that column as text, dtype={"...": str}.'
+
+    def _with_zeros(self, table: pd.DataFrame) -> str | None:
+        """A key of the log that one of the ids is without its zeros in front."""
+        on = str(table["on"].iloc[0])
+        if on == REQUEST:
+            return None
+        given = set(Keys.of(table["id"]).texts)
+        for batch in Predictions(self.folder / "predictions").batches([REQUEST, column_of(on)]):
+            for text in Keys.of(batch[column_of(on)]).texts if column_of(on) in batch.columns else ():
+                if isinstance(text, str) and text[:1] == "0" and text not in given and text.lstrip("0") in given:
+                    return str(text)
+        return None
 
     def _strange(self, joined: Joined, table: pd.DataFrame) -> Iterator[tuple[Any, tuple[Any, ...]]]:
         """Labels that none of the versions knows that answered their rows, and what those know; any version of a label
@@ -278,6 +295,7 @@ def _typed(path: Path, name: str, on: str, classes: set[str]) -> pd.DataFrame:
     frame = pd.read_csv(
         path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
     )
+    _check_separator(path, list(frame.columns), separator)
     for column in frame.columns:
         frame[column] = _objects(
             [None if text.lower() in MISSING and text not in classes else text for text in frame[column].fillna("")]
@@ -285,6 +303,17 @@ def _typed(path: Path, name: str, on: str, classes: set[str]) -> pd.DataFrame:
     if "row" in frame.columns:
         frame["row"] = pd.to_numeric(frame["row"])
     return frame
+
+
+def _check_separator(path: Path, names: Sequence[str], expected: str) -> None:
+    """One column whose name has another separator in it is a whole line."""
+    found = next((other for other in _SEPARATORS if other != expected and len(names) == 1 and other in names[0]), None)
+    if found is not None:
+        told = f"is separated by {_SEPARATORS[found]}, expected {_SEPARATORS[expected]}"
+        raise UnsupportedData(str(path), told, f'read it yourself: pd.read_csv("{path}", sep={found!r}, dtype=str)')
+
+
+_SEPARATORS = {";": ";", "\t": "tab", "|": "|", ",": ","}
 
 
 def _objects(values: Iterable[Any]) -> pd.Series[Any]:
@@ -297,10 +326,16 @@ def _is_number(label: Any) -> bool:
     if isinstance(label, bool):
         return False
     try:
-        float(label)
-    except (TypeError, ValueError):
+        return math.isfinite(float(label))
+    except (TypeError, ValueError, OverflowError):
         return False
-    return True
+
+
+_LINES = (".csv", ".csv.gz", ".tsv")  # where a row is a line, below one of names
+
+
+def _place(row: int, file: bool) -> str:
+    return f"line {row + 2}" if file else f"row {row} (from 0)"
 
 
 def _counted(rows: list[int]) -> str:

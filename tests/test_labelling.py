@@ -301,15 +301,32 @@ def test_labels_of_requests_without_rows_say_why_and_not_that_the_log_lacks_them
     assert "not in the log" not in said
 
 
+@pytest.mark.parametrize("label", [10**400, float("inf"), "inf", "-Infinity"])
+def test_a_label_of_a_regression_is_a_number_that_a_float_can_be(world: World, label: Any) -> None:
+    world.manifest = of(task="regression")
+    world.log(("a", [1.5, 2.5]))
+    table = {"request_id": ["a", "a"], "row": [0, 1], "label": [1.5, label]}
+    with pytest.raises(WrongUse, match=r"1 label is no number: row 1 \(from 0\)"):
+        world.take(pd.DataFrame(table, dtype=object))
+
+
+@pytest.mark.parametrize("row", [2**70, 1e300])
+def test_a_row_beyond_all_requests_is_refused(world: World, row: float) -> None:
+    world.log(("a", ["yes", "no"]))
+    table = {"request_id": ["a", "a"], "row": [0, row], "label": ["yes", "no"]}
+    with pytest.raises(WrongUse, match=r"no place in a request: row 1 \(from 0\)"):
+        world.take(pd.DataFrame(table, dtype=object))
+
+
 def test_labels_of_a_regression_are_numbers(world: World) -> None:
     world.manifest = of(task="regression")
     world.log(("a", [1.5, 2.5]))
     table = {"request_id": ["a", "a"], "row": [0, 1], "label": ["1.5", "many"]}
-    with pytest.raises(WrongUse, match=r"toy answers with numbers, and 1 label is no number: row 1 \(from 0\)"):
+    with pytest.raises(WrongUse, match=r"1 label is no number: 'many' in row 1 \(from 0\)\. Nothing was taken"):
         world.take(pd.DataFrame(table))
     world.take(pd.DataFrame(table | {"label": ["1.5", None]}))
     assert world.kept == [("a", 0, 1.5)]
-    with pytest.raises(WrongUse, match="is no number: row 0"):
+    with pytest.raises(WrongUse, match="is no number: True in row 0"):
         world.take(pd.DataFrame(table | {"label": [True, 1.0]}))
 
 
@@ -405,6 +422,28 @@ def test_parquet_and_json_have_types(world: World, tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text('[{"request_id": "a", "label": true}]')
     assert world.take(tmp_path / "labels.json").kept == 0
     assert world.accuracy().value == 1
+
+
+def test_a_file_that_is_separated_otherwise_is_told_by_what(world: World, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("customer;label\nk;no\n")
+    with pytest.raises(UnsupportedData, match=r"is separated by ;, expected ,; read it yourself: .*sep=';'"):
+        world.take(tmp_path / "labels.csv", "customer")
+
+
+def test_a_cell_that_is_no_number_is_told_by_its_line(world: World, tmp_path: Path) -> None:
+    world.manifest = of(task="regression")
+    world.log(("a", [1.5, 2.5]))
+    (tmp_path / "labels.csv").write_text("request_id,row,label\na,0,1.5\na,1,n0\n")
+    with pytest.raises(WrongUse, match=r"'n0' in line 3\. Nothing was taken"):
+        world.take(tmp_path / "labels.csv")
+    assert world.kept == []
+
+
+def test_ids_that_lost_their_zeros_are_told_which_one_is_there(world: World) -> None:
+    world.log(("a", ["no", "yes"]), keys=["00300", "17"])
+    told = world.take({"customer": ["300", "17"], "label": ["no", "yes"]}, "customer")
+    assert told.matched == 1
+    assert told.warnings[0].startswith('"00300" is in the log, with zeros in front: read the key as text')
 
 
 def test_a_file_that_cannot_be_read_is_named(world: World, tmp_path: Path) -> None:
