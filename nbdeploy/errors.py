@@ -129,7 +129,7 @@ class UnknownOption(WrongUse):
 
     def message(self) -> str:
         hint = f' Did you mean "{self.meant}"?' if self.meant else did_you_mean(self.text, self.known)
-        return f'There is no {self.kind} "{self.text}".{hint or " Known: " + ", ".join(self.known[:30]) + "."}'
+        return f'There is no {self.kind} "{self.text}".{hint or " Known: " + ", ".join(self.known[:60]) + "."}'
 
 
 @dataclass(eq=False)

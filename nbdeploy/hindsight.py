@@ -104,7 +104,7 @@ def reproduce(settings: Settings, registry: Registry, version: Version, progress
         since = ("nothing that went in differs: fix the seeds (random_state) of what is drawn at random",)
     written = sorted(path for path, mark in _files(origin.notebook.parent).items() if before.get(path) != mark)
     if written:
-        notes = (*notes, f"the notebook wrote {', '.join(written[:5])} beside itself, as it does whenever it is run")
+        notes = (*notes, f"changed beside the notebook meanwhile, by it or by others: {', '.join(written[:5])}")
     seconds = time.monotonic() - began
     return Reproduction(
         version.tag, str(origin.notebook), str(python), original.digest, again.digest, findings, since, notes, seconds

@@ -7,7 +7,7 @@ import secrets
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from nbdeploy.errors import HomeUnavailable
+from nbdeploy.errors import HomeUnavailable, WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +66,12 @@ def path_of(error: OSError) -> str | None:
     """Where it failed: of two paths the second, which was to be written; a full disk is never that of the first."""
     path = error.filename2 or error.filename
     return None if path is None else str(path)
+
+
+def refuse_file(folder: Path) -> None:
+    """Raises WrongUse where a folder is to be written and a file is there."""
+    if folder.exists() and not folder.is_dir():
+        raise WrongUse(f"{folder} is a file, and several are to be written: name a folder.")
 
 
 @contextmanager

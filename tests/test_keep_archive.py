@@ -162,6 +162,12 @@ def test_what_this_home_published_is_trusted_when_it_comes_back(world: World, fi
     assert world.folders() == ["1.0.0", "1.0.1"]
 
 
+def test_what_is_there_already_is_said_to_be(elsewhere: World, file: Path) -> None:
+    first, second = take(elsewhere, file), take(elsewhere, file)
+    assert "Already here" not in str(first)
+    assert "Already here, the same bytes; nothing was imported anew." in str(second)
+
+
 def test_importing_mends_a_corrupt_version(world: World, file: Path) -> None:
     model = world.registry.get("penguins").src / "model.pkl"
     original = model.read_bytes()

@@ -100,7 +100,10 @@ def test_files_for_others(workspace: Workspace, tmp_path: Path, capsys: pytest.C
     assert (
         cli.main(["predictions", "people", "--parquet", str(tmp_path / "none"), "--last", "0s"], lambda: workspace) == 0
     )
-    assert "Nothing is logged" in capsys.readouterr().out
+    assert "Nothing is logged of people in the last 0s to write" in capsys.readouterr().out
+    (tmp_path / "l.csv").touch()
+    with pytest.raises(WrongUse, match=r"l\.csv is a file, .* name a folder"):
+        workspace.predictions("people").write_parquet(tmp_path / "l.csv")
 
 
 def test_a_name_nobody_knows_is_not_found(workspace: Workspace) -> None:

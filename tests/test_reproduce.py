@@ -139,7 +139,7 @@ def test_a_notebook_that_deploys_itself_gives_the_same_bytes_and_touches_nothing
     assert told["same"]
     assert told["digest"] == told["digest_now"]
     assert told["findings"] == told["since"] == []
-    assert told["notes"] == ["the notebook wrote written.txt beside itself, as it does whenever it is run"]
+    assert told["notes"] == ["changed beside the notebook meanwhile, by it or by others: written.txt"]
     assert ours(workspace) == before
     assert len(workspace.show("penguins").events) == events
     assert [state.version for state in workspace.services()] == ["1.0.0"]

@@ -84,6 +84,12 @@ def test_a_configuration_that_cannot_be_added_to_is_left_alone(home: Path, tmp_p
     assert not (tmp_path / AS_THEY_ARE[0]).exists()
 
 
+def test_a_file_in_the_place_of_the_folder_is_named(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "prometheus.yml").touch()
+    with pytest.raises(WrongUse, match=r"prometheus\.yml is a file, .* name a folder"):
+        scrape("penguins", home / "penguins", tmp_path / "prometheus.yml")
+
+
 def test_a_service_without_a_port_says_what_to_do(home: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match='Did you mean "penguins"'):
         scraped(home, "penguin", tmp_path)

@@ -232,7 +232,9 @@ def _predictions(workspace: Workspace, values: Values, progress: Progress) -> An
     if folder is None:
         return found
     files = [str(file) for file in found.write_parquet(Path(folder))]
-    text = f"{len(files)} Parquet files are in {folder}" if files else f"Nothing is logged of {values['name']} to write"
+    many = "1 Parquet file is" if len(files) == 1 else f"{len(files)} Parquet files are"
+    when = f" in the last {values['last']}" if values.get("last") else ""
+    text = f"{many} in {folder}" if files else f"Nothing is logged of {values['name']}{when} to write"
     return Said(text, {"name": values["name"], "files": files})
 
 

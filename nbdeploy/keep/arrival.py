@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ def import_bundle(
         with entering(registry, store) as books:
             version = described(work.bundle, manifest, store, by or this_user())
             present = _present(books, store, version)
+            was_there = present is not None
             if present is None:
                 believed = trust is not None or is_trusted(books, version.digest)
                 proof = _proof(registry, version) if believed else ""
@@ -62,7 +64,7 @@ def import_bundle(
         if trust is not None:
             sign(registry.path, result)
         store.tidy(version.name, latest=True)
-    return result
+    return replace(result, already_there=was_there)
 
 
 def _proof(registry: Registry, version: Version) -> str:

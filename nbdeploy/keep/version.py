@@ -36,6 +36,7 @@ class Version(Shown):
     location: str
     state: str = "ok"
     already_published: bool = False  # of `publish`: the bundle had this version before
+    already_there: bool = False  # of `import`: the same bytes were here before
 
     @property
     def bundle(self) -> Path:
@@ -94,8 +95,12 @@ class Version(Shown):
     def card(self) -> Card:
         tone: Tone = {"untrusted": "warning", "corrupt": "bad"}.get(self.state, "good" if self.live else "neutral")  # type: ignore[assignment]
         card = Card(title=self.tag, tone=tone, status=self.status, facts=self.facts())
-        told = f"Already published as {self.version}; --again gives it another version."
-        return replace(card, notes=(("neutral", told),)) if self.already_published else card
+        told = (
+            f"Already published as {self.version}; --again gives it another version." if self.already_published else ""
+        )
+        if self.already_there:
+            told = "Already here, the same bytes; nothing was imported anew."
+        return replace(card, notes=(("neutral", told),)) if told else card
 
     def row(self, seq: int) -> tuple[Any, ...]:
         """The columns of table versions, sealed."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.errors import NotFound, NotRunning, Refused, Unsupported
-from nbdeploy.homes import failing, write_whole
+from nbdeploy.homes import failing, refuse_file, write_whole
 from nbdeploy.render import Card, Shown
 from nbdeploy.run import tokens
 from nbdeploy.runtime.state import State
@@ -64,6 +64,7 @@ def scrape(name: str, service: Path, folder: Path) -> Scrape:
         NotFound: it never served. NotRunning: it has no address. Unsupported: it has no port.
         Refused: the folder's prometheus.yml cannot be added to. DiskFailed.
     """
+    refuse_file(folder)
     config = folder / CONFIG
     before = config.read_text(encoding="utf-8") if config.exists() else None
     after = with_job(before, name, target_of(name, service), (service / tokens.FILE).absolute(), config)
