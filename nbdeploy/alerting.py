@@ -65,9 +65,10 @@ def alerts(
         raise WrongUse(f'--{stray[0]} is of a rule that is added or previewed: give --when "error_rate>0.05" with it.')
     if "remove" in given:
         desk.remove(given["remove"])
-    elif "test" in given:
+        return replace(desk.listed(), removed=given["remove"])
+    if "test" in given:
         return desk.test(given["test"])
-    elif "when" in given:
+    if "when" in given:
         return desk.add(given)
     return desk.listed()
 

@@ -136,7 +136,8 @@ def test_rules_are_removed_built_in_ones_switched_off_and_those_of_the_settings_
     with_own = configured(workspace, rules={"slow": {"when": "p99_ms>1000"}})
     with_own.alerts("birds", when="p99_ms>5", rule="mine")
     for rule in ("mine", "drift"):
-        with_own.alerts("birds", remove=rule)
+        told = with_own.alerts("birds", remove=rule)
+        assert f"removed: {rule}" in str(told)
     assert [rule["name"] for rule in with_own.alerts("birds").to_dict()["rules"]] == [
         *("down", "degraded", "unlogged", "errors", "slow")
     ]
@@ -160,6 +161,8 @@ def test_where_nobody_watches_the_list_judges_and_says_so(workspace: Workspace) 
     workspace.alerts("birds", when="requests>1", every="1h", rule="busy")
     listed = workspace.alerts("birds")
     assert "1 firing" in str(listed)
+    assert "told of (UTC)" in str(listed)
+    assert "fires:" not in str(listed), "what was told is a table with its times"
     assert "nobody watches" in str(listed)
     assert listed.to_dict()["watched"] is None
     with watching(workspace.settings.services / "birds" / "alerts", "birds", 60):

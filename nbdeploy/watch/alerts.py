@@ -45,6 +45,7 @@ class Alerts(Shown):
     looked: datetime | None = None
     watch: Watch | None = None
     damaged: int = 0  # lines of the ledger that say nothing any more
+    removed: str | None = None  # the rule that was just taken away
 
     @classmethod
     def of(cls, name: str, plan: Plan, book: Book, shown: Mapping[str, str], watch: Watch | None) -> Alerts:
@@ -81,6 +82,7 @@ class Alerts(Shown):
             "recent": [alert.to_dict() for alert in self.recent],
             "looked": self.looked and self.looked.isoformat(),
             "damaged": self.damaged,
+            "removed": self.removed,
             "watched": None if self.watch is None else {"pid": self.watch.pid, "since": self.watch.since},
         }
 
@@ -99,8 +101,9 @@ class Alerts(Shown):
             tables=(
                 Table(headers, rows, empty='no rules; `alerts NAME --when "error_rate>0.05"` adds one'),
                 Table(("channel", "to", "sent (UTC)", "waiting", "trouble"), posts),
+                *self._told(),
             ),
-            notes=[*self._watched(), *self._damaged(), *self._told()],
+            notes=[*self._gone(), *self._watched(), *self._damaged()],
         )
 
     def _damaged(self) -> list[tuple[Tone, str]]:
@@ -119,8 +122,27 @@ class Alerts(Shown):
             ("warning", f"nobody watches{looked}: `nbdeploy monitor {self.name} --watch` looks and delivers{waits}"),
         ]
 
-    def _told(self) -> list[tuple[Tone, str]]:
-        return [("bad" if alert.state == "firing" else "good", alert.text) for alert in self.recent[::-1][:RECENT]]
+    def _gone(self) -> list[tuple[Tone, str]]:
+        if self.removed is None:
+            return []
+        still = any(rule.name == self.removed for rule, _ in self.rules)
+        return [
+            ("good", f"removed: {self.removed}" + ("; the one of that name in the settings holds" if still else ""))
+        ]
+
+    def _told(self) -> list[Table]:
+        """What was told before, the newest first: history, whatever fires now."""
+        if not self.recent:
+            return []
+        rows = [
+            (clock(alert.ended, zone=False), alert.rule, "fired" if alert.state == "firing" else "over", _worth(alert))
+            for alert in self.recent[::-1][:RECENT]
+        ]
+        return [Table(("told of (UTC)", "rule", "what", "value"), rows)]
+
+
+def _worth(alert: Alert) -> str | None:
+    return None if alert.value is None else f"{alert.value:.3g}"
 
 
 def _line(rule: Rule, standing: Standing) -> tuple[Any, ...]:
