@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nbdeploy.capture.profile import Profile
 from nbdeploy.deployment import Deployment
-from nbdeploy.errors import NbdeployError, NotFound, NothingToRollBackTo
+from nbdeploy.errors import NbdeployError, NotFound, NothingToRollBackTo, WrongUse, did_you_mean
 from nbdeploy.keep.history import rollback_target
 from nbdeploy.run.feedback import FOLDER as FEEDBACK
 from nbdeploy.run.feedback import Feedback
@@ -79,8 +79,9 @@ def monitor(
         NotFound: there is and was no such service.
         WrongUse: no spans of time, or too many windows.
     """
-    look = Look(Deployment(settings, registry, name), span(last), None if every is None else span(every))
+    look = Look(Deployment(settings, registry, name), span(last), _width(every))
     look.must_exist()
+    look.must_fit()
     progress("watch")
     return look.health(progress)
 
@@ -102,10 +103,23 @@ def drift(
         NotFound: there is no such service or version.
         WrongUse: no spans of time, or too many windows.
     """
-    look = Look(Deployment(settings, registry, name), span(last), None if every is None else span(every))
+    look = Look(Deployment(settings, registry, name), span(last), _width(every))
     look.must_exist()
+    look.must_fit()
+    if against != "training" and not _is_span(against):
+        if hint := did_you_mean(against, ["training"]):
+            raise WrongUse(f'"{against}" is no version, no span of time and not "training".{hint}')
+        registry.get(name, against)
     progress("watch")
     return replace(look.divergence(against, progress), fail=fail)
+
+
+def _width(every: str | None) -> timedelta | None:
+    """Of a window."""
+    width = None if every is None else span(every)
+    if width is not None and not width:
+        raise WrongUse(f'A window of "{every}" holds nothing; give --every a longer one, like 10m or 1h.')
+    return width
 
 
 @dataclass
@@ -135,6 +149,13 @@ class Look:
                 raise
         except NbdeployError as exc:
             self.failed["registry"] = NotComputable(str(exc))
+
+    def must_fit(self) -> None:
+        """Raises WrongUse for spans that nothing can be seen in, before anything is read."""
+        if self.last <= timedelta(0):
+            raise WrongUse("A span of no time shows nothing; write --last like 30m, 1h or 7d.")
+        if self.every is not None:
+            axis(self.now, self.last, self.every)
 
     def health(self, progress: Progress) -> Health:
         requests = self._attempt("log", lambda: self.requests)

@@ -647,6 +647,31 @@ def test_the_command_shows_writes_and_gives_the_page(
     assert said_by("monitor", "birds", "--last", "soon")[0] == 2
 
 
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"last": "0d"}, "no time"),
+        ({"every": "1s"}, "at most 1,000"),
+        ({"against": "trainin"}, 'Did you mean "training"'),
+    ],
+)
+def test_wrong_use_is_refused_before_the_log_is_read(how: dict[str, Any], words: str, world: World, past: Past) -> None:
+    said: list[str] = []
+    with pytest.raises(WrongUse, match=words):
+        watching.drift(world.settings, world.workspace.registry, "birds", said.append, **how)
+    assert not said
+
+
+def test_words_of_a_column_name_what_they_count(world: World, past: Past) -> None:
+    windows(past, 2, PLANTED["units"][0])
+    text = normal(world.monitor().text)
+    assert re.search(r"(out of range|jensen-shannon|wasserstein) [\d.e-]+, threshold", text)
+    assert "unseen" not in text.partition("Columns of")[2].partition("Rows of")[0]
+    windows(world.past("birds"), 1)
+    quality = next(lane for lane in lanes(world.monitor()) if lane.title.startswith("odd rows"))
+    assert not quality.words.startswith("at most 0 %")
+
+
 # drift alone
 
 

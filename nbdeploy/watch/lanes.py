@@ -123,7 +123,7 @@ def _quality(health: Health) -> Lane:
     if not places:
         return Lane("odd rows, worst column", "no rows to look at")
     points = tuple(places.get(place) for place in range(health.axis.count))
-    words = f"at most {percent(worst[0])} of a window, in {worst[1]}" if worst[1] else "none: as in training"
+    words = f"at most {percent(worst[0])} of a window, in {worst[1]}" if worst[0] else "none: as in training"
     top = max(worst[0], 0.1)
     return Lane("odd rows, worst column", words, (Series("odd rows", "bars", points, tone="accent"),), top=top)
 

@@ -139,7 +139,7 @@ def _columns(found: Compared, axis: Axis) -> str:
         return f"<h2>Columns</h2><p>{_cut(reason)}</p>"
     shown, rest = chosen(found)
     rows = "".join(_column(track, found, axis) for track in shown)
-    heads = ("column", "what", f"{found.called} (behind), now", "over time", "value of threshold", "visible from")
+    heads = ("column", "what", f"{found.called} (behind), now", "over time", "test", "visible from")
     more = _soft(rest) if rest else ""
     return (
         f"<h2>Columns of {_cut(found.version)} beside {_cut(found.called)}</h2>"

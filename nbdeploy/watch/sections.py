@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.capture.counts import Bins
 from nbdeploy.judge.metrics import metric
 from nbdeploy.watch.axis import clock, said
 from nbdeploy.watch.computable import NotComputable
@@ -76,7 +77,9 @@ def tone_of(track: Track) -> Tone:
 def numbers(track: Track) -> tuple[str, str]:
     """The leading test beside its threshold, and the smallest shift that would be seen."""
     test = track.now.leading
-    value = "" if test is None else f"{test.name.replace('_', '-')} {test.value:.3g} of {test.limit.high:.3g}"
+    ranged = isinstance(track.now.counts[0], Bins)
+    name = "" if test is None else "out of range" if ranged and test.name == "unseen" else test.name.replace("_", "-")
+    value = "" if test is None else f"{name} {test.value:.3g}, threshold {test.limit.high:.3g}"
     visible = "" if track.now.visible is None else f"{track.now.visible:.2g}{_unit(track)}"
     return value, visible
 
