@@ -141,3 +141,23 @@ def test_rows_of_a_clock_that_was_ahead_are_left_out_and_told(world: World) -> N
     assert not isinstance(health.live, NotComputable)
     assert (health.live.rows, health.live.labelled) == (200, 40)
     assert (health.log.answered, health.log.kept, health.log.future) == (200, 200, 100)
+
+
+def test_rows_that_are_asked_again_are_no_further_evidence(world: World) -> None:
+    sample = rows_of(1_000, 1, "x", "y", "z")
+    past = published(world, sample, (sample["x"] > 0).astype(int))
+    asked = rows_of(200, 2, "x", "y", "z")
+    past.ask(asked, LAST - timedelta(hours=HOURS), LAST, methods=("predict", "predict_proba"))
+    past.ask(asked.loc[np.repeat(np.arange(40), 5)], LAST, NOW)
+    version = world.monitor().version
+    assert version is not None
+    assert [round(drift.window.repeats) for drift in version.drifts] == [2, 5]
+    once = world.past("birds")
+    once.ask(asked, LAST - timedelta(hours=HOURS), LAST)
+    alone = world.monitor().version
+    assert alone is not None
+    assert alone.drifts[0].window.repeats == pytest.approx(1, abs=0.05)
+    for two, one in zip(version.drifts[0].columns, alone.drifts[0].columns, strict=True):
+        assert [test.limit.high for test in two.tests] == pytest.approx(
+            [test.limit.high for test in one.tests], rel=0.1
+        )

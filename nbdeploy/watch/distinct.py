@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from nbdeploy.capture.profile import Profile
+
 KEPT = 65_536
 _ALL = 2.0**64
 
@@ -60,6 +62,18 @@ class Distinct:
 
     def __hash__(self) -> int:
         return hash((self.rows, self.hashes.tobytes()))
+
+
+def expected(profile: Profile, rows: int) -> float:
+    """How many different ones so many independent rows are, at least: two are taken for alike as often as all their columns
+    lie in the same bins, each for itself.
+    """
+    alike = 1.0
+    for counts in profile.columns.values():
+        shares = np.asarray([*counts.counts, counts.missing], dtype=np.float64)
+        if shares.sum():
+            alike *= float(np.sum((shares / shares.sum()) ** 2))
+    return rows if alike < 1e-15 else float(-np.expm1(rows * np.log1p(-min(alike, 1 - 1e-9))) / alike)
 
 
 def hashes_of(frame: pd.DataFrame) -> NDArray[np.uint64]:

@@ -156,7 +156,9 @@ def history(calibration: Calibration, windows: Sequence[Window], *, schema: str 
         other = schema is not None and window.schema is not None and window.schema != schema
         reason = NotComputable(f"logged with schema {window.schema}, the reference has {schema}") if other else None
         columns = [
-            ColumnDrift(name, reason, 0) if reason else _judged(name, calibration, parts.get(name), visible=last)
+            ColumnDrift(name, reason, 0)
+            if reason
+            else _judged(name, calibration, parts.get(name), window.repeats, visible=last)
             for name in calibration.parts
         ]
         runs = {
@@ -175,13 +177,16 @@ def drift(calibration: Calibration, windows: Sequence[Window], *, schema: str | 
     return history(calibration, windows, schema=schema)[-1]
 
 
-def _judged(name: str, calibration: Calibration, counts: Counts | None, *, visible: bool) -> ColumnDrift:
+def _judged(
+    name: str, calibration: Calibration, counts: Counts | None, repeats: float, *, visible: bool
+) -> ColumnDrift:
     reference = calibration.parts[name]
     if counts is None or not counts.total:
         return ColumnDrift(name, NotComputable("it is not in this window"), 0)
     cells = calibration.cells[name]
     values = cells if isinstance(cells, NotComputable) else cells.counted(counts)
-    limits = calibration.limits(name, counts.total, counts.total - absent(counts), visible=visible)
+    rows, present = (max(1, int(count / repeats)) for count in (counts.total, counts.total - absent(counts)))
+    limits = calibration.limits(name, rows, present, visible=visible)
     found = {"missing": absent(counts) / counts.total}
     if not isinstance(cells, NotComputable) and not isinstance(values, NotComputable):
         found["unseen"] = float(values[cells.unseen].sum()) / counts.total

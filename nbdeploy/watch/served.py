@@ -14,7 +14,7 @@ from nbdeploy.capture.columns import column_values
 from nbdeploy.capture.counts import Bins
 from nbdeploy.capture.profile import Profile
 from nbdeploy.watch.computable import NotComputable
-from nbdeploy.watch.distinct import Distinct, hashes_of
+from nbdeploy.watch.distinct import Distinct, expected, hashes_of
 from nbdeploy.watch.task import top
 from nbdeploy.watch.window import Window
 
@@ -100,6 +100,7 @@ class Served:
         self.axis = axis
         self.rows: dict[int, int] = {}
         self.distinct: dict[int, Distinct] = {}
+        self._given: dict[int, Distinct] = {}
         self.samples: dict[int, Sample] = {}
         self.broken: dict[str, NotComputable] = {}
         self._counts: dict[int, dict[str, Counts]] = {}
@@ -159,13 +160,14 @@ class Served:
             kept[name] = kept[name].merged(counts) if name in kept else counts
 
     def _hash(self, frame: pd.DataFrame, parts: list[tuple[int, int, int]]) -> None:
-        """Rows asked of two methods are two questions, no duplicates."""
+        """Rows asked of two methods are two questions, no duplicates, but given once."""
         known = columns_of([self.baseline])[len(NEEDED) :]
         names = [name for name in known if name in frame.columns]
-        asked = frame[[*names, "method"] if len(frame["method"].unique()) > 1 else names]
-        hashes = hashes_of(asked)
+        given = hashes_of(frame[names])
+        asked = hashes_of(frame[[*names, "method"]]) if len(frame["method"].unique()) > 1 else given
         for place, begin, end in parts:
-            self.distinct[place] = self.distinct.get(place, Distinct()).added(hashes[begin:end])
+            self.distinct[place] = self.distinct.get(place, Distinct()).added(asked[begin:end])
+            self._given[place] = self._given.get(place, Distinct()).added(given[begin:end])
 
     def _sample(self, frame: pd.DataFrame, parts: list[tuple[int, int, int]]) -> None:
         labels = list(self.baseline.labels)
@@ -189,7 +191,9 @@ class Served:
             columns={name: kept.get(_part(name)) or empty[name] for name in profile.columns},
             predictions=None if profile.predictions is None else kept.get(PREDICTION, profile.predictions.counted([])),
         )
-        return Window(counted, self.baseline.schema, self.axis.begin(place), self.axis.begin(place + 1))
+        once = max(self._given[place].count, 1)
+        repeats = max(1.0, self.distinct[place].count / once, expected(profile, self.rows[place]) / once)
+        return Window(counted, self.baseline.schema, self.axis.begin(place), self.axis.begin(place + 1), repeats)
 
 
 def columns_of(baselines: Iterable[Baseline]) -> list[str]:

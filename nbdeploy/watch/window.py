@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Window:
-    """`schema` is the id the rows were logged with. `began` and `ended` bound their times."""
+    """`schema` is the id the rows were logged with. `began` and `ended` bound their times. `repeats`: how often each row is
+    in it, beyond what chance does: 2 where all were asked of two methods. So many times fewer rows tell something.
+    """
 
     profile: Profile
     schema: str | None = None
     began: datetime | None = None
     ended: datetime | None = None
+    repeats: float = 1.0
 
     def merged(self, other: Window) -> Window:
         """Both together.
@@ -33,7 +36,11 @@ class Window:
         began = [item for item in (self.began, other.began) if item is not None]
         ended = [item for item in (self.ended, other.ended) if item is not None]
         return Window(
-            self.profile.merged(other.profile), self.schema, min(began, default=None), max(ended, default=None)
+            self.profile.merged(other.profile),
+            self.schema,
+            min(began, default=None),
+            max(ended, default=None),
+            max(self.repeats, other.repeats),
         )
 
 
