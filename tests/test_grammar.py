@@ -283,3 +283,9 @@ def test_any_words_give_a_call_or_wrong_use(words: list[str]) -> None:
     except WrongUse:
         return
     assert call is None or call.verb in VERBS
+
+
+def test_an_unknown_verb_is_told_with_every_verb_there_is() -> None:
+    with pytest.raises(UnknownOption) as told:
+        parse(["xyz"], "nbdeploy")
+    assert str(told.value).endswith(f"Known: {', '.join(VERBS)}.")

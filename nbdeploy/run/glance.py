@@ -116,7 +116,9 @@ class Glance:
         for words in self.policies.values():
             told = ", ".join(f"{name} ({word})" for name, word in words.items())
             if told:
-                notes.append(("neutral", f"not kept as they came, by the log's policy: {told}"))
+                notes.append(
+                    ("neutral", f"not kept as they came, in all or part of this time, by the log's policy: {told}")
+                )
         if self.unsampled:
             notes.append(("neutral", f"of {self.unsampled:,} requests no rows were kept: they were not sampled"))
         if self.torn or self.damaged:
