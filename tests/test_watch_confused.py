@@ -19,7 +19,7 @@ from nbdeploy.run.feedback import Feedback
 from nbdeploy.runtime.manifest import Column, Schema
 from nbdeploy.runtime.policy import Policy
 from nbdeploy.runtime.records import head
-from nbdeploy.watch.axis import floored
+from nbdeploy.watch.axis import clock, floored
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.labels import of_frame
 
@@ -161,3 +161,16 @@ def test_rows_that_are_asked_again_are_no_further_evidence(world: World) -> None
         assert [test.limit.high for test in two.tests] == pytest.approx(
             [test.limit.high for test in one.tests], rel=0.1
         )
+
+
+def test_drift_that_is_over_is_told_with_its_time(world: World) -> None:
+    sample = rows_of(500, 1)
+    past = published(world, sample, (sample["x"] > 0).astype(int))
+    for place in range(7):
+        began = LAST - (6 - place) * timedelta(hours=HOURS)
+        moved = 4 if place in {2, 3} else 0
+        past.ask(rows_of(200, 40 + place).add([0, moved]), began, min(began + timedelta(hours=HOURS), NOW))
+    found = [(one.tone, one.text) for one in world.monitor().findings]
+    begin, end = (clock(LAST - count * timedelta(hours=HOURS)) for count in (4, 2))
+    assert [text for tone, text in found if tone == "neutral" and f"z had drifted from {begin} to {end}" in text]
+    assert not any(tone == "bad" for tone, _ in found)

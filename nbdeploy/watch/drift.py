@@ -120,7 +120,8 @@ class Drift(Shown):
         return tuple(column for column in self.columns if column.verdict == SUSPECTED)
 
     def __getitem__(self, name: str) -> ColumnDrift:
-        return next(column for column in self.columns if column.name in {name, f"input.{name}"})
+        known = {column.name: column for column in self.columns}
+        return known[name] if name in known else known[f"input.{name}"]
 
     def to_dict(self) -> dict[str, Any]:
         return {

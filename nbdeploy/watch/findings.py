@@ -10,6 +10,7 @@ from nbdeploy.judge.metrics import metric
 from nbdeploy.render.plain import ICONS
 from nbdeploy.watch.axis import clock
 from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.drift import DRIFTED, STABLE
 from nbdeploy.watch.incumbent import UNFIT
 from nbdeploy.watch.promise import GATE
 
@@ -281,6 +282,20 @@ def _of_columns(health: Health, found: Compared) -> Iterator[Finding]:
         names = ", ".join(track.column for track in found.suspected[:5]) + (", ..." if count > 5 else "")
         words = f"{names} {'is' if count == 1 else 'are'} beyond the threshold in the last window; it takes two on end to be sure"
         yield Finding("warning", words, "look again after the next window")
+    yield from _over(found)
+
+
+def _over(found: Compared) -> Iterator[Finding]:
+    """Columns that drifted and are again as they should be."""
+    told = []
+    for track in found.tracks:
+        past = [drift.window for drift in found.drifts if drift[track.name].verdict == DRIFTED]
+        if past and track.now.verdict == STABLE and past[0].began and past[-1].ended:
+            subject = "The answers" if track.name == "prediction" else track.column
+            told.append(f"{subject} had drifted from {clock(past[0].began)} to {clock(past[-1].ended)}")
+    if told:
+        more = f", and so {len(told) - MOST} more" if len(told) > MOST else ""
+        yield Finding("neutral", "; ".join(told[:MOST]) + more)
 
 
 def drifted(track: Track) -> str:
