@@ -8,6 +8,7 @@ from datetime import timedelta
 from nbdeploy.errors import WrongUse
 
 _SPAN = re.compile(r"(\d{1,9})\s*([smhdw])")
+LONGEST = timedelta(days=36_525)  # a century: what lies before has a date as well
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -20,11 +21,14 @@ def shown(length: timedelta) -> str:
 
 
 def span(text: str) -> timedelta:
-    """Raises WrongUse."""
+    """Raises WrongUse: also where it is longer than a century."""
     match = _SPAN.fullmatch(text.strip())
     try:
-        if match:
-            return timedelta(**{_UNITS[match[2]]: int(match[1])})
+        length = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
     except OverflowError:
-        pass
+        length = timedelta.max
+    if length is not None and length <= LONGEST:
+        return length
+    if length is not None:
+        raise WrongUse(f'"{text}" is longer than a century; give a shorter span of time, like 30m, 1h, 7d or 2w.')
     raise WrongUse(f'"{text}" is no span of time; write it like 30m, 1h, 7d or 2w.')

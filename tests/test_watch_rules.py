@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from watched import reading
 
+from nbdeploy import watching
 from nbdeploy.errors import NotFound, UnknownOption, WrongUse
 from nbdeploy.settings import Settings
 from nbdeploy.spans import shown, span
@@ -304,3 +305,15 @@ def test_the_guide_s_rules_can_be_read_and_its_settings_too() -> None:
 @pytest.mark.parametrize("word", [*KEYS, *vocabulary.STATES, *vocabulary.BY_COLUMN, *vocabulary.TRAFFIC])
 def test_every_word_of_a_rule_is_in_the_guide(word: str) -> None:
     assert re.search(rf"`{word}[`@]|\b{word} = ", ALERTS)
+
+
+@pytest.mark.parametrize("text", ["500000w", "999999999w", "36526d"])
+def test_a_span_is_no_longer_than_a_century(text: str) -> None:
+    with pytest.raises(WrongUse, match="longer than a century"):
+        span(text)
+
+
+@pytest.mark.parametrize("look", [watching.monitor, watching.drift])
+def test_a_window_of_nothing_is_refused(look: Any) -> None:
+    with pytest.raises(WrongUse, match="holds nothing"):
+        look(None, None, "people", print, every="0s")
