@@ -127,12 +127,18 @@ def _values(column: pd.Series[Any], name: str) -> list[Any]:
     return [None if value == "NaN" and column.dtype.kind == "f" else value for value in found]
 
 
+FURTHEST = 2**53  # beyond it floats are no exact places, and no request is that long
+
+
 def _places(column: pd.Series[Any]) -> list[int | None]:
     found = _values(column, "row")
     if not all(value is None or (_whole(value) and value >= 0) for value in found):
         raise WrongUse(
             'The column "row" holds places in a request, counted from 0; leave it out where there is one row each.'
         )
+    for line, value in enumerate(found):
+        if value is not None and value > FURTHEST:
+            raise WrongUse(f'The column "row" holds {value}, which is no place in a request: row {line} (from 0).')
     return [None if value is None else int(value) for value in found]
 
 
