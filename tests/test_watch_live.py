@@ -127,8 +127,11 @@ def settled(
             counts["unplaced"] += 1
         else:
             place = (request, row or 0)
-            if place in state:
-                counts["repeated" if state[place] == label else "corrections"] += 1
+            there = place[0] < len(answers) and place[1] < len(answers[place[0]])
+            if place in state and state[place] == label:
+                counts["repeated"] += 1
+            elif place in state and there:
+                counts["corrections"] += 1
             state[place] = label
     return state, counts
 
