@@ -64,11 +64,7 @@ class TryTab:
         running = state is not None and state.running
         if not running:
             name = self.desk.name
-            step = (
-                f"start it on the tab Services, or with %deploy serve {name}"
-                if name
-                else "deploy a model first"
-            )
+            step = f"start it on the tab Services, or with %deploy serve {name}" if name else "deploy a model first"
             self.advice.value = parts.note(f"{name or 'Nothing'} is not running; {step}.", "warning")
         else:
             self.advice.value = ""
