@@ -212,7 +212,7 @@ def test_f03_every_acknowledged_label_is_there_after_kill_9_of_workers(workspace
         "import sys, pandas as pd, nbdeploy\n"
         "for part in range(10):\n"
         "    ids = [f'table-{part}-{place}' for place in range(50)]\n"
-        "    nbdeploy.feedback('penguins', pd.DataFrame({'request_id': ids, 'label': ['Gentoo'] * 50}))\n"
+        "    nbdeploy.feedback('penguins', pd.DataFrame({'request_id': ids, 'label': ['heavy'] * 50}))\n"
     )
     with Senders(service, workspace.token("penguins"), 4) as senders:
         other = subprocess.Popen([sys.executable, "-c", script], env=os.environ.copy())
@@ -221,7 +221,7 @@ def test_f03_every_acknowledged_label_is_there_after_kill_9_of_workers(workspace
             until(lambda before=before: len(senders.acknowledged) > before + 50)
             victim = workers(service)[killed % 2]
             os.kill(victim.pid, signal.SIGKILL)
-            workspace.feedback("penguins", pd.DataFrame({"request_id": [f"here-{killed}"], "label": ["Gentoo"]}))
+            workspace.feedback("penguins", pd.DataFrame({"request_id": [f"here-{killed}"], "label": ["heavy"]}))
             until(lambda: len(workers(service)) == 2 and service.state == "ready")
         before = len(senders.acknowledged)
         until(lambda: len(senders.acknowledged) > before + 50)

@@ -274,7 +274,10 @@ def told(facts: dict[str, Any], service: Path, token: Path, order: dict[str, Any
         signal.signal(each, signal.SIG_IGN)
     tag = f"{facts['name']}:{facts['version']}"
     print(f"starting {tag} ...", flush=True)
-    channel = control.connect(service)
+    try:
+        channel = control.connect(service)
+    except (FileNotFoundError, ConnectionRefusedError):  # it was stopped before it could be told anything
+        return failed(tag, {"kind": "stopping"})
     channel.send({"op": "candidate", "order": order})
     while (event := channel.receive(order["ready_timeout"] + 10.0)) is not None:
         if event["event"] == "ready":
