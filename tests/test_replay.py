@@ -215,7 +215,7 @@ def test_it_says_who_answered_and_that_a_version_was_compared_with_itself(tmp_pa
 
 @pytest.mark.parametrize("text", ["", "1", "h", "1y", "-1h", "1.5h", "99999999999d", "999999999w"])
 def test_a_span_that_is_none_is_wrong_use(text: str) -> None:
-    with pytest.raises(WrongUse, match="no span of time|longer than a century"):
+    with pytest.raises(WrongUse, match=r"no span of time|longer than a century"):
         span(text)
 
 
