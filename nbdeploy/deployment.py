@@ -181,6 +181,7 @@ class Deployment:
             return self.registry.make_live(self.name, version.version, kind=kind, also=also)
 
         if self.answers(version, wanted):
+            self._tell_unmeant(progress)
             before = self.registry.live(self.name)
             return self.handle(commit(), previous=before.version if before else None, already_live=True)
         return self.take_over(store.runnable(self.registry, version), wanted, commit, progress)
@@ -215,6 +216,7 @@ class Deployment:
         before = self.registry.live(self.name)
         token = None if running.no_auth else tokens.ensure(self.folder)
         launch = self.launch(bundle, running, progress)
+        self._tell_unmeant(progress)
         self._tell_unknown(running.log or {}, bundle, progress)
 
         def committed(url: str) -> Version:
@@ -264,7 +266,7 @@ class Deployment:
 
         settings = self.settings
         log = self.logging(running).log or {}
-        rules = decided(log, bundle, self.folder)
+        rules = decided(log, bundle, self.folder, progress)
         python = Path(sys.executable)
         if running.launcher not in {"memory", "container"}:
             python = interpreter_for(bundle.manifest.environment, bundle.requirements, settings, progress)
@@ -308,6 +310,13 @@ class Deployment:
             with suppress(Corrupt):  # said by whoever wants to serve it
                 found.update(policy.names(store.manifest_of(version).schema))
         return frozenset(found)
+
+    def _tell_unmeant(self, progress: Progress) -> None:
+        """A `[log.NAME]` of no service keeps nothing of what it says."""
+        from nbdeploy.capture import policy
+
+        for told in policy.unmeant(self.settings.log, [self.name, *self.registry.names()]):
+            progress(told)
 
     def _tell_unknown(self, log: dict[str, Any], bundle: Bundle, progress: Progress) -> None:
         """A column of the settings that this name has in no version: another's, or misspelled. It keeps nobody from serving."""

@@ -99,6 +99,48 @@ def test_a_category_has_no_bucket() -> None:
         policy.columns({"columns": {"island": "bucket"}}, SCHEMA)
 
 
+@pytest.mark.parametrize(
+    ("word", "told"), [({"town": "bucket"}, '"town" is of kind category'), ({"customer": "bucket"}, "is a key")]
+)
+def test_what_has_no_bucket_keeps_nothing_published_from_serving(
+    word: dict[str, str], told: str, settings: Settings
+) -> None:
+    plain, strict = workspace_of(settings, {}), workspace_of(settings, {"columns": word})
+    for rows in (people(), people().drop(columns="email")):
+        plain.deploy(OfAge(), name="people", sample=rows, keys=["customer"], launcher="memory")
+    try:
+        with pytest.raises(WrongUse, match=told):
+            strict.deploy(OfAge(), name="people", sample=people(), keys=["customer"], launcher="memory", again=True)
+        said: list[str] = []
+        service = strict.rollback("people", progress=said.append)
+        assert service.version == "1.0.0"
+        [line] = [line for line in said if told in line]
+        assert "So nothing of it is logged; let [log] of the settings say keep" in line
+        service.client.call("predict", people(2))
+        frame = service.predictions().frame()
+        assert {f"input.{name}" for name in word}.isdisjoint(frame)
+        assert {f"key.{name}" for name in word}.isdisjoint(frame)
+        assert "input.age" in frame
+    finally:
+        plain.stop("people")
+
+
+def test_a_table_for_a_name_that_no_service_has_is_told(settings: Settings) -> None:
+    log = {"poeple": {"columns": {"age": "drop"}}, "column": {"age": "drop"}}
+    workspace = workspace_of(settings, log)
+    said: list[str] = []
+    workspace.deploy(OfAge(), name="people", sample=people()[["age"]], launcher="memory", progress=said.append)
+    try:
+        fact = 'the settings have [log.{0}], and no service is called "{0}": it holds for nobody.'
+        wanted = [fact.format("poeple") + ' Did you mean "people"?', fact.format("column") + ' Did you mean "columns"?']
+        assert [line for line in said if "it holds for nobody" in line] == wanted
+        said.clear()
+        workspace.serve("people", progress=said.append)
+        assert said == wanted
+    finally:
+        workspace.stop("people")
+
+
 def test_a_misspelled_column_is_named_with_the_one_that_was_meant() -> None:
     with pytest.raises(WrongUse, match=r'"remarks" .*, and people has no such column\. Did you mean "remark"'):
         policy.refuse_unknown({"columns": {"remarks": "drop"}}, "people", SCHEMA)
@@ -224,7 +266,7 @@ def test_a_worker_that_knows_no_policy_logs_nothing(settings: Settings) -> None:
     files = {name: digest for name, digest in bundle.manifest.files.items() if name != rules.RUNTIME}
     assert len(files) == len(bundle.manifest.files) - 1
     older = replace(bundle, manifest=replace(bundle.manifest, files=files))
-    decided = rules.decided({"columns": {"email": "drop"}}, older, settings.services / "people")
+    decided = rules.decided({"columns": {"email": "drop"}}, older, settings.services / "people", print)
     told: list[str] = []
     assert rules.understood(decided, bundle, told.append, strict=True)
     assert not told
@@ -251,7 +293,7 @@ def test_served_by_others_a_bundle_keeps_no_more_than_its_settings_said(settings
     assert policy_there.columns == {"email": "drop", "age": "bucket", "town": "drop"}
     assert policy_there.sample == 0.5
     assert len(policy_there.edges["age"]) > 10
-    ordered = rules.decided({}, bundle, settings.services / "people")
+    ordered = rules.decided({}, bundle, settings.services / "people", print)
     assert Rules.of(ordered.to_dict(), model, bundle.src) == ordered
 
 

@@ -25,7 +25,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from traffic import Past
 
 from nbdeploy import cli, watching
-from nbdeploy.capture.counts import Bins
+from nbdeploy.capture.counts import Bins, counts_of
 from nbdeploy.deployment import Deployment
 from nbdeploy.errors import CallRefused, NotFound, WrongUse
 from nbdeploy.keep.event import Event
@@ -39,6 +39,7 @@ from nbdeploy.spans import span
 from nbdeploy.watch import null, power
 from nbdeploy.watch.axis import axis, floored, said
 from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.histogram import histogram
 from nbdeploy.watch.incumbent import Incumbent, incumbent
 from nbdeploy.watch.lanes import lanes
 from nbdeploy.watch.sections import sections
@@ -852,3 +853,20 @@ def test_spans_are_said_in_words(span: int, words: str) -> None:
 
 def test_small_bars_show_what_is_there_and_what_is_not() -> None:
     assert bars([0.0, 0.5, 1.0, None, 2.0], 0.0, 1.0) == "▁▅█·█"
+
+
+@pytest.mark.parametrize(
+    ("values", "shape"),
+    [
+        ([1, 2, 3, 4, 5] * 100, "▁▁████████████████▁▁"),  # stars
+        ([0, 0, 0, 1] * 100, "▁▆████████▃▃▃▃▃▃▃▃▂▁"),  # no and yes
+        ([7] * 100, "▁▁▁▁▁▁▁▁▁▁█▁▁▁▁▁▁▁▁▁"),
+    ],
+)
+def test_numbers_of_few_values_are_drawn_as_often_as_each_is_there(values: list[float], shape: str) -> None:
+    before = counts_of("number", values, None)
+    drawn = histogram(before, before.counted(values))
+    assert drawn is not None
+    assert bars(drawn.before, 0.0, max(drawn.before)) == shape
+    assert drawn.now == drawn.before
+    assert sum(drawn.now) == pytest.approx(1.0)

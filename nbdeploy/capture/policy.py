@@ -9,7 +9,7 @@ from nbdeploy.runtime.policy import WORDS, Policy, default
 from nbdeploy.runtime.rules import Rules, bins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from nbdeploy.runtime.manifest import Schema
@@ -42,6 +42,14 @@ def own_table(log: Mapping[str, Any], name: str) -> dict[str, Any]:
     """`[log.NAME]`, empty where there is none."""
     found = log.get(name)
     return found if isinstance(found, dict) and _named(name, found) else {}
+
+
+def unmeant(log: Mapping[str, Any], services: Sequence[str]) -> Iterator[str]:
+    """What to say of each table that is for none of the services: of one to come, or misspelled and obeyed by nobody."""
+    for key, value in log.items():
+        if _named(key, value) and key not in services:
+            hint = did_you_mean(key, [*services, *KNOWN])
+            yield f'the settings have [log.{key}], and no service is called "{key}": it holds for nobody.{hint}'
 
 
 def _named(key: str, value: Any) -> bool:
@@ -105,8 +113,10 @@ def refuse_unknown(
             )
 
 
-def columns(log: Mapping[str, Any], schema: Schema) -> dict[str, str]:
+def columns(log: Mapping[str, Any], schema: Schema, tell: Callable[[str], None] | None = None) -> dict[str, str]:
     """A word for each column and key of the schema that is not kept as it is.
+
+    `tell` takes what would be refused, and that column is dropped: what is published already is served all the same.
 
     Raises:
         WrongUse: a bucket is asked of what has none, or of a key less than labels can be joined by.
@@ -114,28 +124,36 @@ def columns(log: Mapping[str, Any], schema: Schema) -> dict[str, str]:
     words = default(schema)
     kinds = {column.name: column.kind for column in schema.columns}
     for name, word in checked(log).get("columns", {}).items():
-        if word == "bucket" and kinds.get(name, "number") not in BUCKETED:
-            raise WrongUse(
-                f'"{name}" is of kind {kinds[name]}, and only numbers and moments have buckets; let {WHERE} say keep, hash or drop.'
-            )
-        if word in {"bucket", "drop"} and name in schema.keys and name not in kinds:
-            raise WrongUse(
-                f'"{name}" is a key, and labels cannot be joined by what is left of one under "{word}"; let {WHERE} say keep or '
-                f'hash, or deploy without the key "{name}".'
-            )
         words[name] = word
+        if wrong := _unfit(name, word, kinds, schema.keys):
+            fact, step = wrong
+            if tell is None:
+                raise WrongUse(f"{fact}; {step}.")
+            tell(f"{fact}. So nothing of it is logged; {step}.")
+            words[name] = "drop"
     known = set(names(schema))
     return {name: word for name, word in words.items() if word != "keep" and name in known}
 
 
-def rules(log: Mapping[str, Any], schema: Schema, src: Path, secret: str = "") -> Rules:
-    """For a version with this schema; the bins of the profile in its `src` are the buckets."""
-    words = columns(log, schema)
+def _unfit(name: str, word: str, kinds: Mapping[str, str], keys: Container[str]) -> tuple[str, str] | None:
+    """Why that word cannot be obeyed, and what to do."""
+    if word == "bucket" and kinds.get(name, "number") not in BUCKETED:
+        fact = f'"{name}" is of kind {kinds[name]}, and only numbers and moments have buckets'
+        return fact, f"let {WHERE} say keep, hash or drop"
+    if word in {"bucket", "drop"} and name in keys and name not in kinds:
+        fact = f'"{name}" is a key, and labels cannot be joined by what is left of one under "{word}"'
+        return fact, f'let {WHERE} say keep or hash, or deploy without the key "{name}"'
+    return None
+
+
+def rules(log: Mapping[str, Any], schema: Schema, src: Path, tell: Callable[[str], None] | None = None) -> Rules:
+    """For a version with this schema, without a secret; the bins of the profile in its `src` are the buckets."""
+    words = columns(log, schema, tell)
     bucketed = [name for name, word in words.items() if word == "bucket"]
     others = {
         key: log[key] for key in ("rotate_bytes", "rotate_minutes", "retention_days", "retention_bytes") if key in log
     }
-    policy = Policy(words, bins(src) if bucketed else {}, float(log.get("sample", 1.0)), secret)
+    policy = Policy(words, bins(src) if bucketed else {}, float(log.get("sample", 1.0)))
     return Rules(policy, **others)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture import policy
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
 RUNTIME = "nbdeploy_runtime/policy.py"  # in bundles whose workers know policies
 
 
-def decided(log: Mapping[str, Any], bundle: Bundle, folder: Path) -> Rules:
-    """Raises WrongUse, UnknownOption."""
-    schema = bundle.manifest.schema
-    rules = policy.rules(log, schema, bundle.src)
+def decided(log: Mapping[str, Any], bundle: Bundle, folder: Path, progress: Callable[[str], None]) -> Rules:
+    """`progress` is told what cannot be obeyed of it: that keeps no version from serving.
+
+    Raises:
+        WrongUse, UnknownOption: the settings are wrong, whatever the version.
+    """
+    rules = policy.rules(log, bundle.manifest.schema, bundle.src, progress)
     if not secret.needed(rules.policy):
         return rules
-    return policy.rules(log, schema, bundle.src, secret.ensure(folder))
+    return replace(rules, policy=replace(rules.policy, secret=secret.ensure(folder)))
 
 
 def understood(rules: Rules, bundle: Bundle, progress: Callable[[str], None], *, strict: bool) -> bool:
