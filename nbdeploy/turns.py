@@ -48,7 +48,7 @@ def _held(folder: Path, progress: Callable[[str], None]) -> int:
                 return descriptor
         except FileNotFoundError:
             pass
-        except BaseException:
+        except BaseException:  # Ctrl-C while it queues must not leave the lock held
             os.close(descriptor)
             raise
         os.close(descriptor)

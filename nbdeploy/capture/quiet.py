@@ -32,7 +32,7 @@ def ask(model: Any, method: str, table: Any) -> Any:
     with _interrupts() as pressed:
         try:
             return call(table)
-        except Exception:
+        except Exception:  # as it is: only what is no Exception is made one
             raise
         except BaseException as exc:
             if pressed:

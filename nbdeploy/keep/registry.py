@@ -116,7 +116,7 @@ class Registry:
             try:
                 yield Books(connection)
                 connection.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # all of the block or nothing, also where Ctrl-C ends it
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise

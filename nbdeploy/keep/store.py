@@ -116,7 +116,7 @@ def entering(registry: Registry, store: Store) -> Iterator[Books]:
         with registry.writing() as books:
             store.undo_unfinished(books)
             yield books
-    except BaseException:
+    except BaseException:  # Ctrl-C too must not leave a folder that no version is written for
         # The commit may have failed after the rename, and only another transaction can tell whether it did.
         with suppress(NbdeployError, OSError), registry.writing() as books:
             store.undo_unfinished(books)

@@ -93,7 +93,7 @@ class Engine:
                     said.append(line.rstrip())
                     heard(line.rstrip())
                 code = process.wait()
-            except BaseException:
+            except BaseException:  # Ctrl-C too must not leave a builder running
                 self._end(process)
                 raise
         if code != 0:

@@ -174,7 +174,7 @@ def _build(folder: Path, lines: list[str], python: str, run: installers.Runner, 
     try:
         tool = _install(folder, lines, base, run, added)
         _verify(folder, lines, python, run)
-    except BaseException:
+    except BaseException:  # Ctrl-C too must not leave the environment half built
         shutil.rmtree(folder, ignore_errors=True)
         raise
     facts = {"python": str(base), "tool": tool, "requirements": lines}

@@ -49,7 +49,7 @@ class Runner:
         )
         try:
             out, err = process.communicate(timeout=TIMEOUT)
-        except BaseException:
+        except BaseException:  # Ctrl-C too must not leave an installer running
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             raise

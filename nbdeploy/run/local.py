@@ -58,7 +58,7 @@ class LocalLauncher:
                 ready = _until_ready(launch, channel, progress)
             except (_Ended, BrokenPipeError):
                 channel.close()
-            except BaseException:
+            except BaseException:  # Ctrl-C too must not leave a candidate that nobody waits for
                 _discard(channel)
                 raise
             else:

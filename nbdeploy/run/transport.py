@@ -94,7 +94,7 @@ class Http:
     def _finish(self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse) -> Answer:
         try:
             body = response.read()
-        except BaseException as exc:
+        except BaseException as exc:  # Ctrl-C too: with half an answer read it is of no use to anyone
             connection.close()
             if isinstance(exc, (OSError, http.client.HTTPException)):
                 raise Unreachable(self._url, f"the answer broke off: {exc}") from exc
@@ -124,6 +124,6 @@ def _begin(
             # A service that refuses a body answers before it has read it all; that answer is what matters.
             connection.request(verb, path, body, dict(headers))
         return connection.getresponse()
-    except BaseException:
+    except BaseException:  # Ctrl-C too leaves no connection open that nobody reads from
         connection.close()
         raise

@@ -151,8 +151,7 @@ class App:
             await self._refuse(refusal, exchange)
         except Disconnected:
             return
-        except Exception:
-            # A fault of ours; the server's own reply to it would not be the envelope.
+        except Exception:  # a fault of ours; the server's own reply to it would not be the envelope
             logger.exception("request %s: unexpected", exchange.request_id)
             if self._journal.active:
                 self.metrics.request(route.label if route else UNKNOWN, 500)

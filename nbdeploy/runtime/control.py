@@ -121,7 +121,7 @@ def connect(folder: Path, timeout: float = 5.0) -> Channel:
     try:
         with reachable(folder / SOCKET) as path:
             sock.connect(path)
-    except BaseException:
+    except BaseException:  # also Ctrl-C while it waits leaves no socket open
         sock.close()
         raise
     return _greeted(Channel(sock), timeout)
@@ -137,7 +137,7 @@ def _greeted(channel: Channel, timeout: float) -> Channel:
     except (Garbled, KeyError, TypeError, ValueError) as exc:
         channel.close()
         raise Strange(f"what listens at the control socket is no supervisor: {exc}") from exc
-    except BaseException:
+    except BaseException:  # also Ctrl-C while it listens leaves no channel open
         channel.close()
         raise
     if told is None:

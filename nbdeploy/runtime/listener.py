@@ -51,7 +51,7 @@ def _plain(host: str, port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.bind((host, port))
-    except BaseException:
+    except BaseException:  # whatever keeps it from binding, no descriptor stays open
         sock.close()
         raise
     return sock
@@ -71,7 +71,7 @@ def _over_closed_connections(host: str, port: int) -> socket.socket:
             sock.listen()
             sock.shutdown(socket.SHUT_RDWR)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-    except BaseException:
+    except BaseException:  # a socket that is half set up would keep the port
         sock.close()
         raise
     return sock

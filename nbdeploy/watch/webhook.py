@@ -89,14 +89,14 @@ def _connected(scheme: str, host: str, address: tuple[str, int], deadline: float
         secured = ssl.create_default_context().wrap_socket(
             connection, server_hostname=host, do_handshake_on_connect=False
         )
-    except BaseException:
+    except BaseException:  # until it is wrapped, nobody else closes it
         connection.close()
         raise
     end = threading.Timer(_left(deadline), _shut, (secured,))  # time-outs are of one reading, a handshake has many
     end.start()
     try:
         secured.do_handshake()
-    except BaseException:
+    except BaseException:  # whatever ends the handshake, nobody else holds this socket
         secured.close()
         raise
     finally:
