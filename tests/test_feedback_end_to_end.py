@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from livemetrics import live
 from models import plain
 from sklearn import metrics
 
@@ -25,7 +26,6 @@ from nbdeploy.run.client import Client
 from nbdeploy.run.feedback import Feedback
 from nbdeploy.runtime.state import State
 from nbdeploy.settings import Settings
-from nbdeploy.watch.live import live
 from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:

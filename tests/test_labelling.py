@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from livemetrics import live
 from toy import manifest
 
 from nbdeploy import labelling
@@ -21,7 +22,6 @@ from nbdeploy.run.feedback import Feedback
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime.manifest import Column, Method, Output, Schema
 from nbdeploy.runtime.records import line
-from nbdeploy.watch.live import live
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,13 @@ from nbdeploy.runtime.manifest import Column, Schema
 from nbdeploy.watch import intervals
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.intervals import estimates, influence
-from nbdeploy.watch.labels import Joined, join, of_frame, of_requests
-from nbdeploy.watch.likeness import likeness, warnings_of
-from nbdeploy.watch.performance import metrics_of, performances
+from nbdeploy.watch.labels import REQUEST, Joined, join, of_frame
+from nbdeploy.watch.likeness import compared, warnings_of
+from nbdeploy.watch.performance import Counted, Performance, metrics_of
+from nbdeploy.watch.task import Task
+
+if TYPE_CHECKING:
+    from nbdeploy.watch.drift import Drift
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -45,6 +49,23 @@ def logged(requests: int, rows: int = 2, seed: int = 0) -> pd.DataFrame:
             "truth": truth,
         }
     )
+
+
+def of_requests(stream: list[tuple[str, list[Any]]]) -> pd.DataFrame:
+    """A label for each row of a request, as many times as they came."""
+    lines = [(request, row, label) for request, labels in stream for row, label in enumerate(labels)]
+    return of_frame(pd.DataFrame(lines, columns=[REQUEST, "row", "label"], dtype=object))
+
+
+def performances(joined: Joined, every: timedelta | None = None) -> list[Performance]:
+    counted = Counted()
+    counted.add(joined.frame, every)
+    return counted.performances(joined.labelled, Task("classification"), every=every)
+
+
+def likeness(bins: Profile, labelled: tuple[Any, Any], rest: tuple[Any, Any]) -> Drift:
+    """Rows and answers of either part."""
+    return compared(*(bins.counted(rows, predictions=answers) for rows, answers in (labelled, rest)))
 
 
 def number(found: Any) -> float:
@@ -85,10 +106,10 @@ def test_metrics_are_told_per_window_and_version_with_their_coverage() -> None:
     log = logged(120)
     labels = log[log.index % 3 == 0][["request_id", "row", "truth"]].rename(columns={"truth": "label"})
     joined = join(log, of_frame(labels))
-    whole = performances(joined, "classification")
+    whole = performances(joined)
     assert [(one.version, one.rows, one.labelled) for one in whole] == [("1.0.0", 120, 40), ("1.1.0", 120, 40)]
     assert whole[0].coverage == pytest.approx(1 / 3)
-    hours = performances(joined, "classification", every=timedelta(minutes=40))
+    hours = performances(joined, timedelta(minutes=40))
     assert [(one.version, one.rows) for one in hours] == [("1.0.0", 80), ("1.0.0", 40), ("1.1.0", 40), ("1.1.0", 80)]
     assert hours[0].began == START
     for one, (_, rows) in zip(whole, log[log.index % 3 == 0].groupby("version"), strict=True):

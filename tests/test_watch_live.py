@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from livemetrics import live
 from sklearn import metrics
 
 from nbdeploy.capture.profile import Profile, profile
@@ -26,7 +27,7 @@ from nbdeploy.runtime.manifest import Column, Schema
 from nbdeploy.runtime.records import line
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.labels import of_frame
-from nbdeploy.watch.live import Log, live
+from nbdeploy.watch.live import Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -75,14 +75,6 @@ class Joined:
         return {"rows": len(self.frame), "labelled": len(self.labelled), "coverage": self.coverage, **self.counts}
 
 
-def of_requests(feedback: Iterable[tuple[str, Sequence[Any]]]) -> pd.DataFrame:
-    """Labels as `POST /feedback` has them: a request's id and a label for each of its rows."""
-    import pandas as pd
-
-    lines = [(REQUEST, request, row, label) for request, labels in feedback for row, label in enumerate(labels)]
-    return pd.DataFrame(lines, columns=list(COLUMNS), dtype=object)
-
-
 def of_frame(frame: pd.DataFrame, on: str = REQUEST) -> pd.DataFrame:
     """Labels of a table: the column `on`, one of labels, and maybe `row`, the place in the request. As JSON has them.
 
@@ -147,7 +139,7 @@ def _whole(value: Any) -> bool:
 
 
 def join(predictions: pd.DataFrame, labels: pd.DataFrame, on: str = REQUEST) -> Joined:
-    """`predictions` as `predictions().frame()` has them; `labels` of `of_requests`, `of_frame` or `Feedback.frame`.
+    """`predictions` as `predictions().frame()` has them; `labels` of `of_frame` or `Feedback.frame`.
 
     Labels without a column `on` go by `on`. A label by a key and one by the request are the same row's: the later counts.
 

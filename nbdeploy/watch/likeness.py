@@ -24,16 +24,11 @@ ONCE_IN = 100.0  # looks at a part that is like the rest, one false warning
 FEWEST = 20  # rows of either part
 
 
-def likeness(bins: Profile, labelled: tuple[Any, Any], rest: tuple[Any, Any]) -> Drift:
+def compared(labelled: Profile, rest: Profile) -> Drift:
     """The labelled rows and their predictions beside those without a label, over the training sample's bins.
 
     Its `drifted` columns are those in which the labelled part is another one.
     """
-    return compared(bins.counted(labelled[0], predictions=labelled[1]), bins.counted(rest[0], predictions=rest[1]))
-
-
-def compared(labelled: Profile, rest: Profile) -> Drift:
-    """The same of rows that are counted."""
     budget = Budget(windows=ONCE_IN, alarms=1.0, persistence=1)
     calibration = Calibration(parts_of(rest), budget, called="the rest")
     return drift(calibration, [Window(labelled)])

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.watch.computable import NotComputable
-from nbdeploy.watch.intervals import LEVEL
 from nbdeploy.watch.labels import ANSWERS, REQUEST, Joined, Keys, column_of, join, number_of
 from nbdeploy.watch.likeness import Part, unlike
 from nbdeploy.watch.performance import Counted, Performance
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     from nbdeploy.capture.profile import Profile
     from nbdeploy.render import Tone
-    from nbdeploy.run.feedback import Feedback
-    from nbdeploy.run.predictions import Predictions
 
 FIXED = (REQUEST, "time", "row", "version", "method", "status", "rows", "prediction")
 LEADING = {"classification": ("accuracy", "f1_macro", "roc_auc"), "regression": ("mae", "mse", "r2")}
@@ -77,36 +74,13 @@ class Live(Shown):
         return Table(headers, [_line(one, leading) for one in self.windows])
 
 
-def live(
-    predictions: Predictions,
-    feedback: Feedback,
-    task: str,
-    *,
-    every: timedelta | None = None,
-    reference: Profile | None = None,
-    classes: Sequence[Any] = (),
-    level: float = LEVEL,
-) -> Live:
-    """Of the rows in `predictions` (a view: `.within(...)`) and all labels that came.
-
-    task: classification | regression. `every`: windows of that length, from multiples of it since 1970. `reference`: the
-    training profile, over whose bins the labelled part is compared with the rest. `classes`: the model's labels, where
-    they are known better than from its answers.
-
-    Memory grows with the labels, not with the log.
-
-    Raises:
-        WrongUse: another task.
-    """
-    labels = feedback.frame()
-    log = Log(labels, every, reference)
-    for batch in predictions.batches(log.columns):
-        log.add(batch)
-    return log.live(task, classes=classes, level=level)
-
-
 class Log:
-    """The log as its batches pass by: rows counted by window, and kept only where their request has labels."""
+    """The log as its batches pass by: rows counted by window, and kept only where their request has labels. Memory grows
+    with the labels, not with the log.
+
+    `every`: windows of that length, from multiples of it since 1970. `reference`: the training profile, over whose bins the
+    labelled part is compared with the rest.
+    """
 
     def __init__(
         self,
@@ -154,13 +128,17 @@ class Log:
             self._parts[0].add(batch[there & answered])
             self._parts[1].add(batch[~there & answered])
 
-    def live(self, task: str, *, classes: Sequence[Any] = (), level: float = LEVEL) -> Live:
-        """What has passed by. `task` and `classes` are those of versions whose own are not known."""
+    def live(self, task: str, *, classes: Sequence[Any] = ()) -> Live:
+        """What has passed by. `task` (classification | regression) and `classes` are those of versions whose own are not known.
+
+        Raises:
+            WrongUse: another task.
+        """
         joined = self.joined()
         labelled, every = joined.labelled, self.every
         own = Task(task, tuple(classes))
-        versions = self.whole.performances(labelled, own, self.tasks, level=level)
-        windows = self.counted.performances(labelled, own, self.tasks, every=every, level=level) if every else []
+        versions = self.whole.performances(labelled, own, self.tasks)
+        windows = self.counted.performances(labelled, own, self.tasks, every=every) if every else []
         return Live(
             task=task,
             rows=self.rows,

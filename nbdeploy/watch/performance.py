@@ -14,7 +14,7 @@ from nbdeploy.judge.estimate import Estimate
 from nbdeploy.judge.scores import Classified, Regressed, coded
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.watch.computable import NotComputable, plain
-from nbdeploy.watch.intervals import LEVEL, Estimates, estimates
+from nbdeploy.watch.intervals import Estimates, estimates
 from nbdeploy.watch.task import LABELLED, Task
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     import pandas as pd
-
-    from nbdeploy.watch.labels import Joined
 
 OF_SHARES = ("roc_auc", "log_loss", "brier")
 
@@ -76,15 +74,6 @@ class Performance(Shown):
         return Card(title=f"version {self.version}", facts=facts, tables=(table,))
 
 
-def performances(
-    joined: Joined, task: str, *, every: timedelta | None = None, level: float = LEVEL
-) -> list[Performance]:
-    """By time and version; one window for all where `every` is None. task: classification | regression."""
-    counted = Counted()
-    counted.add(joined.frame, every)
-    return counted.performances(joined.labelled, Task(task), every=every, level=level)
-
-
 @dataclass
 class Counted:
     """How many rows were answered, by window and version. A window is where it begins, None where there is one for all;
@@ -109,7 +98,6 @@ class Counted:
         tasks: Mapping[str, Task] | None = None,
         *,
         every: timedelta | None = None,
-        level: float = LEVEL,
     ) -> list[Performance]:
         """`tasks` by version; `task` is that of the others."""
         parts = labelled.groupby(_windows(labelled, every), sort=False) if len(labelled) else ()
@@ -119,10 +107,8 @@ class Counted:
         for key in keys:
             part = groups.get(key, labelled.iloc[:0])
             own = (tasks or {}).get(key[1], task)
-            known = (
-                own.name in LABELLED or own is task
-            )  # a version of another task has no metrics, and hides no other's
-            metrics = metrics_of(part, own.name, level=level, classes=own.classes) if known else {}
+            known = own.name in LABELLED or own is task  # one of another task has no metrics, and hides no other's
+            metrics = metrics_of(part, own.name, classes=own.classes) if known else {}
             found.append(self._performance(key, len(part), metrics, every))
         return found
 
@@ -148,15 +134,15 @@ def _windows(frame: pd.DataFrame, every: timedelta | None) -> list[Any]:
     return [began, frame["version"]]
 
 
-def metrics_of(labelled: pd.DataFrame, task: str, *, level: float = LEVEL, classes: Sequence[Any] = ()) -> Estimates:
+def metrics_of(labelled: pd.DataFrame, task: str, *, classes: Sequence[Any] = ()) -> Estimates:
     """Of rows that have a `prediction` and a `label`. `classes`: the model's labels, where they are known."""
     if task == "regression":
         truth, answers = (_numbers(labelled[name].tolist()) for name in ("label", "prediction"))
         known = np.isfinite(truth) & np.isfinite(answers)
-        return estimates(Regressed(truth[known], answers[known]), level)
+        return estimates(Regressed(truth[known], answers[known]))
     if task != "classification":
         raise WrongUse(f"There are no metrics of labels for the task {task}.")
-    return _of_classes(labelled["prediction"].tolist(), labelled["label"].tolist(), level, classes)
+    return _of_classes(labelled["prediction"].tolist(), labelled["label"].tolist(), classes)
 
 
 def _numbers(values: Sequence[Any]) -> Any:
@@ -171,21 +157,21 @@ def _number(value: Any) -> float:
         return math.nan
 
 
-def _of_classes(predictions: Sequence[Any], truth: Sequence[Any], level: float, classes: Sequence[Any]) -> Estimates:
+def _of_classes(predictions: Sequence[Any], truth: Sequence[Any], classes: Sequence[Any]) -> Estimates:
     """Answers of `predict_proba` have shares by label; all others are labels. Metrics of shares are of the former alone."""
     scored = classified(predictions, truth, classes)
     if isinstance(scored, NotComputable):
         return dict.fromkeys(("accuracy", *OF_SHARES), scored)
     if scored.shares is not None:
-        return estimates(scored, level)
-    found = estimates(scored, level)
+        return estimates(scored)
+    found = estimates(scored)
     sharing = [place for place, answer in enumerate(predictions) if isinstance(answer, dict)]
     if not sharing:
         return found | dict.fromkeys(OF_SHARES, NotComputable("no request asked for probabilities"))
     shared = classified([predictions[place] for place in sharing], [truth[place] for place in sharing], classes)
     if isinstance(shared, NotComputable):
         return found | dict.fromkeys(OF_SHARES, shared)
-    return found | {name: value for name, value in estimates(shared, level).items() if name in OF_SHARES}
+    return found | {name: value for name, value in estimates(shared).items() if name in OF_SHARES}
 
 
 def classified(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,9 @@ from nbdeploy.render import Card, Shown, Table
 from nbdeploy.watch.shift import is_constant, outside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from nbdeploy.capture.profile import Profile
-    from nbdeploy.run.predictions import Record
     from nbdeploy.watch.distinct import Distinct
     from nbdeploy.watch.window import Window
 
@@ -86,11 +84,6 @@ def quality(
     )
     duplicates = None if distinct is None else distinct.duplicates
     return Quality(window.profile.rows, columns, refused or {}, duplicates)
-
-
-def refusals(records: Iterable[Record]) -> dict[str, int]:
-    """Requests of the log that were not answered, by their code."""
-    return dict(Counter(record.code or str(record.status) for record in records if record.status != 200))
 
 
 def _column(name: str, trained: Counts, served: Counts | None) -> ColumnQuality:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
     from nbdeploy.capture.counts import Counts
@@ -42,14 +41,6 @@ class Window:
             max(ended, default=None),
             max(self.repeats, other.repeats),
         )
-
-
-def summed(reference: Profile, batches: Iterable[tuple[Any, Any]]) -> Profile:
-    """Batches of rows and their predictions (or None) over the reference's bins; one batch is held at a time."""
-    whole = reference.counted([], predictions=[])
-    for rows, predictions in batches:
-        whole = whole.merged(reference.counted(rows, predictions=predictions))
-    return whole
 
 
 def parts_of(profile: Profile) -> dict[str, Counts]:
