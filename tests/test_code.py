@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import string
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from IPython.core.inputtransformer2 import TransformerManager
 from recording import Recorder
 
 import nbdeploy
@@ -123,15 +125,36 @@ def plain(call: tuple[str, tuple[Any, ...], dict[str, Any]]) -> Any:
     }
 
 
-WORD = st.text(string.ascii_letters + string.digits + " '\"\\()[]#;,=<>.é", min_size=1)
+WORD = st.text(string.ascii_letters + string.digits + " '\"\\()[]{}#;,=<>.é?$%!\n\t\x0c\x85\u2028", min_size=1)
 
 
 @given(WORD, WORD)
-def test_any_reason_and_condition_survives_the_line(reason: str, condition: str) -> None:
-    call = Call("publish", {"bundle": "n@0123456789ab", "skip_gate": reason})
-    assert parsed(magic(call).removeprefix("%deploy ")) == call
-    call = Call("replay", {"name": "n", "against": "1.0.0", "gate": (condition, reason)})
-    assert parsed(magic(call).removeprefix("%deploy ")) == call
+def test_any_reason_and_condition_survives_a_cell_in_both_forms(reason: str, condition: str) -> None:
+    session, asked, wanted, stop = Session(), recorder(), recorder(), parsed("stop n")
+    for call in (
+        Call("publish", {"bundle": "n@0123456789ab", "skip_gate": reason}),
+        Call("replay", {"name": "n", "against": "1.0.0", "gate": (condition, reason)}),
+        Call("validate", {"what": "n", "notebook": Path("v.ipynb"), "parameters": ((condition, reason),)}),
+    ):
+        for item in (call, call, stop):
+            verbs.perform(resolve(item, NAMESPACE), wanted(), lambda _: None)
+        written = code(call, NAMESPACE)
+        for item in (written, Code("", written.python), code(stop, NAMESPACE)):
+            session.add(Entry("14:00:00", item, "done"))
+    run_by_ipython(session.cell().text, asked)
+    assert [plain(item) for item in asked.calls] == [plain(item) for item in wanted.calls]
+
+
+def run_by_ipython(cell: str, workspace: Recorder) -> None:
+    """What IPython makes of the cell's lines, asked of `workspace`."""
+
+    def run_line_magic(name: str, line: str) -> None:
+        if name == "deploy":
+            verbs.perform(resolve(parsed(line), NAMESPACE), workspace(), lambda _: None)
+
+    stand_in = SimpleNamespace(Workspace=lambda: workspace, **{verb: getattr(workspace, verb) for verb in public()})
+    names = {"get_ipython": lambda: SimpleNamespace(run_line_magic=run_line_magic), "nbdeploy": stand_in}
+    exec(TransformerManager().transform_cell(cell.replace("import nbdeploy\n", "")), names)
 
 
 def test_a_session_gives_what_was_done_as_a_cell() -> None:

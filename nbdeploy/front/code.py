@@ -30,6 +30,8 @@ PYTHON = {
     "import": "import_bundle",
     "token": "token_file",
 }
+# What means something at the end of a word: to the reader of the line, to IPython as "?" and "\\" do at the line's end.
+_MEANT = (",", ";", "?", "\\")
 PACKAGE = sys.modules[__name__.partition(".")[0]]  # what it has not is asked of a Workspace
 
 
@@ -51,12 +53,14 @@ def code(call: Call, namespace: Mapping[str, Any]) -> Code:
 
 
 def magic(call: Call) -> str:
+    """Nothing where a text of several lines was given: a magic ends with its line."""
     verb = VERBS[call.verb]
     words = [] if call.verb == "up" and str(call.values["model"]) not in VERBS else [call.verb]
     for item in (*verb.words, *verb.options):
         if item.name in call.values:
             words += _words(item, call.values[item.name])
-    return " ".join(["%deploy", *map(_quoted, words)])
+    line = " ".join(["%deploy", *map(_quoted, words)])
+    return line if len(line.splitlines()) == 1 else ""
 
 
 def python(call: Call, namespace: Mapping[str, Any]) -> str:
@@ -91,7 +95,7 @@ def _quoted(word: str) -> str:
         plain = bool(word) and read(f"x {word} y").words == ("x", word, "y")
     except WrongUse:
         plain = False
-    if plain and not word.endswith((",", ";")):
+    if plain and not word.endswith(_MEANT):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
@@ -133,4 +137,6 @@ def _is_text(value: str, namespace: Mapping[str, Any]) -> bool:
 
 
 def _text(value: str | Path) -> str:
-    return json.dumps(str(value), ensure_ascii=False)
+    """A literal of one line, also for IPython, which breaks lines at more characters than Python does."""
+    shown = json.dumps(str(value), ensure_ascii=False)
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown)

@@ -29,12 +29,14 @@ class _Reader:
 
     def words(self) -> list[str]:
         found: list[str] = []
+        held = False  # by a comma of the expression's own; one inside the shell's quotes is text
         while self.skip_blanks():
             word = self.word()
-            if found and found[-1].endswith(",") and not found[-1].startswith("-") and not word.startswith("--"):
+            if held and not word.startswith("--"):
                 found[-1] += word
             else:
                 found.append(word)
+            held = self.text[self.at - 1] == "," and not found[-1].startswith("-")
         return found
 
     def skip_blanks(self) -> bool:
