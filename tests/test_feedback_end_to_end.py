@@ -214,8 +214,8 @@ def test_f03_every_acknowledged_label_is_there_after_kill_9_of_workers(workspace
         "    ids = [f'table-{part}-{place}' for place in range(50)]\n"
         "    nbdeploy.feedback('penguins', pd.DataFrame({'request_id': ids, 'label': ['heavy'] * 50}))\n"
     )
-    with Senders(service, workspace.token("penguins"), 4) as senders:
-        other = subprocess.Popen([sys.executable, "-c", script], env=os.environ.copy())
+    other = subprocess.Popen([sys.executable, "-c", script], env=os.environ.copy())
+    with other, Senders(service, workspace.token("penguins"), 4) as senders:
         for killed in range(2):
             before = len(senders.acknowledged)
             until(lambda before=before: len(senders.acknowledged) > before + 50)
