@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import parquet
-from nbdeploy.errors import Corrupt, NotFound, UnsupportedData, WrongUse
+from nbdeploy.errors import Corrupt, HomeUnavailable, NotFound, UnsupportedData, WrongUse
 from nbdeploy.judge.scores import alike
 from nbdeploy.keep import store
 from nbdeploy.run import secret
-from nbdeploy.run.feedback import FOLDER, Feedback
+from nbdeploy.run.feedback import FOLDER, Feedback, unkept
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime.retention import clean
-from nbdeploy.watch.coding import coding, listed
+from nbdeploy.turns import turn
+from nbdeploy.watch.coding import coding, listed, written
 from nbdeploy.watch.labels import REQUEST, Keys, column_of, join, no_key, of_frame, unchanged
 from nbdeploy.watch.live import Log
 from nbdeploy.watch.received import Received
@@ -66,13 +67,27 @@ class Labelled:
             NotFound, UnsupportedData: of a file.
             DiskFailed: none of them is kept.
         """
-        import pandas as pd
-
         table = of_frame(table_of(labels, on, [str(label) for label in self.classes]), on)
         self._check_key(on)
         if {task.name for task in self.all_tasks} == {"regression"}:
             table = self._numbers(table, file=isinstance(labels, str | Path) and str(labels).lower().endswith(_LINES))
         self._check_classes(table)
+        with self._turn():
+            return self._taken(table, on)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """What two processes give at once is taken one after the other: so the second knows what the first has kept."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(turn(self.folder / FOLDER, lambda _: None))
+            except HomeUnavailable as exc:
+                raise unkept(exc.path, exc.fact) from exc
+            yield
+
+    def _taken(self, table: pd.DataFrame, on: str) -> Received:
+        import pandas as pd
+
         feedback = Feedback(self.folder / FOLDER)
         before = feedback.frame()
         log = self._passed(before, table, on)
@@ -80,7 +95,7 @@ class Labelled:
         rows = log.kept()
         earlier, now = join(rows, before), join(rows, table)
         fresh = table[~unchanged(before, table, earlier, now)]
-        feedback.add(fresh)
+        feedback.add(fresh, after=before["time"].max().timestamp() if len(before) else 0.0)
         uncleaned = self._clean(feedback.folder)
         after = join(rows, pd.concat([part for part in (before, table) if len(part)] or [table], ignore_index=True))
         counts = {name: after.counts[name] - earlier.counts[name] for name in ("repeated", "corrections")}
@@ -137,7 +152,7 @@ class Labelled:
         """Labels of a regression, which are numbers also where a file has texts."""
         wrong = [row for row, label in enumerate(table["label"]) if label is not None and not _is_number(label)]
         if wrong:
-            shown = ", ".join(f"{table['label'][row]!r} in {_place(row, file)}" for row in wrong[:5])
+            shown = ", ".join(f"{written(table['label'][row])} in {_place(row, file)}" for row in wrong[:5])
             more = ", ..." if len(wrong) > 5 else ""
             raise WrongUse(
                 f"{self.name} answers with numbers, and {_counted(wrong)} no number: {shown}{more}. Nothing was taken: "
@@ -254,10 +269,10 @@ def table_of(labels: Any, on: str, classes: Iterable[str] = ()) -> pd.DataFrame:
     if isinstance(labels, pd.DataFrame):
         return labels.reset_index() if on in labels.index.names and on not in labels.columns else labels
     if hasattr(labels, "get_columns") and hasattr(labels, "to_dict"):  # polars
-        return pd.DataFrame(labels.to_dict(as_series=False))
+        return pd.DataFrame(labels.to_dict(as_series=False), dtype=object)  # long ids stay exact beside a null
     if isinstance(labels, dict) or (isinstance(labels, list) and all(isinstance(item, dict) for item in labels)):
         try:
-            return pd.DataFrame(labels)
+            return pd.DataFrame(labels, dtype=object)
         except ValueError as exc:
             raise WrongUse(f"These labels are no table ({exc}); {_WANTED.format(on)}.") from exc
     raise WrongUse(f"A {type(labels).__name__} is no table of labels; {_WANTED.format(on)}.")
@@ -273,7 +288,7 @@ def _read(path: Path, on: str, classes: set[str]) -> pd.DataFrame:
     if not name.endswith(SUFFIXES):
         raise UnsupportedData(str(path), "is no table this reads", f"give a file ending in {', '.join(SUFFIXES)}")
     if name.endswith(".parquet"):
-        found: pd.DataFrame = parquet.frame(path)
+        found: pd.DataFrame = parquet.frame(path, exact=True)
         return found
     try:
         return _typed(path, name, on, classes)
@@ -296,6 +311,13 @@ def _typed(path: Path, name: str, on: str, classes: set[str]) -> pd.DataFrame:
         path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
     )
     _check_separator(path, list(frame.columns), separator)
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas takes what has no name for an index
+        names = ", ".join(map(str, frame.columns))
+        raise UnsupportedData(
+            str(path),
+            f"has lines with more cells than its first line names ({names})",
+            "name them all, or none too many",
+        )
     for column in frame.columns:
         frame[column] = _objects(
             [None if text.lower() in MISSING and text not in classes else text for text in frame[column].fillna("")]

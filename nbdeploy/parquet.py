@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 KEY = "nbdeploy"  # of the file's metadata
 EXACT = 2**53
 _BLOCK = 2**20
+_WHOLE = {"BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT"}
 FEW = 256  # different texts of a categorical column
 _TEXTS = {"Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -320,12 +321,25 @@ def _beyond_floats(values: Sequence[int]) -> bool:
     return len(values) > 0 and (max(values) > EXACT or min(values) < -EXACT)
 
 
-def frame(file: Path) -> Any:
-    """Anybody's Parquet file as a pandas frame."""
+def frame(file: Path, *, exact: bool = False) -> Any:
+    """Anybody's Parquet file as a pandas frame. `exact`: whole numbers beside nulls that floats would round are objects."""
     import duckdb
 
     with duckdb.connect() as connection, _readable(file):
-        return connection.execute("SELECT * FROM read_parquet(?)", [str(file)]).df()
+        found = connection.execute("SELECT * FROM read_parquet(?)", [str(file)]).df()
+        kinds = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(file)]).fetchall()
+        for name, kind, *_ in kinds if exact else ():
+            if kind in _WHOLE and found[name].dtype.kind == "f":
+                cells = connection.execute(f"SELECT {quoted(name)} FROM read_parquet(?)", [str(file)]).fetchall()  # noqa: S608 - quoted
+                found[name] = _exact(found[name], [cell for (cell,) in cells])
+        return found
+
+
+def _exact(rounded: pd.Series[Any], cells: Sequence[int | None]) -> pd.Series[Any]:
+    import pandas as pd
+
+    beyond = _beyond_floats([cell for cell in cells if cell is not None])
+    return pd.Series(list(cells), index=rounded.index, dtype=object) if beyond else rounded
 
 
 class _readable:  # noqa: N801 - used as a word of the with statement

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from livemetrics import live
 from toy import manifest
 
-from nbdeploy import labelling
+from nbdeploy import labelling, turns
 from nbdeploy.errors import NotFound, UnsupportedData, WrongUse
 from nbdeploy.labelling import Labelled
 from nbdeploy.render import plain
@@ -269,6 +271,46 @@ def test_a_nightly_file_is_kept_once_also_beside_labels_of_requests(world: World
     )
 
 
+def test_what_two_give_at_once_is_kept_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one asks while the first has read what was there, and not yet written."""
+    world.log(("a", ["no", "yes"]))
+    labels = {"request_id": ["a", "a"], "row": [0, 1], "label": ["no", "no"]}
+    asked, told = threading.Event(), []
+    second = threading.Thread(target=lambda: told.append(world.take(labels)))
+    read, lock = Feedback.frame, turns._lock
+
+    def reading(self: Feedback) -> pd.DataFrame:
+        found = read(self)
+        if threading.current_thread() is second:
+            asked.set()
+        elif second.ident is None:
+            asked.clear()
+            second.start()
+            assert asked.wait(60)
+        return found
+
+    def locking(*args: Any) -> None:
+        asked.set()
+        lock(*args)
+
+    monkeypatch.setattr(turns, "_lock", locking)
+    monkeypatch.setattr(Feedback, "frame", reading)
+    told.append(world.take(labels))
+    second.join(60)
+    assert sorted(one.kept for one in told) == [0, 2]
+    assert len(world.kept) == 2
+
+
+def test_f40_a_correction_counts_also_where_the_clock_was_set_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.log(("a", ["yes"]))
+    world.take({"request_id": ["a"], "label": ["no"]})
+    monkeypatch.setattr("nbdeploy.run.feedback._clock", SimpleNamespace(now=lambda: 1_000.0))
+    assert world.take({"request_id": ["a"], "label": ["yes"]}).corrections == 1
+    assert world.accuracy().value == 1.0
+
+
 def test_keys_that_the_log_hashes_are_hashed_with_the_labels(world: World) -> None:
     secret.ensure(world.folder)
     hasher = secret.hasher(world.folder)
@@ -422,6 +464,30 @@ def test_parquet_and_json_have_types(world: World, tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text('[{"request_id": "a", "label": true}]')
     assert world.take(tmp_path / "labels.json").kept == 0
     assert world.accuracy().value == 1
+
+
+LONG = 2**62 + 1  # a float would round it
+
+
+def test_long_ids_beside_a_missing_one_stay_exact_in_every_kind_of_table(world: World, tmp_path: Path) -> None:
+    import duckdb
+
+    world.log(("a", ["no", "yes"]), keys=[LONG, LONG + 1])
+    rows = [{"customer": LONG, "label": "no"}, {"customer": None, "label": None}]
+    (tmp_path / "labels.json").write_text(json.dumps(rows))
+    sql = f"SELECT * FROM (VALUES ({LONG}::BIGINT, 'no'), (NULL, NULL)) AS t(customer, label)"
+    duckdb.sql(sql).write_parquet(str(tmp_path / "labels.parquet"))
+    for table in (rows, pl.DataFrame(rows), tmp_path / "labels.json", tmp_path / "labels.parquet"):
+        told = world.take(table, "customer")
+        assert (told.matched, told.unknown, told.shared) == (1, 0, 0), table
+
+
+def test_lines_with_more_cells_than_names_are_refused(world: World, tmp_path: Path) -> None:
+    """The first cell would be taken for an index, and the id for a label."""
+    world.log(("a", ["no"]))
+    (tmp_path / "labels.csv").write_text("request_id,label\na,no,\n")
+    with pytest.raises(UnsupportedData, match=r"more cells than its first line names \(request_id, label\)"):
+        world.take(tmp_path / "labels.csv")
 
 
 def test_a_file_that_is_separated_otherwise_is_told_by_what(world: World, tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def test_no_labels_are_taken_and_nothing_is_written(app: App, folder: Path) -> N
         ({"request_id": ID, "labels": ["canary-1"]}, 422, "invalid_labels"),  # a number is wanted
         ({"request_id": ID, "labels": [True]}, 422, "invalid_labels"),
         (b'{"request_id": "a", "labels": [1e999]}', 422, "invalid_labels"),
+        (b'{"request_id": "a", "labels": [-1%s]}' % (b"0" * 309), 422, "invalid_labels"),  # no metric can hold it
         ({"request_id": ID, "labels": [1] * 6}, 413, "too_many_rows"),
         ({"request_id": ID, "labels": ["x" * 600]}, 413, "body_too_large"),
     ],

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FOLDER = "feedback"
 COLUMNS = ("time", "on", "id", "row", "label")
 SEGMENT_BYTES = 64 * 2**20
+TICK = 1e-6  # seconds: as exact as times are kept
 
 _FIELDS = {"time", "on", "id", "row", "labels"}
 _clock = Clock()
@@ -50,13 +51,14 @@ class Feedback:
         frame = pd.DataFrame(lines, columns=list(COLUMNS), dtype=object)
         return frame.assign(time=pd.to_datetime(frame["time"].astype(float), unit="s", utc=True))
 
-    def add(self, labels: pd.DataFrame) -> None:
-        """Keep labels (on, id, row, label); on the disk when this returns.
+    def add(self, labels: pd.DataFrame, *, after: float = 0.0) -> None:
+        """Keep labels (on, id, row, label); on the disk when this returns. They are said later than what was said
+        `after` since 1970, also where the clock was set back.
 
         Raises:
             DiskFailed: and then nothing of them is kept.
         """
-        now = _clock.now()
+        now = max(_clock.now(), after + TICK)
         columns = (labels[name].tolist() for name in COLUMNS[1:])
         text = b"".join(entry(now, on, id_, row, [label]) for on, id_, row, label in zip(*columns, strict=True))
         if not text:
@@ -64,10 +66,7 @@ class Feedback:
         try:
             self._append(text)
         except OSError as exc:
-            fact = exc.strerror or str(exc)
-            raise DiskFailed(
-                "Keeping the labels", str(self.folder), fact, "None of them is kept", "give them again"
-            ) from exc
+            raise unkept(str(self.folder), exc.strerror or str(exc)) from exc
 
     def _append(self, text: bytes) -> None:
         private(self.folder)
@@ -123,6 +122,10 @@ class Feedback:
                 self.damaged += 1
             else:
                 yield from _labels(found)
+
+
+def unkept(path: str, fact: str) -> DiskFailed:
+    return DiskFailed("Keeping the labels", path, fact, "None of them is kept", "give them again")
 
 
 def _labels(found: dict[str, Any]) -> Iterator[tuple[float, str, Any, int | None, Any]]:

@@ -7,6 +7,7 @@ the first label among the rows of its request, null where it is not known. Nothi
 from __future__ import annotations
 
 import re
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +80,8 @@ class Labels:
             return f"must be {' or '.join(_TOLD[kind] for kind in sorted(self._kinds))}, as the model's labels are"
         if kind == "text" and len(label) > LONGEST:
             return f"must have at most {LONGEST:,} characters"
-        if type(label) is float and label in {float("inf"), float("-inf")}:
-            return "must be a finite number"
+        if type(label) in {int, float} and not -sys.float_info.max <= label <= sys.float_info.max:
+            return f"must be a number within {sys.float_info.max:.2g}"
         return None
 
 

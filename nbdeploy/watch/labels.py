@@ -109,14 +109,21 @@ def _columns_wanted(on: str, names: Sequence[str]) -> str:
 
 
 def _values(column: pd.Series[Any], name: str) -> list[Any]:
-    """JSON values; moments as the log has them."""
+    """JSON values; moments as the log has them, and whole numbers exact also beside a missing one."""
+    given, inferred = column, column.infer_objects()
+    if not (inferred.dtype.kind == "f" and given.dtype == object and given.map(_is_long).any()):
+        given = inferred
     try:
-        found = values_of(column.infer_objects().reset_index(drop=True))
+        found = values_of(given.reset_index(drop=True))
     except TypeError as exc:
         raise WrongUse(f'The column "{name}" holds what is no label: {exc}; give numbers, texts or booleans.') from exc
     if any(isinstance(value, list | dict) for value in found):
         raise WrongUse(f'The column "{name}" holds lists; give one value a row.')
     return [None if value == "NaN" and column.dtype.kind == "f" else value for value in found]
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) > FURTHEST
 
 
 FURTHEST = 2**53  # beyond it floats are no exact places, and no request is that long
