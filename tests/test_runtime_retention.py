@@ -134,6 +134,15 @@ def test_what_has_no_segment_any_more_is_swept(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == sorted([kept, kept.with_suffix(".parquet"), young])
 
 
+def test_a_folder_in_the_place_of_a_copy_keeps_nothing_else_from_going(tmp_path: Path) -> None:
+    old = [segment(tmp_path, number, days=9) for number in (1, 2)]
+    for name in (old[0].with_suffix(".parquet").name, "mine.parquet", f"{DRAFT}mine"):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (0, 0))
+    assert clean(tmp_path, 1.0, None).segments == 2
+    assert all(path.is_dir() for path in tmp_path.iterdir())
+
+
 def test_a_log_cleans_up_whenever_it_begins_a_segment(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger="nbdeploy")
     log = PredictionLog(tmp_path, rules=Rules(rotate_bytes=50, retention_bytes=200))

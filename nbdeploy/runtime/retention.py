@@ -42,7 +42,7 @@ def clean(folder: Path, days: float | None, most: int | None) -> Removed:
             continue
         if not _removed(path):
             continue
-        path.with_suffix(COPY).unlink(missing_ok=True)
+        _unlink(path.with_suffix(COPY))
         total -= sizes[path]
         gone, freed = gone + 1, freed + sizes[path]
     return Removed(gone, freed)
@@ -52,10 +52,19 @@ def _left_over(folder: Path, segments: set[str]) -> None:
     """Copies without a segment, and what a reader that was killed was writing."""
     for path in folder.glob(f"*{COPY}"):
         if path.stem not in segments:
-            path.unlink(missing_ok=True)
+            _unlink(path)
     for path in folder.glob(f"{DRAFT}*"):
         if _written(path) < time.time() - PATIENCE:
-            path.unlink(missing_ok=True)
+            _unlink(path)
+
+
+def _unlink(path: Path) -> None:
+    """A folder of that name is not ours: it stays, and keeps nothing else from going."""
+    try:
+        path.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):  # macOS says the latter
+        if not path.is_dir():
+            raise
 
 
 def _size(path: Path) -> int:
