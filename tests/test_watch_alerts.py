@@ -346,6 +346,26 @@ def test_what_fires_is_told_to_pages_and_lists(tmp_path: Path) -> None:
     assert firing(tmp_path / "other") == ()
 
 
+def test_a_column_s_name_may_hold_a_line_break(tmp_path: Path) -> None:
+    rules = {"odd": {"when": "missing@two\nlines>0.05", "every": "1h", "rows": 0}}
+    given_ = Given(lambda _: {"rows": 100.0, "missing@two\nlines": 0.5})
+    look("penguins", Plan.of({"defaults": False, "rules": rules}), Ledger(tmp_path / "alerts"), given_, at(1))
+    assert [(now.rule, now.when) for now in firing(tmp_path)] == [("odd", "missing@two\nlines>0.05")]
+    (over,) = look("penguins", Plan.of({"defaults": False}), Ledger(tmp_path / "alerts"), given_, at(2)).alerts
+    assert (over.rule, over.state) == ("odd", "resolved")
+
+
+def test_f40_a_clock_that_was_ahead_for_a_moment_blinds_no_rule(tmp_path: Path) -> None:
+    rules = {"gone": {"when": "down>0"}, "errors": {"when": "error_rate>0.05", "every": "1h"}}
+    plan, given_ = Plan.of({"defaults": False, "rules": rules}), source()
+    for hours in (1, 100, 2):
+        assert look("penguins", plan, Ledger(tmp_path), given_, at(hours)).alerts == ()
+    given_.down, given_.at = 1, source(0, 0, 0, 0.1).at
+    (gone,) = look("penguins", plan, Ledger(tmp_path), given_, at(3)).alerts
+    assert (gone.rule, gone.ended) == ("gone", at(3))
+    assert [alert.rule for alert in look("penguins", plan, Ledger(tmp_path), given_, at(4)).alerts] == ["errors"]
+
+
 # the disk
 
 
@@ -469,6 +489,17 @@ def test_a_sender_that_raises_whatever_it_likes_does_not_starve_the_channels_aft
     post = ledger.read().post("a")
     assert (len(channel.taken), len(post.waiting), post.attempts) == (1, 1, 1)
     assert "s3cret" not in post.fact
+
+
+def test_f40_a_try_that_a_clock_ahead_put_off_is_due_once_it_goes_right(tmp_path: Path) -> None:
+    ledger, channel, clock = Ledger(tmp_path), Flaky(), [at(100)]
+    look("penguins", Plan.of(OPS), ledger, source(0.1), at(1))
+    outbox = Outbox(ledger, {"ops": channel}, lambda: clock[0], lambda: 1.0)
+    channel.mood = "down"
+    outbox.deliver()
+    channel.mood, clock[0] = "ok", at(1)
+    assert outbox.due() == at(1)
+    assert len(outbox.deliver()) == len(channel.taken) == 1
 
 
 def test_jitter_keeps_a_wait_between_half_and_all(tmp_path: Path) -> None:

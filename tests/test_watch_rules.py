@@ -152,6 +152,7 @@ def test_equality_is_over_when_it_no_longer_holds() -> None:
         ({"when": 5}, "is no condition"),
         ({"when": "p99_ms>1", "windows": 0}, "windows = 0"),
         ({"when": "p99_ms>1", "windows": True}, "windows = True"),
+        ({"when": "p99_ms>1", "windows": 10**12}, "windows = 1000000000000 of 5m .* out of range"),
         ({"when": "p99_ms>1", "every": "soon"}, 'every in the rule: "soon" is no span'),
         ({"when": "p99_ms>1", "every": "0s"}, "out of range"),
         ({"when": "down>0", "every": "1h"}, "looked at each time"),

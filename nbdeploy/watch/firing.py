@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.watch.alert import clock
 from nbdeploy.watch.ledger import FOLDER, Ledger
+from nbdeploy.watch.standing import about
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,7 +50,7 @@ def firing(folder: Path) -> tuple[Firing, ...]:
     book = Ledger(folder / FOLDER).read()
     found = []
     for key, standing in book.standings.items():
-        rule, when, _ = key.split("\n")
+        rule, when = about(key)
         if standing.state == "firing" and standing.since is not None:
             times = (standing.value, standing.worst, book.looked, standing.why)
             found.append(Firing(rule, when, standing.since, *times))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MISSED = timedelta(days=7)  # of which a watcher that was away catches up
 LATE = timedelta(days=30)  # after which nobody waits for a window's labels any more
 MOST = 900  # windows that are read at once
+AHEAD = timedelta(minutes=1)  # by which clocks of two that look may differ
 SETTLED = timedelta(seconds=10)  # after its end all requests of a window are in the log, but for slow ones
 
 
@@ -78,7 +79,7 @@ def look(name: str, plan: Plan, ledger: Ledger, source: Source, now: datetime) -
         after: dict[str, Standing] = {}
         alerts: list[tuple[tuple[str, ...], Alert]] = []  # with the channels
         for rule in rules:
-            standing, found = stepped(name, rule, before.get(rule.key, Standing()), read.get(rule.key, ()))
+            standing, found = stepped(name, rule, _standing(rule, page.book, now), read.get(rule.key, ()))
             after[rule.key] = replace(standing, why=failed[rule.key]) if rule.key in failed else standing
             alerts += [(plan.to(rule), alert) for alert in found]
         gone = [ended(name, key, standing, now) for key, standing in before.items() if key not in after]
@@ -125,7 +126,10 @@ def _read(
         if rule.every is not None and not waits:
             groups.setdefault((rule.every, rule.when.metric in vocabulary.OF_REQUESTS), []).append(rule)
     for (every, traffic), group in groups.items():
-        since = {rule.key: _since(rule, every, book.standings.get(rule.key), settled) for rule in group}
+        since = {
+            rule.key: _since(rule, every, _standing(rule, book, now) if rule.key in book.standings else None, settled)
+            for rule in group
+        }
         first = min(since.values())
         if floored(settled, every) <= first:
             continue  # no window has closed meanwhile
@@ -137,6 +141,15 @@ def _read(
         found |= {key: [item for item in readings if item.began >= began] for key, began in since.items()}
     state = source.state(now)
     return found | {rule.key: [state] for rule in rules if rule.every is None}, failed
+
+
+def _standing(rule: Rule, book: Book, now: datetime) -> Standing:
+    """What a clock that was ahead has seen keeps nothing from being judged once it goes right."""
+    found = book.standings.get(rule.key, Standing())
+    if found.until is None or found.until - now <= AHEAD:
+        return found
+    until = None if rule.every is None else floored(now - SETTLED, rule.every)
+    return replace(found, until=until, told=found.told and min(found.told, now))
 
 
 def _since(rule: Rule, every: timedelta, standing: Standing | None, now: datetime) -> datetime:

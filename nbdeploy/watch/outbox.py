@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nbdeploy.watch.message import Message
 
 FIRST, LONGEST = 5.0, 900.0  # seconds until a second try; between two
+FARTHEST = timedelta(hours=2)  # beyond what the other side may ask for
 
 
 def now() -> datetime:
@@ -60,11 +61,17 @@ class Outbox:
     def due(self) -> datetime | None:
         """When there is something to deliver next."""
         waiting = [post for name, post in self.ledger.read().posts.items() if post.waiting and name != NOTEBOOK]
-        return min((post.due or self.clock() for post in waiting), default=None)
+        return min((self._due(post) or self.clock() for post in waiting), default=None)
+
+    def _due(self, post: Post) -> datetime | None:
+        """None where it is due now, also where the clock was set back meanwhile: nobody waits for so long."""
+        if post.due is None or not timedelta(0) < post.due - self.clock() <= FARTHEST:
+            return None
+        return post.due
 
     def _empty(self, name: str, waiting: list[Message], post: Post) -> list[str]:
         """In order: nothing overtakes a message that failed."""
-        if post.due is not None and post.due > self.clock():
+        if self._due(post) is not None:
             return []
         attempts, said = post.attempts, list[str]()
         for message in waiting:

@@ -38,6 +38,7 @@ BACK = 0.2  # of the bound: how far back on the good side a firing rule is over
 ENOUGH = 20  # rows or requests, for a share of them to say something
 REPEAT = timedelta(hours=1)
 SHORT, LONG = timedelta(minutes=5), timedelta(days=1)  # windows of the traffic; of what needs many rows
+LONGEST = timedelta(days=366)
 LONGEST_NAME = 80
 _OVER: dict[str, Comparison] = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 
@@ -80,6 +81,10 @@ class Rule:
             names=_words(table.get("names", ()), "names", where),
             source=source,
         )
+        if made.every is not None and made.windows > LONGEST / made.every:
+            raise WrongUse(
+                f"windows = {made.windows} of {made.length} in {where} are out of range: at most a year in all."
+            )
         return made if made.send != () else replace(made, send=None)
 
     @property
@@ -223,7 +228,7 @@ def _span(given: Any, key: str, where: str) -> timedelta:
         length = span(str(given))
     except WrongUse as exc:
         raise WrongUse(f"{key} in {where}: {exc}") from None
-    if not timedelta(seconds=1) <= length <= timedelta(days=366):
+    if not timedelta(seconds=1) <= length <= LONGEST:
         raise WrongUse(f"{key} = {given!r} in {where} is out of range: at least 1s, at most 52w.")
     return length
 

@@ -90,11 +90,17 @@ def _waiting(rule: Rule, readings: Sequence[Reading]) -> list[str]:
     return found[::-1]
 
 
+def about(key: str) -> tuple[str, str]:
+    """Name and condition of the rule whose `Rule.key` it is; the column in a condition may hold a line break."""
+    rule, _, rest = key.partition("\n")
+    return rule, rest.rpartition("\n")[0]
+
+
 def ended(name: str, key: str, standing: Standing, now: datetime) -> Alert | None:
     """What is told of a rule that fires and is no more; `key` is `Rule.key`."""
     if not standing.open or standing.since is None:
         return None
-    rule, when, _ = key.split("\n")
+    rule, when = about(key)
     told = Alert(name, rule, when, "resolved", None, standing.worst, standing.since, now, now)
     return replace(told, note="the rule was changed or taken away")
 
