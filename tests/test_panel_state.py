@@ -129,6 +129,10 @@ SCHEMA = Schema(
 )
 
 
+MASS, MASS_TOO = (Column(place, "number", "float64", low=0.0, high=9.0) for place in ("0", "1"))
+VALUE = Column("value", "number", "float64", low=0, high=1)
+
+
 def test_a_control_suits_its_column() -> None:
     made = fields.fields(SCHEMA)
     assert [item.control for item in made] == ["slider", "slider", "choice", "switch", "text", "number", "json"]
@@ -149,15 +153,26 @@ def test_a_control_suits_its_column() -> None:
     [
         (SCHEMA, {column.name: None for column in SCHEMA.columns}),
         (Schema("array", dtype="float64", shape=(3,)), [1.0, 2.0, 3.0]),
+        (Schema("array", (MASS, MASS_TOO), dtype="float64", shape=(2,)), [1.0, 2.0]),
+        (Schema("array", (VALUE,), dtype="float64", shape=(300,)), [0.5] * 300),
+        (Schema("array", (VALUE,), dtype="float64"), 0.5),
         (Schema("array", dtype="float64", shape=(2, 2)), [[1, 2], [3, 4]]),
         (Schema("texts", (Column("value", "text", "str"),)), "a text"),
-        (Schema("series", (Column("value", "number", "float64", low=0, high=1),)), 0.5),
+        (Schema("series", (VALUE,)), 0.5),
     ],
 )
 def test_a_row_of_any_container_goes_through_the_form(schema: Schema, row: Any) -> None:
     values = fields.values(schema, row)
     assert set(values) == {item.name for item in fields.fields(schema)}
     assert fields.row(schema, values) == row
+
+
+def test_a_category_of_many_whole_numbers_is_typed_as_a_number() -> None:
+    many = Column("zip", "category", "category[int64]", categories=tuple(range(10_000)))
+    (item,) = fields.fields(Schema("frame", (many,)))
+    assert item.read("8001") == 8001
+    (item,) = fields.fields(Schema("frame", (replace(many, categories=tuple(map(str, range(10_000)))),)))
+    assert item.read("8001") == "8001"
 
 
 def test_plots_are_named_and_escape_what_they_show() -> None:

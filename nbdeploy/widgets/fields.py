@@ -74,29 +74,34 @@ class Field:
 
 
 def fields(schema: Schema) -> tuple[Field, ...]:
-    if schema.columns:
-        return tuple(_field(column) for column in schema.columns)
-    if len(schema.shape) != 1:
-        return (Field(ONE, "json"),)
-    return tuple(Field(str(place), "number") for place in range(schema.shape[0]))
+    if schema.columns and (not schema.shape or _in_places(schema)):
+        return tuple(map(_field, schema.columns))
+    if _in_places(schema):
+        return tuple(Field(str(place), "number") for place in range(schema.shape[0]))
+    return (Field(ONE, "json"),)
 
 
 def row(schema: Schema, values: Mapping[str, Any]) -> Any:
     """The row as the service takes it, from its values by field."""
     if schema.container in {"frame", "records"}:
         return dict(values)
-    if schema.columns or len(schema.shape) != 1:
-        return values[ONE] if ONE in values else next(iter(values.values()))
-    return [values[str(place)] for place in range(schema.shape[0])]
+    if _in_places(schema):
+        return [values[str(place)] for place in range(schema.shape[0])]
+    return values[ONE]
 
 
 def values(schema: Schema, row: Any) -> dict[str, Any]:
     """By field, of a row as the service takes it."""
     if isinstance(row, dict) and schema.container in {"frame", "records"}:
         return {column.name: row.get(column.name) for column in schema.columns}
-    if not schema.columns and len(schema.shape) == 1:
+    if _in_places(schema):
         return {str(place): value for place, value in enumerate(row)}
-    return {fields(schema)[0].name: row}
+    return {ONE: row}
+
+
+def _in_places(schema: Schema) -> bool:
+    """Whether a row is a list of values with a control each, called by their places."""
+    return len(schema.shape) == 1 and len(schema.columns) in {0, schema.shape[0]}
 
 
 def _field(column: Column) -> Field:
@@ -110,7 +115,8 @@ def _field(column: Column) -> Field:
         return _on_grid(replace(plain, control="slider", whole=whole, low=float(column.low), high=float(column.high)))
     if column.kind == "boolean":
         return replace(plain, control="switch")
-    if column.kind in {"text", "category", "datetime", "timedelta"}:
+    texts = column.categories is None or all(isinstance(choice, str) for choice in column.categories)
+    if column.kind in {"text", "category", "datetime", "timedelta"} and texts:
         return replace(plain, control="text")
     return plain
 
