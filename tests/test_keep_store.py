@@ -31,11 +31,12 @@ from nbdeploy.keep.recover import recover
 from nbdeploy.keep.registry import Books
 from nbdeploy.keep.staging import link
 from nbdeploy.keep.store import details, failing, intact, manifest_of, publish, remove
-from nbdeploy.runtime.manifest import altered
+from nbdeploy.runtime.manifest import Column, Schema, altered
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nbdeploy.runtime.manifest import Manifest
     from nbdeploy.settings import Settings
 
 
@@ -403,6 +404,24 @@ def test_long_values_are_compared_from_where_they_part() -> None:
     assert ("data", "sha256", "a" * 12, "b" * 12) in rows
     (columns,) = [row[2:] for row in rows if row[1] == "columns"]
     assert columns == ("...olumn 7', 'column 8']", "...olumn 7', 'column 8', 'column 9']")
+
+
+def test_what_reads_the_same_on_both_sides_is_counted_and_not_shown() -> None:
+    def trained(high: int, categories: tuple[str, ...], fold: float) -> Manifest:
+        columns = (
+            Column("age", "integer", "int64", low=18, high=high),
+            Column("plan", "category", "str", categories=categories),
+        )
+        scores = {"accuracy": {"mean": 0.9, "std": fold, "folds": [fold, 0.9]}}
+        return manifest(schema=Schema("frame", columns), metrics={"cross_validation": {"values": scores}})
+
+    before, after = trained(90, ("a", "b"), 0.89), trained(91, ("a", "b", "c"), 0.91)
+    card = Diff.between("penguins", ("1.0.0", before), ("1.0.1", after)).card()
+    (row,) = card.tables[0].rows
+    assert row == ("schema", "plan", "categories ('a', 'b')", "categories ('a', 'b', 'c')")
+    assert "3 more differ in details" in card.notes[0][1]
+    (only,) = Diff.between("penguins", ("1.0.0", before), ("1.0.1", trained(91, ("a", "b"), 0.89))).card().notes
+    assert "1 more differs" in only[1]
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,13 @@ def test_a_deployed_model_answers_as_in_the_kernel(workspace: Workspace) -> None
 
 def test_the_same_model_again_is_already_live(workspace: Workspace) -> None:
     deploy(workspace)
-    again = deploy(workspace)
+    told: list[str] = []
+    again = deploy(workspace, progress=told.append)
     assert (again.version, again.already_live) == ("1.0.0", True)
+    assert told[-2:] == [
+        "no new version: this is penguins 1.0.0, live already",
+        "nothing changed: 1.0.0 answers already",
+    ]
     assert [version.version for version in workspace.versions("penguins")] == ["1.0.0"]
 
 

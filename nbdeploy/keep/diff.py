@@ -10,10 +10,14 @@ from nbdeploy.keep.changelog import Flat, changes, code_files, fingerprint, flat
 from nbdeploy.render import Card, Shown, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nbdeploy.runtime.manifest import Manifest
 
 LONGEST = 40  # characters of a value shown; four columns of them fit a page
+LESS = "details such as the range seen in training or the scores of single folds"
 _SHA256 = re.compile("[0-9a-f]{64}")
+NOTICED = ("unseen", "categories", "ordered", "nonfinite", "null", "label")  # of a column, beside kind and null
 PARTS = ("schema", "parameters", "requirements", "metrics", "code", "data")
 
 
@@ -44,14 +48,29 @@ class Diff(Shown):
         return {"from": self.before, "to": self.after} | {part: getattr(self, part) for part in PARTS}
 
     def card(self) -> Card:
-        rows: list[tuple[Any, ...]] = []
-        for part in PARTS:
-            change = getattr(self, part)
-            rows += [(part, key, None, _cell(value)) for key, value in change["added"].items()]
-            rows += [(part, key, _cell(value), None) for key, value in change["removed"].items()]
-            rows += [(part, key, *_both(item["from"], item["to"])) for key, item in change["changed"].items()]
-        table = Table(("", "what", self.before, self.after), rows, empty="the two do not differ")
-        return Card(title=f"{self.name}: {self.before} to {self.after}", tables=(table,))
+        """What can be told apart at this length; the rest is counted."""
+        found = [row for part in PARTS for row in _rows(part, getattr(self, part))]
+        rows = list(filter(_told, found))
+        less = len(found) - len(rows)
+        empty = f"the two do not differ{' in more than this' if less else ''}"
+        told = f"{less} more differ{'s' if less == 1 else ''} in {LESS}: to_dict() and --json have all."
+        return Card(
+            title=f"{self.name}: {self.before} to {self.after}",
+            tables=(Table(("", "what", self.before, self.after), rows, empty=empty),),
+            notes=(("neutral", told),) if less else (),
+        )
+
+
+def _rows(part: str, change: dict[str, Flat]) -> Iterator[tuple[Any, ...]]:
+    yield from ((part, key, None, _cell(value)) for key, value in change["added"].items())
+    yield from ((part, key, _cell(value), None) for key, value in change["removed"].items())
+    yield from ((part, key, *_both(item["from"], item["to"])) for key, item in change["changed"].items())
+
+
+def _told(row: tuple[Any, ...]) -> bool:
+    """Not what reads the same on both sides, nor how a score varies over folds: its mean is told."""
+    part, key, before, after = row
+    return before != after and not (part == "metrics" and key.endswith((".folds", ".std")))
 
 
 def _parts(manifest: Manifest) -> dict[str, Flat]:
@@ -79,12 +98,19 @@ def _definitions(manifest: Manifest) -> Flat:
 
 
 def _both(before: Any, after: Any) -> tuple[str, str]:
-    """Two long values are shown from where they part."""
+    """Two long values are shown from where they part; of a column what it accepts, if that is what changed."""
     texts = _text(before), _text(after)
+    if texts[0] == texts[1] and isinstance(before, dict) and isinstance(after, dict):
+        texts = _accepts(before, after), _accepts(after, before)
     start = next((at for at, (one, other) in enumerate(zip(*texts, strict=False)) if one != other), 0) - LONGEST // 2
     if start <= 0 or max(map(len, texts)) <= LONGEST:
         return _cut(texts[0]), _cut(texts[1])
     return _cut(f"...{texts[0][start:]}"), _cut(f"...{texts[1][start:]}")
+
+
+def _accepts(column: dict[str, Any], other: dict[str, Any]) -> str:
+    """The facts of a column that callers may notice, where they differ from the other's."""
+    return ", ".join(f"{key} {column.get(key)}" for key in NOTICED if column.get(key) != other.get(key))
 
 
 def _cell(value: Any) -> str:

@@ -32,6 +32,12 @@ _CHANGING = {"publish", "serve"}  # from here on, Ctrl-C may find the change mad
 _WORTH_TELLING = 0.05  # seconds
 
 
+class Outcome(str):
+    """A sentence that stays, also in the last line: what came of it where that is no phase."""
+
+    __slots__ = ()
+
+
 class Surface(Protocol):
     def show(self, text: str, tone: Tone) -> None:
         """The state now, to be replaced by the next."""
@@ -41,7 +47,7 @@ class Surface(Protocol):
 
 
 class Progress:
-    """Called with a phase of PHASES, or with a sentence about the one under way; leave the `with` to end it."""
+    """Called with a phase of PHASES, a sentence about the one under way, or an Outcome; leave the `with` to end it."""
 
     def __init__(self, surface: Surface, *, listing: str = "ps") -> None:
         self.surface = surface
@@ -52,6 +58,11 @@ class Progress:
         self.began = 0.0
 
     def __call__(self, said: str) -> None:
+        if isinstance(said, Outcome):
+            self._finish()
+            self.done.append(said)
+            self.surface.show(self._text(), "neutral")
+            return
         if said not in PHASES:
             self.surface.show(self._text(f"{self._now()}: {said}" if self.phase else said), "neutral")
             return
