@@ -53,6 +53,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    Problem = tuple[Any, Any, Any]  # of rows that were refused: column, fact and hint
+
+MOST_PROBLEMS = 10  # of one refused call that are told
+MOST_ROWS = 5  # of one problem that are named
+
 
 def rebuild(cls: type[NbdeployError], state: dict[str, Any]) -> NbdeployError:
     error = cls.__new__(cls)
@@ -79,7 +84,8 @@ class NbdeployError(Exception):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """' Did you mean "penguins"?' or ''."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    cutoff = 0.6 if len(word) > 2 else 0.5  # of two letters one may be wrong
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f' Did you mean "{close[0]}"?' if close else ""
 
 
@@ -185,7 +191,7 @@ class CannotTravel(NbdeployError):
     cell: str | None = None  # "In[3]"
 
     def message(self) -> str:
-        where = f" (made in {self.cell})" if self.cell else ""
+        where = f" (see {self.cell})" if self.cell else ""
         return f"{self.path}{where} {self.fact}, which cannot leave this kernel; {self.advice}."
 
 
@@ -496,14 +502,29 @@ class CallRefused(NbdeployError):
     request_id: str | None = None
 
     def message(self) -> str:
+        found = self._found()
         lines = [f"{self.text} (HTTP {self.status}, {self.code})"]
-        for detail in self.details[:10]:
-            hint = f"; {detail['hint']}" if detail.get("hint") else ""
-            where = ", ".join(f"{key} {detail[key]}" for key in ("row", "column") if detail.get(key) is not None)
-            lines.append(f"  - {where}: {detail.get('problem', '')}{hint}")
-        if len(self.details) > 10:
-            lines.append(f"  - and {len(self.details) - 10} more")
+        lines += [_told(problem, rows) for problem, rows in list(found.items())[:MOST_PROBLEMS]]
+        if len(found) > MOST_PROBLEMS:
+            lines.append(f"  - and {len(found) - MOST_PROBLEMS} more")
         return "\n".join(lines)
+
+    def _found(self) -> dict[Problem, list[Any]]:
+        """The rows of each problem, which many rows often share."""
+        found: dict[Problem, list[Any]] = {}
+        for detail in self.details:
+            problem = (detail.get("column"), detail.get("problem", ""), detail.get("hint"))
+            found.setdefault(problem, []).append(detail.get("row"))
+        return found
+
+
+def _told(problem: Problem, rows: list[Any]) -> str:
+    column, fact, hint = problem
+    shown = ", ".join(str(row) for row in rows[:MOST_ROWS])
+    row = f"{len(rows)} rows ({shown}{', ...' if len(rows) > MOST_ROWS else ''})" if len(rows) > 1 else f"row {shown}"
+    where = [row] if rows[0] is not None else []
+    where += [f"column {column}"] if column is not None else []
+    return f"  - {', '.join(where)}{': ' if where else ''}{fact}{f'; {hint}' if hint else ''}"
 
 
 @dataclass(eq=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy import admission
 from nbdeploy.errors import GateRequired, NotFound, WrongUse
 from nbdeploy.judge import gatebook, junit, validation
+from nbdeploy.judge.conditions import require_recorded
 from nbdeploy.judge.heldout import check_files, held_out
 from nbdeploy.judge.thresholds import conditions
 from nbdeploy.judge.validation import Order, Reached
@@ -75,6 +76,8 @@ class Gate:
         book = None if notebook is None else gatebook.read(Path(notebook))
         if book is not None:
             validation.check_parameters(book, parameters or {})
+        else:
+            require_recorded(asked, TASKS)
         return cls(settings, registry, data, target, book, asked, dict(parameters or {}))
 
     def of(self, bundle: Bundle, version: str | None = None) -> Order:
@@ -87,7 +90,9 @@ class Gate:
         held = self._held(bundle, required=self.book is None and task in SUPERVISED)
         book = self.book
         if book is None:
-            book = gatebook.read(template(f"validate_{_of_task(task, held)}.ipynb"))
+            task = _of_task(task, held)
+            require_recorded(self.conditions, (task,))
+            book = gatebook.read(template(f"validate_{task}.ipynb"))
             validation.check_parameters(book, self.parameters)
         return Order(
             bundle=bundle, version=version, book=book, held=held, conditions=self.conditions, parameters=self.parameters

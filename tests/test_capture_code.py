@@ -170,7 +170,7 @@ def test_a_library_changed_in_place_is_refused(session: Session, patch: str, nam
     session.kernel.run(
         "StandardScaler.transform = _kept if 'D' not in dir() else StandardScaler.transform\nif 'D' in dir(): D.check_array = _kept"
     )
-    assert names in found["refused"].replace(f" (made in In[{number}])", "")
+    assert names in found["refused"].replace(f" (see In[{number}])", "")
     assert found["cell"] == f"In[{number}]"
 
 

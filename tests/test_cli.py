@@ -74,8 +74,21 @@ def test_a_bad_name_is_refused_before_anything_is_done(workspace: Recorder, caps
 
 def test_long_lists_in_errors_say_that_they_go_on() -> None:
     assert str(NotFound("thing", "zz", list("abcdefghi"))).endswith("g, h, ...")
-    problems = [{"row": row, "problem": "is text"} for row in range(14)]
+    problems: list[dict[str, Any]] = [{"row": 0, "column": f"c{place}", "problem": "is text"} for place in range(14)]
     assert str(CallRefused(422, "invalid_rows", "No.", problems)).splitlines()[-1] == "  - and 4 more"
+
+
+def test_a_problem_of_many_rows_is_told_once_with_how_many() -> None:
+    problems: list[dict[str, Any]] = [
+        {"row": row, "column": "plan", "problem": "is missing", "hint": "send it"} for row in (1, 2, 3, 5, 8, 13, 21)
+    ]
+    problems += [{"row": 2, "column": None, "problem": "is no object", "hint": None}, {"problem": "is late"}]
+    assert str(CallRefused(422, "invalid_rows", "No.", problems)).splitlines() == [
+        "No. (HTTP 422, invalid_rows)",
+        "  - 7 rows (1, 2, 3, 5, 8, ...), column plan: is missing; send it",
+        "  - row 2: is no object",
+        "  - is late",
+    ]
 
 
 def test_a_file_to_import_that_is_missing_is_called_a_file(tmp_path: Path) -> None:

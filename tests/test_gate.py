@@ -173,11 +173,11 @@ def test_a_notebook_that_checks_nothing_refuses(workspace: Workspace, run: FakeR
 
 
 def test_conditions_of_the_settings_are_judged_too(settings: Settings, run: FakeRun) -> None:
-    strict = Workspace(replace(settings, gate=("accuracy>=0.95",), thresholds={"mae": {"threshold": 1}}))
+    strict = Workspace(replace(settings, gate=("accuracy>=0.95",), thresholds={"log_loss": {"threshold": 1}}))
     fitted = plain()
     with pytest.raises(GateRefused) as caught:
         deploy(strict, data=(fitted.X, fitted.y))
-    assert caught.value.report.conditions == ("accuracy>=0.95", "mae<=1")
+    assert caught.value.report.conditions == ("accuracy>=0.95", "log_loss<=1")
 
 
 def test_a_condition_for_the_worse_is_warned_of(workspace: Workspace, run: FakeRun) -> None:
@@ -194,6 +194,7 @@ def test_a_condition_for_the_worse_is_warned_of(workspace: Workspace, run: FakeR
         ({"skip_gate": ""}, WrongUse, "needs a reason"),
         ({"skip_gate": "\u200b"}, WrongUse, "needs a reason"),
         ({"data": 1, "gate": ["accuracy=>1"]}, WrongUse, 'Did you mean ">="?'),
+        ({"data": 1, "gate": ["r3>=0.9"]}, WrongUse, 'never record. Did you mean "r2"?'),
         ({"data": 1, "validate": "nowhere.ipynb"}, NotFound, "nowhere.ipynb"),
         ({"data": 1, "gate": ["nowhere.yaml"]}, WrongUse, "nowhere.yaml"),
         ({"data": "nowhere.csv"}, NotFound, "nowhere.csv"),
@@ -217,6 +218,20 @@ def test_rows_without_labels_are_told_before_anything_is_started(workspace: Work
     with pytest.raises(UnsupportedData, match="120 rows and 2 labels"):
         deploy(workspace, data=(fitted.X, ["a", "b"]))
     assert run.given == []
+
+
+def test_a_metric_the_template_of_the_task_never_records_is_told_before_anything_is_started(
+    workspace: Workspace, run: FakeRun, gatebook: Path
+) -> None:
+    fitted = plain()
+    with pytest.raises(WrongUse, match=r"validate_classification\.ipynb never records\. Recorded: accuracy, .*roc_auc"):
+        deploy(workspace, data=(fitted.X, fitted.y), gate=["r2@island>=0.9"])
+    with pytest.raises(WrongUse, match='Did you mean "recall_macro"'):
+        workspace.validate(bundled(workspace), data=(fitted.X, fitted.y), gate=["recal_macro>=0.9"])
+    assert run.given == []
+    with pytest.raises(GateRefused):
+        deploy(workspace, validate=gatebook, gate=["r2>=0.9"])
+    assert len(run.given) == 1
 
 
 def test_a_required_gate_is_asked_for_before_anything_is_bundled(settings: Settings, run: FakeRun) -> None:

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from nbdeploy.judge import records
+from nbdeploy.judge import metrics, records
 from nbdeploy.settings import Settings
 from nbdeploy.templates import template
 from nbdeploy.workspace import Workspace
@@ -136,6 +136,7 @@ def test_papermill_runs_a_template_as_it_is(service: Service, tmp_path: Path) ->
     assert estimate.low < estimate.value < estimate.high
     assert estimate.n == 200
     assert f"live.{main}" in found.named
+    assert {metrics.bare(name) for name, one in found.named.items() if one.estimate} == metrics.RECORDED[service.task]
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert {output["output_type"] for output in outputs} == {"display_data"}  # nothing on stderr
     pictures = [output["data"]["image/png"] for output in outputs if "image/png" in output["data"]]

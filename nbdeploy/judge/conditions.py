@@ -17,8 +17,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from nbdeploy.errors import BadCondition, did_you_mean
-from nbdeploy.judge.metrics import METRICS, metric
+from nbdeploy.errors import BadCondition, WrongUse, did_you_mean
+from nbdeploy.judge.metrics import METRICS, RECORDED, metric
 from nbdeploy.judge.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -109,6 +109,19 @@ class Condition:
             return None
         better = "greater" if known.greater_is_better else "less"
         return f"{self.text} is judged as written, but {better} is better for {self.metric}"
+
+
+def require_recorded(conditions: Iterable[Condition], tasks: Sequence[str]) -> None:
+    """Raises WrongUse for a metric that the validation notebook of none of these tasks records."""
+    known = sorted({name for task in tasks for name in RECORDED[task]})
+    for condition in conditions:
+        if condition.metric not in known:
+            books = " and ".join(f"validate_{task}.ipynb" for task in tasks)
+            hint = did_you_mean(condition.metric, known) or f" Recorded: {', '.join(known)}."
+            raise WrongUse(
+                f'The condition "{condition.text}" asks for a number that {books} never record{"s" * (len(tasks) == 1)}.{hint} '
+                "Numbers of your own are judged by a notebook of your own, given with --validate."
+            )
 
 
 def judged(conditions: Iterable[Condition], records: Records, *, live: bool) -> list[Outcome]:

@@ -80,3 +80,20 @@ METRICS: dict[str, Metric] = {
     **{name: Metric(name, title, greater_is_better=False, unit=unit) for name, (title, unit) in _LOWER.items()},
     **{name: Metric(name, title, greater_is_better=None, unit=unit) for name, (title, unit) in _NEITHER.items()},
 }
+
+# What the validation notebook of each task records as a number; a test holds it against what they say.
+_ALL = {
+    "rows", "rows_refused", "rows_unlabelled", "missing_cells", "out_of_range", "unseen_categories", "duplicates",
+    "broken_promises", "latency_p50_ms", "latency_p95_ms", "latency_p99_ms", "challenge_p",
+}  # fmt: skip
+_LABELLED = _ALL | {"contradictions", "leaks"}
+RECORDED: dict[str, frozenset[str]] = {
+    "classification": frozenset({
+        *_LABELLED, "accuracy", "precision_macro", "precision_weighted", "recall_macro", "recall_weighted", "f1_macro",
+        "f1_weighted", "roc_auc", "log_loss", "brier", "calibration_error", "flips", "labels",
+    }),
+    "regression": frozenset({*_LABELLED, "mae", "mse", "rmse", "r2", "mape", "bias", "largest_error"}),
+    "unsupervised": frozenset({
+        *_ALL, "silhouette", "calinski_harabasz", "davies_bouldin", "clusters", "largest_cluster",
+    }),
+}  # fmt: skip
