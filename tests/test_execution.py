@@ -202,3 +202,14 @@ def wait_until(true: Callable[[], bool], seconds: float = 30) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_nbformat_is_imported_without_a_grammar_it_does_not_need_and_iris_are_checked_as_ever() -> None:
+    code = (
+        "import sys; from nbdeploy.execution.formats import GRAMMAR, swiftly; swiftly(); import jsonschema, nbformat;"
+        "check = lambda text: jsonschema.FormatChecker().conforms(text, 'iri');"
+        "print(GRAMMAR in sys.modules, check('http://a.b/c'), check('no iri'), GRAMMAR in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False True False True\n"

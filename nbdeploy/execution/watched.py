@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from nbdeploy import interruption
-from nbdeploy.execution import orphans
+from nbdeploy.execution import formats, orphans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +28,11 @@ DONE = "done"
 FILE = "executed.ipynb"
 START, END = 90.0, 30.0  # seconds the kernel may take to start and to end, beside those of the cells
 TAIL = 400  # characters of what the process said before it failed
-# nbformat's jsonschema compiles a grammar of IRIs where it finds one, for a second; notebooks need none.
 _BOOT = """
 import sys
 sys.path.append(sys.argv[1])
-sys.modules["rfc3987_syntax"] = None
+from nbdeploy.execution.formats import swiftly
+swiftly()
 from nbdeploy.execution.driver import main
 main()
 """
@@ -176,6 +176,7 @@ def _left_over(path: Path) -> str:
 
 def _write(node: Any, path: Path) -> None:
     """Without results of an earlier run, and without parameters papermill gave it then."""
+    formats.swiftly()
     import nbformat
 
     node = nbformat.v4.upgrade(nbformat.from_dict(node))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nbdeploy.errors import NotebookFailed, NotFound, WrongUse
+from nbdeploy.execution import formats
 from nbdeploy.homes import private
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def run(
 
 
 def read(notebook: Path) -> Any:
+    formats.swiftly()
     import nbformat
 
     if not notebook.is_file():
@@ -60,6 +62,7 @@ def read(notebook: Path) -> Any:
 
 
 def _with_cells(node: Any, cells: Sequence[str]) -> Any:
+    formats.swiftly()
     import nbformat
 
     node = nbformat.v4.upgrade(node)
@@ -69,6 +72,7 @@ def _with_cells(node: Any, cells: Sequence[str]) -> Any:
 
 def _execute(node: Any, executed: Path, folder: Path, stderr: TextIO, kernel: str = KERNEL) -> tuple[str, str] | None:
     """The cell and the error it stopped with, or None."""
+    formats.swiftly()
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError

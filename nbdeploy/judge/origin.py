@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.capture.provenance import code_of
 from nbdeploy.capture.repository import NoRepository, commits_since
 from nbdeploy.errors import Refused
+from nbdeploy.execution import formats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +124,7 @@ class Origin:
 
 def sources(notebook: Path) -> list[str]:
     """Its code cells as Python; lines of magics and commands left out."""
+    formats.swiftly()
     import nbformat
 
     cells = nbformat.read(notebook, as_version=4).cells
@@ -131,6 +133,7 @@ def sources(notebook: Path) -> list[str]:
 
 def magics(notebook: Path, name: str) -> list[str]:
     """What follows `%name` on each line of the code cells, continued lines whole, also where its value is assigned."""
+    formats.swiftly()
     import nbformat
 
     cells = nbformat.read(notebook, as_version=4).cells

@@ -11,11 +11,13 @@ import binascii
 import copy
 import logging
 import re
+from functools import cache
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import execution
+from nbdeploy.execution import formats
 from nbdeploy.judge.records import MEDIA_TYPE
 from nbdeploy.judge.summary import summary
 from nbdeploy.render.markup import text
@@ -68,17 +70,24 @@ def page(report: Report) -> bytes:
 
 def notebook(node: Any) -> str:
     """The cells as HTML that is safe to show, their code folded."""
-    from nbconvert.exporters import HTMLExporter
-
     pictures: list[str] = []
-    template = (HERE / "page.j2").read_text(encoding="utf-8")
-    exporter = HTMLExporter(raw_template=template, exclude_anchor_links=True, log=_SILENT)
-    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
-    body, _ = exporter.from_notebook_node(_plain(node, pictures))
+    body, _ = _exporter().from_notebook_node(_plain(node, pictures))
     body = _clean(body.replace(_NO_TEXT, "a picture the notebook made"))
     for number, picture in enumerate(pictures):
         body = body.replace(_PLACE.format(number), picture, 1)
     return body
+
+
+@cache
+def _exporter() -> Any:
+    """It compiles nbconvert's templates for half a second, once."""
+    formats.swiftly()
+    from nbconvert.exporters import HTMLExporter
+
+    template = (HERE / "page.j2").read_text(encoding="utf-8")
+    exporter = HTMLExporter(raw_template=template, exclude_anchor_links=True, log=_SILENT)
+    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+    return exporter
 
 
 def _plain(node: Any, pictures: list[str]) -> Any:
