@@ -6,11 +6,14 @@ import hashlib
 import json
 import os
 import zipfile
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from rules import SAMPLE, Scaled
 
+from nbdeploy.capture.bundle import Bundle
 from nbdeploy.errors import EngineMissing, ImageFailed, ServiceFailed, UnknownOption, WrongUse
 from nbdeploy.run import container, engine, image, packages, sbom
 from nbdeploy.run.installers import Runner
@@ -20,7 +23,6 @@ from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from nbdeploy.settings import Settings
 
@@ -30,7 +32,14 @@ case "$1 $2" in
 "version "*) exit 0 ;;
 "--version "*) echo "podman version 4.3.1" ;;
 "image inspect") [ "$3" = "{missing}" ] && exit 1; echo '[{{"Id": "sha256:base", "Architecture": "amd64", "Size": 440000000, "Config": {{"Labels": {{}}}}}}]' ;;
-"build "*) {build} ;;
+"build "*)
+    for word in "$@"; do
+        [ "$before" = --iidfile ] && echo sha256:built >"$word"
+        before=$word
+    done
+    {build}
+    ;;
+"tag "*) exit 0 ;;
 *) echo "Error: initializing source docker://python:3.11-slim: reading manifest 3.11-slim: manifest unknown" >&2; exit 125 ;;
 esac
 """
@@ -179,7 +188,9 @@ def test_an_image_is_built_without_a_network_and_described_beside_it(
     builds = [line for line in calls.read_text().splitlines() if line.startswith("build")]
     assert len(builds) == 2
     assert all("--network none" in line and "--format docker" in line for line in builds)
-    assert "--tag models/scaled:new --tag models/scaled:latest" in builds[-1]
+    assert not any("--tag" in line for line in builds)  # a builder that outlives us names nothing
+    named = [line for line in calls.read_text().splitlines() if line.startswith("tag sha256:built ")]
+    assert named[-1].endswith(" models/scaled:new models/scaled:latest")
     version = published.versions("scaled")[0]
     assert f"--label io.nbdeploy.digest={version.digest}" in builds[-1]
     assert "--label org.opencontainers.image.version=1.0.0" in builds[-1]
@@ -206,6 +217,23 @@ def test_a_builder_that_fails_leaves_nothing_behind(
     assert left == []
 
 
+def test_what_a_killed_build_left_is_not_built_upon(
+    published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path, monkeypatch)
+    version = published.versions("scaled")[0]
+    builder = image.Builder(engine.find(), published.settings.images)
+    plan = builder._plan(Bundle(version.bundle, version.manifest()))
+    for place in (plan.folder / f"{image.CONTEXT}dead" / "packages" / "half", builder.home / f"{image.MODEL}dead"):
+        place.mkdir(parents=True)
+    monkeypatch.setattr(engine.Engine, "build", lambda _self, _what, folder, *_: seen.append(folder))
+    seen: list[Path] = []
+    published.image("scaled")
+    assert "dead" not in {folder.name.rpartition("-")[2] for folder in seen}
+    folders = [path.name for path in (*plan.folder.iterdir(), *builder.home.iterdir()) if path.is_dir()]
+    assert sorted(folders) == ["dependencies", "scaled"]
+
+
 def test_without_an_engine_it_is_said_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineMissing, match="docker is not on PATH; podman is not on PATH"):
@@ -230,6 +258,30 @@ def test_a_wheelhouse_that_is_no_folder_is_wrong_use(
     fake(tmp_path, monkeypatch)
     with pytest.raises(WrongUse, match="is no folder"):
         published.image("scaled", wheelhouse=tmp_path / "none")
+
+
+@pytest.mark.parametrize("tag", ["Scaled:1", "scaled:1 --privileged", "-v", "scaled@sha256:12", "https://a/b:1", ""])
+def test_a_tag_that_is_none_is_wrong_use_before_anything_is_built(
+    published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str
+) -> None:
+    calls = fake(tmp_path, monkeypatch)
+    with pytest.raises(WrongUse, match="is no image reference"):
+        published.image("scaled", tag=["models/scaled:1", tag])
+    assert "build" not in calls.read_text()
+
+
+def test_braces_in_the_name_of_a_base_image_are_the_engines_to_judge() -> None:
+    builder = image.Builder(engine.Engine("podman", "podman"), Path(), base="{0}/{python}-{python.x}{")
+    assert builder.base_for("3.11") == "{0}/3.11-{python.x}{"
+
+
+def test_no_text_of_a_label_is_read_as_a_substitution(published: Workspace) -> None:
+    version = published.versions("scaled")[0]
+    bundle = Bundle(version.bundle, version.manifest())
+    remote = {"remote": "https://example.org/${a:?no}$(b)\n{{c}}"}
+    told = replace(bundle.manifest, provenance={**bundle.manifest.provenance, "git": remote})
+    labels = image.labels(replace(bundle, manifest=told), "1.0.0", "none")
+    assert labels["org.opencontainers.image.source"] == "https://example.org/%24{a:?no}$(b) {{c}}"
 
 
 def test_text_of_a_model_reaches_no_containerfile() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from keep_world import World, manifest
 from monitoring import program
 
 from nbdeploy.errors import DiskFailed, EngineMissing, Refused, WrongUse
+from nbdeploy.homes import sync_folder
 from nbdeploy.run import engine
 from nbdeploy.run.compose import PORTS
 from nbdeploy.templates import template
@@ -199,7 +202,82 @@ def test_secrets_that_could_not_be_put_back_are_not_removed_and_it_is_said_where
         patch.setattr(Path, "rename", failing)
         with pytest.raises(DiskFailed, match="bad disk") as caught:
             exported(world, folder)
-    (token,) = tmp_path.glob(".out*/secrets/token")
+    (token,) = tmp_path.glob(".out.export/*/secrets/token")
     assert token.read_text() == "mine"
     assert str(token.parent if stuck == "secrets" else token.parent.parent) in str(caught.value)
     assert "Nothing was changed" not in str(caught.value)
+    exported(world, folder)
+    assert (folder / "secrets" / "token").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("done", range(4))  # of three renames
+def test_an_export_that_is_killed_loses_nothing_and_the_next_one_finds_all(
+    world: World, tmp_path: Path, done: int
+) -> None:
+    world.publish()
+    folder = tmp_path / "out"
+    exported(world, folder)
+    (folder / "secrets").mkdir()
+    (folder / "secrets" / "token").write_text("mine")
+    world.publish()
+    child = os.fork()
+    if child == 0:
+        try:
+            _die_after(done)
+            exported(world, folder)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert exported(world, folder)["services"]["penguins"]["labels"]["io.nbdeploy.version"] == "1.0.1"
+    assert (folder / "secrets" / "token").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def _die_after(renames: int) -> None:
+    """As by SIGKILL: nothing is tidied up."""
+    real, done = Path.rename, list[Path]()
+
+    def rename(path: Path, target: Path) -> Path:
+        if len(done) == renames:
+            os._exit(9)
+        done.append(path)
+        return real(path, target)
+
+    setattr(Path, "rename", rename)  # noqa: B010
+    setattr(shutil, "rmtree", lambda *_, **__: os._exit(9))  # noqa: B010
+
+
+def test_a_folder_that_cannot_be_replaced_as_a_whole_is_refused(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.publish()
+    (tmp_path / "out" / "in").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "out" / "in")
+    for folder in (Path(), Path("..", "in"), tmp_path / "out" / "in"):
+        with pytest.raises(Refused, match="is where you are"):
+            exported(world, folder)
+    monkeypatch.setattr("os.path.ismount", lambda path: Path(path).name == "disk")
+    Path("disk").mkdir()
+    with pytest.raises(Refused, match="A disk is mounted at disk, .* name a folder inside it"):
+        exported(world, Path("disk"))
+    exported(world, Path("..", "beside"))
+    assert (tmp_path / "out" / "beside" / "compose.yaml").exists()
+
+
+def test_a_folder_whose_place_is_not_yet_on_the_disk_is_said_to_be_written(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.publish()
+    folder = tmp_path / "out"
+
+    def failing(path: Path) -> None:
+        if path == folder.parent:
+            raise OSError(errno.EIO, "bad disk", str(path))
+        sync_folder(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nbdeploy.keep.handout.sync_folder", failing)
+        with pytest.raises(DiskFailed, match="out is written, but a power cut could still undo it"):
+            exported(world, folder)
+    assert (folder / "SHA256SUMS").exists()

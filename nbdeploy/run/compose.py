@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.keep.bento import dump
-from nbdeploy.keep.handout import hand_out
+from nbdeploy.keep.handout import KEPT, hand_out
 from nbdeploy.keep.store import intact
 from nbdeploy.run import elsewhere, scrape
 from nbdeploy.templates import template
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FILE = "compose.yaml"
 README = "README.md"
-SECRETS = "secrets"  # the user's: never written, and kept when the rest is replaced
+SECRETS = KEPT
 PROMETHEUS = "docker.io/prom/prometheus:v3.5.0"
 ALERTMANAGER = "docker.io/prom/alertmanager:v0.28.1"
 GRAFANA = "docker.io/grafana/grafana:12.1.0"

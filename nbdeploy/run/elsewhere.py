@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 
 from nbdeploy.errors import EngineMissing, Refused, WrongUse
@@ -28,11 +27,6 @@ PLAIN, PER_BYTE, STEP = (
     4,
     128,
 )  # MiB a service takes with a small model, what a model takes of its file, and rounding
-_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_REFERENCE = re.compile(
-    rf"(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d{{1,5}})?/)?{_PART}(?:/{_PART})*(:\w[\w.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?",
-    re.ASCII,
-)
 
 
 def checked_image(reference: str | None, version: Version, verb: str) -> str:
@@ -44,8 +38,8 @@ def checked_image(reference: str | None, version: Version, verb: str) -> str:
     example = f"{verb} --image registry.example.org/{version.tag}"
     if reference is None:
         raise WrongUse(f"The manifests need the image of {version.tag} (`nbdeploy image` builds it): {example}")
-    found = _REFERENCE.fullmatch(reference)
-    if found is None or len(reference) > 512:
+    found = engine.REFERENCE.fullmatch(reference)
+    if found is None or len(reference) > engine.LONGEST:
         raise WrongUse(f'"{reference}" is no image reference; write REGISTRY/NAME:TAG: {example}')
     if not found[2] and found[1] in {None, ":latest"}:
         raise WrongUse(f'"{reference}" may be another image tomorrow; give it a tag or a digest: {example}')

@@ -28,6 +28,12 @@ KEPT = 400  # lines of a builder's output that are looked through for the cause
 MERCY = 30.0  # seconds a builder that is called off has to clear up
 LOOK = 0.1
 SHOWN = 15  # lines of it that are shown
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+REFERENCE = re.compile(
+    rf"(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d{{1,5}})?/)?{_PART}(?:/{_PART})*(:\w[\w.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?",
+    re.ASCII,
+)
+LONGEST = 512  # characters of one
 
 
 @dataclass(frozen=True)
@@ -114,13 +120,17 @@ class Engine:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
-    def build(self, what: str, folder: Path, file: str, tag: str, arguments: Sequence[str]) -> None:
+    def build(self, what: str, folder: Path, file: str, tags: Sequence[str], arguments: Sequence[str]) -> None:
         """An image from the folder, without any network: whatever it needs lies there.
+
+        A builder of podman's lives on when we are killed, and what it reads may be swept away then: so it names nothing, we do.
 
         Raises:
             ImageFailed
         """
-        own = ["--format", "docker", "--layers=false", "--pull=never"] if self.podman else []
+        built = folder / "image.id"
+        own = ["--format", "docker", "--layers=false", "--pull=never", "--iidfile", str(built)] if self.podman else []
+        named = [] if self.podman else [word for tag in tags for word in ("--tag", tag)]
         words = [
             "build",
             *own,
@@ -128,12 +138,13 @@ class Engine:
             "none",
             "--file",
             str(folder / file),
-            "--tag",
-            tag,
+            *named,
             *arguments,
             str(folder),
         ]
         self.do(what, words)
+        if self.podman:
+            self.do(what, ["tag", built.read_text(encoding="ascii").strip(), *tags])
 
     def pull(self, what: str, reference: str) -> None:
         """Raises ImageFailed: it is neither here nor where it should come from."""

@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.ephemeral import ephemeral, sweep
 from nbdeploy.errors import ImageFailed, Refused, WrongUse
 from nbdeploy.homes import failing, private, write_whole
 from nbdeploy.render import Card, Shown
-from nbdeploy.run import sbom
+from nbdeploy.run import engine, sbom
 from nbdeploy.run.installers import Runner
 from nbdeploy.run.packages import LOCK, Collector, Source, Target, pins_of
 from nbdeploy.templates import template
@@ -35,6 +36,7 @@ ENTRY = "nbdeploy_runtime/contained.py"  # what an image starts
 PORT = 3000
 OWN = "io.nbdeploy."  # labels of ours
 LICENCES = "licences.json"
+CONTEXT, MODEL = "context-", ".model-"  # what the engine reads, in folders that go
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,6 @@ class Plan:
     reference: str
     folder: Path
 
-    @property
-    def context(self) -> Path:
-        return self.folder / "context"
-
 
 @dataclass(frozen=True)
 class Builder:
@@ -132,16 +130,13 @@ class Builder:
             )
         layers = self.dependencies(bundle)
         self.progress("building the model's layer")
-        folder = private(self.home / f".{manifest.digest.removeprefix('sha256:')[:12]}-{os.getpid()}")
-        try:
-            with failing("building the image", self.home):
+        words = [word for key, text in labels.items() for word in ("--label", f"{key}={text}")]
+        words += ["--build-arg", f"DEPENDENCIES={layers.reference}"]
+        with failing("building the image", self.home):
+            sweep(self.home, MODEL)
+            with ephemeral(self.home, MODEL) as folder:
                 self._lay_out(bundle, folder, layers, labels)
-            words = [word for tag in tags[1:] for word in ("--tag", tag)]
-            words += [word for key, text in labels.items() for word in ("--label", f"{key}={text}")]
-            words += ["--build-arg", f"DEPENDENCIES={layers.reference}"]
-            self.engine.build(f"The image of {bundle.reference}", folder, "model.Containerfile", tags[0], words)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+                self.engine.build(f"The image of {bundle.reference}", folder, "model.Containerfile", tags, words)
         return layers
 
     def _lay_out(self, bundle: Bundle, folder: Path, layers: Layers, labels: Mapping[str, str]) -> None:
@@ -167,35 +162,35 @@ class Builder:
                 licences = json.loads(_read(plan.folder / LICENCES) or "{}")
                 return Layers(plan.reference, lock, licences, reused=True)
             self.progress(f"building the image of the lock: {len(plan.lines)} packages, once for each lock")
-            try:
-                with failing("building the image", self.home):
-                    private(plan.context)
-                    return self._build(plan, lock)
-            finally:
-                shutil.rmtree(plan.context, ignore_errors=True)
+            with failing("building the image", self.home):
+                sweep(plan.folder, CONTEXT)
+                with ephemeral(plan.folder, CONTEXT) as context:
+                    return self._build(plan, context, lock)
+
+    def base_for(self, python: str) -> str:
+        """Not by `str.format`, which would fall over any other brace."""
+        return self.base.replace("{python}", python)
 
     def _plan(self, bundle: Bundle) -> Plan:
         from nbdeploy.keep.bento import requirements_text
 
         lines = requirements_text(bundle.manifest).splitlines()
         python = _minor(bundle)
-        base = self.base.format(python=python)
+        base = self.base_for(python)
         self.engine.pull("The base image", base)
         system = self.engine.image(base) or {}
         target = Target(python, str(system.get("Architecture") or "amd64"))
         key = _key(lines, target, str(system.get("Id")))
         return Plan(lines, target, base, f"{DEPENDENCIES}:{key}", self.home / "dependencies" / key)
 
-    def _build(self, plan: Plan, known: str | None) -> Layers:
+    def _build(self, plan: Plan, context: Path, known: str | None) -> Layers:
         collector = Collector(plan.target, self.source, Runner(self.progress))
-        lock = collector.collect(plan.lines, plan.context, known)
-        licences = sbom.licences(plan.context / "packages")
+        lock = collector.collect(plan.lines, context, known)
+        licences = sbom.licences(context / "packages")
         for name in ("dependencies.Containerfile", "slim.sh"):
-            shutil.copyfile(template("image") / name, plan.context / name)
+            shutil.copyfile(template("image") / name, context / name)
         arguments = ["--build-arg", f"BASE={plan.base}", "--build-arg", f"PYTHON={plan.target.python}"]
-        self.engine.build(
-            "The image of the lock", plan.context, "dependencies.Containerfile", plan.reference, arguments
-        )
+        self.engine.build("The image of the lock", context, "dependencies.Containerfile", [plan.reference], arguments)
         write_whole(plan.folder / LICENCES, json.dumps(licences, indent=1).encode())
         write_whole(plan.folder / LOCK, lock.encode())
         return Layers(plan.reference, lock, licences, reused=False)
@@ -211,6 +206,9 @@ def of_version(builder: Builder, registry: Registry, version: Version, tags: Seq
 
     if builder.source.wheelhouse is not None and not builder.source.wheelhouse.is_dir():
         raise WrongUse(f"--wheelhouse {builder.source.wheelhouse} is no folder; name the one that holds the wheels.")
+    for tag in tags:
+        if not engine.REFERENCE.fullmatch(tag) or len(tag) > engine.LONGEST:
+            raise WrongUse(f'"{tag}" is no image reference; write NAME:TAG or REGISTRY/NAME:TAG, in small letters.')
     return build(builder, store.runnable(registry, version), version.version, version.gate, tags)
 
 
@@ -219,7 +217,7 @@ def build(builder: Builder, bundle: Bundle, version: str, gate: str, tags: Seque
     began = time.monotonic()
     named = tuple(tags) or (f"{bundle.name}:{version}",)
     layers = builder.image(bundle, named, labels(bundle, version, gate))
-    base = builder.base.format(python=_minor(bundle))
+    base = builder.base_for(_minor(bundle))
     beside = private(builder.home / bundle.name / version)
     pins = pins_of(layers.lock)
     write_whole(beside / LOCK, layers.lock.encode())
@@ -261,7 +259,8 @@ def labels(bundle: Bundle, version: str | None, gate: str | None) -> dict[str, s
         f"{OWN}digest": manifest.digest,
         f"{OWN}gate": gate,
     }
-    return {key: " ".join(str(value).split()) for key, value in known.items() if value}
+    # podman's builder reads "${" in a label as the start of a substitution, and fails over one it does not know.
+    return {key: " ".join(str(value).split()).replace("${", "%24{") for key, value in known.items() if value}
 
 
 def _minor(bundle: Bundle) -> str:
