@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from birds import HOURS, NOW, World
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
-from test_watch_health import HOURS, NOW, World
 
 from nbdeploy.capture import policy
 from nbdeploy.deployment import Deployment

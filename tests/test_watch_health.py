@@ -4,119 +4,45 @@ from __future__ import annotations
 
 import html
 import json
-import re
 import shutil
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from birds import HOURS, NOW, QUIET, World, classifier, in_kilograms, labels_of, number, published, told, windows
 from models import frame
-from sklearn.cluster import KMeans
-from sklearn.compose import make_column_transformer
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from traffic import Past
+from sklearn.linear_model import LogisticRegression
 
-from nbdeploy import cli, watching
-from nbdeploy.capture.counts import Bins, counts_of
-from nbdeploy.deployment import Deployment
-from nbdeploy.errors import CallRefused, NotFound, WrongUse
+from nbdeploy import watching
+from nbdeploy.capture.counts import Bins
+from nbdeploy.errors import NotFound, WrongUse
 from nbdeploy.keep.event import Event
 from nbdeploy.run.feedback import Feedback
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.run.services import ServiceState
 from nbdeploy.runtime.counters import Counts
 from nbdeploy.runtime.policy import bucket
-from nbdeploy.settings import Settings
-from nbdeploy.spans import span
-from nbdeploy.watch import null, power
-from nbdeploy.watch.axis import axis, floored, said
+from nbdeploy.watch.axis import floored
 from nbdeploy.watch.computable import NotComputable
-from nbdeploy.watch.histogram import histogram
 from nbdeploy.watch.incumbent import Incumbent, incumbent
 from nbdeploy.watch.lanes import lanes
-from nbdeploy.watch.sections import sections
 from nbdeploy.watch.served import Baseline
-from nbdeploy.watch.sheet import bars
-from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nbdeploy.watch.divergence import Divergence
+    from traffic import Past
+
     from nbdeploy.watch.health import Health
-    from nbdeploy.watch.reading import Reading
-
-HOURS = 6  # of a window
-NOW = floored(datetime.now(UTC), timedelta(hours=HOURS)) + timedelta(hours=5)  # nearly at the end of the last one
-QUIET: Any = lambda _: None  # noqa: E731
-
-
-def labels_of(rows: pd.DataFrame) -> Any:
-    return np.where(rows["mass"] > 4200, "heavy", "light")
-
-
-def classifier() -> Any:
-    numbers, texts = ["bill", "mass", "age"], ["island", "sex"]
-    steps = make_column_transformer(
-        (OneHotEncoder(handle_unknown="ignore"), texts),
-        (make_pipeline(SimpleImputer(), StandardScaler()), numbers),
-    )
-    rows = frame(2_000)
-    return make_pipeline(steps, LogisticRegression()).fit(rows, labels_of(rows))
-
-
-class World:
-    """A published service whose log each test writes anew; it never ran."""
-
-    def __init__(self, home: Path) -> None:
-        self.settings = Settings(home=home / "home", bentoml_home=home / "bentoml")
-        self.workspace = Workspace(self.settings)
-        self.models: dict[str, Any] = {}
-
-    def publish(self, name: str, model: Any, sample: Any, target: Any = None) -> Past:
-        bundle = self.workspace.bundle(model, name=name, sample=sample, target=target)
-        self.models[name] = model
-        return Past(self.settings.services, self.workspace.publish(bundle), model)
-
-    def past(self, name: str) -> Past:
-        shutil.rmtree(self.settings.services / name, ignore_errors=True)
-        return Past(self.settings.services, self.workspace.registry.versions(name)[0], self.models[name])
-
-    def monitor(
-        self, name: str = "birds", last: str = "7d", every: str | None = f"{HOURS}h", now: datetime = NOW
-    ) -> Health:
-        return self.look(name, last, every, now).health(QUIET)
-
-    def look(
-        self, name: str = "birds", last: str = "7d", every: str | None = f"{HOURS}h", now: datetime = NOW
-    ) -> watching.Look:
-        look = watching.Look(
-            Deployment(self.settings, self.workspace.registry, name),
-            span(last),
-            None if every is None else span(every),
-            now,
-        )
-        look.must_exist()
-        return look
-
-    def drift(self, against: str = "training", last: str = "1d") -> Divergence:
-        return self.look(last=last).divergence(against, QUIET)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    made = World(tmp_path_factory.mktemp("world"))
-    rows = frame(2_000)
-    made.publish("birds", classifier(), rows, labels_of(rows))
-    return made
+    return published(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture
@@ -124,36 +50,11 @@ def past(world: World) -> Past:
     return world.past("birds")
 
 
-Change = "Callable[[pd.DataFrame], pd.DataFrame]"
-
-
-def windows(past: Past, count: int, change: Any = None, *, rows: int = 200, seed: int = 100, **how: Any) -> list[str]:
-    """Traffic of the last `count` windows; only the last two are changed."""
-    asked = []
-    for place in range(count):
-        began = floored(NOW, timedelta(hours=HOURS)) - (count - 1 - place) * timedelta(hours=HOURS)
-        given = frame(rows, seed + place)
-        if change is not None and place >= count - 2:
-            given = change(given)
-        asked += past.ask(given, began, min(began + timedelta(hours=HOURS), NOW), **how)
-    return asked
-
-
-def told(health: Health) -> str:
-    return "\n".join(f"{one.tone}: {one.text}" for one in health.findings)
-
-
-def number(reading: Reading, name: str) -> float:
-    value = reading.value(name)
-    assert not isinstance(value, NotComputable), value
-    return value
-
-
 # what is planted is found
 
 PLANTED: dict[str, tuple[Any, str, str]] = {
     "mean": (lambda f: f.assign(age=f["age"] + 9), "age", "training sd higher"),
-    "units": (lambda f: f.assign(mass=f["mass"] / 1_000), "mass", "values look divided by 1,000"),
+    "units": (in_kilograms, "mass", "values look divided by 1,000"),
     "new category": (
         lambda f: f.assign(island=f["island"].where(np.arange(len(f)) % 4 > 0, "Anvers")),
         "island",
@@ -474,7 +375,7 @@ def test_each_part_fails_alone(
 def test_a_column_that_cannot_be_counted_hides_no_other(
     world: World, past: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    windows(past, 4, PLANTED["units"][0])
+    windows(past, 4, in_kilograms)
     counted = Bins.counted
 
     def broken(self: Bins, values: Any) -> Bins:
@@ -516,357 +417,3 @@ def test_a_bucketed_column_drifts_as_the_kept_one(world: World, past: Past, monk
     assert rounded is not None
     assert rounded.track("age").now.tests == kept.track("age").now.tests
     assert rounded.track("age").now.verdict == "drifted"
-
-
-# all kinds of services
-
-
-def test_arrays_texts_numbers_and_clusters_are_watched_too(world: World) -> None:
-    random = np.random.default_rng(0)
-    array = random.normal(size=(400, 3))
-    texts = ["word " * (place % 9 + 1) for place in range(200)]
-    cases: dict[str, tuple[Any, Any, Any]] = {
-        "arrays": (LinearRegression().fit(array, array.sum(axis=1)), array, array.sum(axis=1)),
-        "clusters": (KMeans(3, n_init=1, random_state=0).fit(array), array, None),
-        "texts": (
-            make_pipeline(TfidfVectorizer(), LinearRegression()).fit(texts, [len(text) for text in texts]),
-            texts,
-            None,
-        ),
-    }
-    for name, (model, sample, target) in cases.items():
-        past = world.publish(name, model, sample, target)
-        for hours in (11, 5):
-            rows = np.array(sample, dtype=object)[:200] if name == "texts" else array[:200] * [1, 1, 100]
-            past.ask(Rows(rows), NOW - timedelta(hours=hours), NOW - timedelta(hours=hours - 4))
-        health = world.monitor(name)
-        assert not health.failed, name
-        assert health.version is not None
-        drifted = {track.column for track in health.version.drifted}
-        assert ("2" in drifted) == (name != "texts"), name
-        assert "0" not in drifted
-        if name == "arrays":
-            assert "multiplied by 100" in health.version.track("2").what
-            assert "no label came yet" in str(health.live)
-        if name == "clusters":
-            assert "a clustering task" in str(health.live)
-        assert health.html()
-
-
-class Rows:
-    """An array that is cut as a frame is."""
-
-    def __init__(self, values: Any) -> None:
-        self.values = values
-        self.iloc = self
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, part: slice) -> Any:
-        return self.values[part] if self.values.dtype != object else Listed(self.values[part].tolist())
-
-
-class Listed(list[Any]):
-    def tolist(self) -> list[Any]:
-        return list(self)
-
-
-def test_a_version_with_other_columns_is_compared_with_its_own_training(world: World) -> None:
-    rows = frame(500)
-    first = world.publish(
-        "grown", LogisticRegression().fit(rows[["mass", "age"]], labels_of(rows)), rows[["mass", "age"]]
-    )
-    began = NOW - timedelta(hours=20)
-    first.ask(frame(200, 1)[["mass", "age"]], began, began + timedelta(hours=8))
-    more = rows.assign(wings=2.0 + rows["age"])[["mass", "age", "wings"]]
-    second = world.publish("grown", LogisticRegression().fit(more, labels_of(rows)), more)
-    second.ids = 10_000
-    second.ask(
-        frame(200, 2).assign(wings=lambda f: 2.0 + f["age"])[["mass", "age", "wings"]], began + timedelta(hours=9), NOW
-    )
-    health = world.monitor("grown")
-    assert [one.version for one in health.versions] == ["1.0.0", second.version.version]
-    assert all(not one.drifted and one.reason is None for one in health.versions)
-    assert next(reading.version for reading in health.readings if reading.value("requests")) == "1.0.0"
-    assert "which answered before" in health.text
-    assert not health.failed
-
-
-@pytest.mark.slow
-def test_a_service_in_this_process_is_watched_as_any_other(world: World) -> None:
-    """What it logged itself, not what a test wrote."""
-    rows = frame(2_000)
-    service = world.workspace.deploy(
-        world.models["birds"], name="live", sample=rows, target=labels_of(rows), launcher="memory"
-    )
-    try:
-        for place in range(20):
-            service.predict_proba(frame(20, place).assign(mass=lambda f: f["mass"] / 1_000))
-        with pytest.raises(CallRefused):
-            service.predict(frame(2).assign(mass="heavy"))
-        health = world.workspace.monitor("live")
-        assert health.service.state == "ready"
-        assert not health.failed
-        assert "mass: values look divided by 1,000" in told(health)
-        assert [tenure.version for tenure in health.tenures] == ["1.0.0"]
-        assert sum(number(reading, "requests") for reading in health.readings) == 21
-        assert health.axis.every == timedelta(minutes=1)
-    finally:
-        service.stop()
-    assert world.workspace.monitor("live").service.state == "stopped"
-
-
-# the verbs
-
-
-def test_the_command_shows_writes_and_gives_the_page(
-    world: World, past: Past, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    windows(past, 3, PLANTED["units"][0])
-
-    def said_by(*words: str) -> tuple[int, str]:
-        code = cli.main(words, lambda: world.workspace)
-        return code, capsys.readouterr().out
-
-    code, text = said_by("monitor", "birds", "--every", "6h")
-    assert (code, text.splitlines()[0]) == (0, "birds  • stopped")
-    assert "mass: values look divided by 1,000" in text
-    code, text = said_by("monitor", "birds", "--every", "6h", "--json")
-    told = json.loads(text)
-    assert (code, told["name"], len(told["readings"])) == (0, "birds", 29)
-    assert told["versions"][0]["drifted"]
-    page = tmp_path / "page.html"
-    code, text = said_by("monitor", "birds", "--html", str(page))
-    assert "The page is in" in text
-    assert "mass" in page.read_text(encoding="utf-8")
-    assert said_by("drift", "birds", "--every", "6h")[0] == 0
-    assert said_by("drift", "birds", "--every", "6h", "--fail")[0] == 1
-    code, text = said_by("drift", "birds", "--every", "6h", "--json", "--against", "1.0.0")
-    assert json.loads(text)["against"] == "the training of 1.0.0"
-    assert said_by("monitor", "nobody")[0] == 1
-    assert said_by("monitor", "birds", "--last", "soon")[0] == 2
-
-
-@pytest.mark.parametrize(
-    ("how", "words"),
-    [
-        ({"last": "0d"}, "no time"),
-        ({"every": "1s"}, "at most 1,000"),
-        ({"against": "trainin"}, 'Did you mean "training"'),
-    ],
-)
-def test_wrong_use_is_refused_before_the_log_is_read(how: dict[str, Any], words: str, world: World, past: Past) -> None:
-    said: list[str] = []
-    with pytest.raises(WrongUse, match=words):
-        watching.drift(world.settings, world.workspace.registry, "birds", said.append, **how)
-    assert not said
-
-
-def test_words_of_a_column_name_what_they_count(world: World, past: Past) -> None:
-    windows(past, 2, PLANTED["units"][0])
-    text = normal(world.monitor().text)
-    assert re.search(r"(out of range|jensen-shannon|wasserstein) [\d.e-]+, threshold", text)
-    assert "unseen" not in text.partition("Columns of")[2].partition("Rows of")[0]
-    windows(world.past("birds"), 1)
-    quality = next(lane for lane in lanes(world.monitor()) if lane.title.startswith("odd rows"))
-    assert not quality.words.startswith("at most 0 %")
-
-
-# drift alone
-
-
-def test_drift_takes_another_reference(world: World, past: Past) -> None:
-    windows(past, 16, PLANTED["units"][0])
-    assert [track.column for track in world.drift(last="11h").compared.drifted][:1] == ["mass"]
-    before = world.drift("3d", last="11h")
-    assert "mass" in {track.column for track in before.compared.drifted}
-    assert "beside the 3 days before" in before.text
-    version = world.drift("1.0.0", last="11h")
-    assert version.compared.called == "the training of 1.0.0"
-    assert {track.column for track in version.compared.drifted} >= {"mass"}
-    with pytest.raises(NotFound):
-        world.drift("9.9.9")
-    assert "no rows with this schema" in str(world.drift("2d", last="6d").compared.reason)
-    assert (before.exit_code, replace(before, fail=True).exit_code) == (0, 1)
-    json.dumps(before.to_dict(), allow_nan=False)
-    assert "mass" in before._repr_html_()
-
-
-def test_drift_of_too_few_rows_is_not_computable_and_fails_closed(world: World, past: Past) -> None:
-    past.ask(frame(7, 1), NOW - timedelta(hours=2), NOW)
-    found = world.drift()
-    count = len(found.compared.tracks)
-    assert found.status == f"not computable ({count} of {count} columns)"
-    assert f"not computable ({count} of {count} columns)" in found.text.splitlines()[0]
-    assert (found.tone, found.exit_code, replace(found, fail=True).exit_code) == ("neutral", 0, 1)
-    assert found.to_dict()["status"].startswith("not computable")
-
-
-def test_drift_counts_the_columns_that_are_not_computable(world: World, past: Past) -> None:
-    windows(past, 3)
-    found = world.drift()
-    assert found.blank == 0
-    one = replace(found.compared.tracks[0], now=replace(found.compared.tracks[0].now, verdict=NotComputable("by us")))
-    tracks = (one, *found.compared.tracks[1:])
-    counted = replace(found, compared=replace(found.compared, tracks=tracks), fail=True)
-    assert counted.status.endswith(f", 1 of {len(tracks)} not computable")
-    none = replace(found, compared=replace(found.compared, tracks=(), reason=NotComputable("no rows")), fail=True)
-    assert (none.status, none.exit_code) == ("not computable (no rows)", 1)
-
-
-# the page
-
-
-def normal(text: str) -> str:
-    return " ".join(text.split())
-
-
-def test_text_and_html_say_the_same_things(world: World, past: Past) -> None:
-    windows(past, 8, PLANTED["units"][0], methods=("predict_proba",))
-    past.refuse(30, NOW - timedelta(hours=1))
-    health = world.monitor()
-    page = normal(html.unescape(re.sub(r"<[^>]*>", "", health.html())))
-    text = normal(health.text)
-    said_things = [one.text for one in health.findings] + [one.next for one in health.findings]
-    said_things += [lane.words for lane in lanes(health)] + [lane.title for lane in lanes(health)]
-    said_things += [note for section in sections(health) for note in section.notes]
-    said_things += [str(cell) for section in sections(health) for row in section.rows for cell in row]
-    assert len(said_things) > 30
-    for thing in said_things:
-        assert normal(thing) in page, thing
-        assert normal(thing) in text, thing
-    assert f"as of {NOW:%Y-%m-%d %H:%M:%S} UTC" in page
-    assert max(map(len, health.text.splitlines())) <= 80
-    coloured = health.as_text(colour=True)
-    assert "\x1b[31m✗\x1b[0m" in coloured
-    assert re.sub("\x1b\\[[0-9]*m", "", coloured) == health.text
-
-
-@pytest.mark.slow
-def test_the_page_is_small_also_with_two_hundred_columns_and_ninety_days(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(null, "DRAWS", (200, 200))
-    monkeypatch.setattr(power, "DRAWS", 20)
-    random = np.random.default_rng(0)
-    names = [f"a_rather_long_name_of_a_column_{place}" for place in range(200)]
-    rows = pd.DataFrame(random.normal(size=(500, 200)), columns=names)
-    past = world.publish("wide", LogisticRegression().fit(rows, rows[names[0]] > 0), rows)
-    for day in range(90):
-        given = pd.DataFrame(random.normal(size=(60, 200)), columns=names)
-        given[names[:150]] *= 1_000 if day > 80 else 1
-        began = floored(NOW, timedelta(days=1)) - timedelta(days=89 - day)
-        past.ask(given, began, min(began + timedelta(days=1), NOW), batch=60)
-    health = world.monitor("wide", "90d", "1d")
-    assert health.version is not None
-    assert len(health.version.drifted) >= 150
-    assert "and 188 more columns" in health.text
-    assert "more columns drifted" in told(health)
-    saved = {"text/html": health._repr_html_(), "text/plain": health.text}
-    assert len(json.dumps(saved)) < 50_000
-    assert len(health.html()) < 50_000
-
-
-def test_names_and_values_of_columns_cannot_steer_the_page(world: World) -> None:
-    names = ["<script>alert(1)</script>", '"><img src=x onerror=y>', "a\u202eb\n&amp;c", "]]></desc><svg onload=z>"]
-    random = np.random.default_rng(0)
-    rows = pd.DataFrame(random.normal(size=(300, 4)), columns=names)
-    past = world.publish("hostile", LinearRegression().fit(rows, rows[names[0]]), rows)
-    for hours in (11, 5):
-        past.ask(rows * 1_000, NOW - timedelta(hours=hours), NOW - timedelta(hours=hours - 4))
-    health = world.monitor("hostile")
-    assert health.version is not None
-    assert len(health.version.drifted) == 5
-    for page in (health.html(), health._repr_html_()):
-        assert "&lt;script&gt;" in page
-        assert not re.search(r"<(script|img|svg onload)", page)
-        assert "\u202e" not in page
-    assert "\u202e" not in health.text
-    assert not re.search(
-        r"https?:|url\(|src=|@import", html.unescape(health.html()).replace("src=x", "")
-    )  # all is here
-
-
-def test_every_drawing_says_what_it_shows(world: World, past: Past) -> None:
-    windows(past, 4)
-    page = world.monitor().html()
-    drawings = re.findall(r"<svg.*?</svg>", page)
-    assert len(drawings) >= 10
-    for drawing in drawings:
-        assert re.match(r'<svg role="img"[^>]*><title>[^<]+</title><desc>[^<]+</desc>', drawing)
-    assert all('scope="' in head for head in re.findall(r"<th[ >][^>]*>?", page))
-    assert "prefers-color-scheme: dark" in page
-    assert 'data-jp-theme-light="false"' in page
-
-
-def test_the_page_can_be_written(world: World, past: Past, tmp_path: Path) -> None:
-    windows(past, 2)
-    path = world.monitor().write(tmp_path / "page.html")
-    assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-
-
-# the time axis
-
-
-def requests(times: list[datetime], rows: int) -> pd.DataFrame:
-    return pd.DataFrame({"time": pd.to_datetime(times, utc=True), "rows": rows})
-
-
-def test_windows_lie_on_clock_time_and_the_last_one_is_open() -> None:
-    now = datetime(2026, 11, 21, 14, 3, 12, tzinfo=UTC)
-    found = axis(now, timedelta(days=7), timedelta(hours=6))
-    assert (found.began, found.ended) == (
-        datetime(2026, 11, 14, 12, tzinfo=UTC),
-        datetime(2026, 11, 21, 18, tzinfo=UTC),
-    )
-    later = axis(now + timedelta(hours=1), timedelta(days=7), timedelta(hours=6))
-    assert list(later) == list(found)
-    assert found.places(pd.Series(pd.to_datetime([found.began, now, found.ended]))).tolist() == [0, 28, 29]
-    assert found.said() == "7 days in windows of 6 hours"
-
-
-def test_windows_are_chosen_by_span_and_traffic() -> None:
-    now = datetime(2026, 11, 21, 14, 3, 12, tzinfo=UTC)
-    steady = [now - timedelta(minutes=10 * place) for place in range(1_000)]
-    assert axis(now, timedelta(days=90)).every == timedelta(days=7) or axis(now, timedelta(days=90)).count <= 91
-    assert axis(now, timedelta(days=7), requests=requests(steady, 100)).every == timedelta(hours=6)
-    assert axis(now, timedelta(days=7), requests=requests(steady, 1)).every == timedelta(days=1)
-    young = axis(now, timedelta(days=7), requests=requests([now - timedelta(seconds=50)], 100))
-    assert (young.every, young.count) == (timedelta(minutes=1), 2)
-
-
-@pytest.mark.parametrize(
-    ("span", "words"),
-    [
-        (60, "1 minute"),
-        (90, "90 seconds"),
-        (3_600, "1 hour"),
-        (86_400, "1 day"),
-        (7 * 86_400, "7 days"),
-        (30, "30 seconds"),
-    ],
-)
-def test_spans_are_said_in_words(span: int, words: str) -> None:
-    assert said(timedelta(seconds=span)) == words
-
-
-def test_small_bars_show_what_is_there_and_what_is_not() -> None:
-    assert bars([0.0, 0.5, 1.0, None, 2.0], 0.0, 1.0) == "▁▅█·█"
-
-
-@pytest.mark.parametrize(
-    ("values", "shape"),
-    [
-        ([1, 2, 3, 4, 5] * 100, "▁▁████████████████▁▁"),  # stars
-        ([0, 0, 0, 1] * 100, "▁▆████████▃▃▃▃▃▃▃▃▂▁"),  # no and yes
-        ([7] * 100, "▁▁▁▁▁▁▁▁▁▁█▁▁▁▁▁▁▁▁▁"),
-    ],
-)
-def test_numbers_of_few_values_are_drawn_as_often_as_each_is_there(values: list[float], shape: str) -> None:
-    before = counts_of("number", values, None)
-    drawn = histogram(before, before.counted(values))
-    assert drawn is not None
-    assert bars(drawn.before, 0.0, max(drawn.before)) == shape
-    assert drawn.now == drawn.before
-    assert sum(drawn.now) == pytest.approx(1.0)
