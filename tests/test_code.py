@@ -139,8 +139,8 @@ def test_any_reason_and_condition_survives_a_cell_in_both_forms(reason: str, con
         for item in (call, call, stop):
             verbs.perform(resolve(item, NAMESPACE), wanted(), lambda _: None)
         written = code(call, NAMESPACE)
-        for item in (written, Code("", written.python), code(stop, NAMESPACE)):
-            session.add(Entry("14:00:00", item, "done"))
+        for shown in (written, Code("", written.python), code(stop, NAMESPACE)):
+            session.add(Entry("14:00:00", shown, "done"))
     run_by_ipython(session.cell().text, asked)
     assert [plain(item) for item in asked.calls] == [plain(item) for item in wanted.calls]
 

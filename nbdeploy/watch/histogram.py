@@ -22,15 +22,10 @@ MARGIN = 0.15  # of the training range, at either end; what lies beyond is in th
 
 @dataclass(frozen=True)
 class Histogram:
-    """Shares of the values that are there. `labels` are those of the bars of categories, else the two ends."""
+    """Shares of the values that are there."""
 
     before: tuple[float, ...]
     now: tuple[float, ...]
-    labels: tuple[str, ...]
-
-    @property
-    def categories(self) -> bool:
-        return len(self.labels) == len(self.before) and len(self.labels) != 2
 
 
 def histogram(before: Counts | None, now: Counts | None) -> Histogram | None:
@@ -50,8 +45,8 @@ def _of_bins(before: Bins, now: Bins) -> Histogram | None:
     span = (before.high - before.low) or abs(before.low) or 1.0
     low, high = before.low - MARGIN * span - half, before.high + MARGIN * span + half
     inner = np.linspace(low, high, BARS + 1)[1:-1]
-    shares = (_shares(bins, inner, single, half) for bins in (before, now))
-    return Histogram(*shares, (f"{before.low:.4g}", f"{before.high:.4g}"))
+    old, new = (_shares(bins, inner, single, half) for bins in (before, now))
+    return Histogram(old, new)
 
 
 def _single(before: Bins) -> NDArray[np.bool_]:
@@ -96,8 +91,5 @@ def _of_tallies(before: Tally, now: Tally) -> Histogram | None:
     shares = [(a / max(old, 1), b / new) for a, b in zip(before.counts, now.counts, strict=True)]
     chosen = sorted(range(len(shares)), key=lambda place: -max(shares[place]))[:CATEGORIES]
     rest = (1 - sum(shares[place][0] for place in chosen), 1 - sum(shares[place][1] for place in chosen))
-    bars = [shares[place] for place in chosen] + [rest]
-    labels = [str(before.seen[place]) for place in chosen] + ["other"]
-    if max(rest) < 1e-9:
-        bars, labels = bars[:-1], labels[:-1]
-    return Histogram(tuple(max(bar[0], 0.0) for bar in bars), tuple(max(bar[1], 0.0) for bar in bars), tuple(labels))
+    bars = [shares[place] for place in chosen] + ([rest] if max(rest) >= 1e-9 else [])
+    return Histogram(tuple(max(bar[0], 0.0) for bar in bars), tuple(max(bar[1], 0.0) for bar in bars))
