@@ -1,5 +1,6 @@
 # make demo   set up and run the main job end to end, headless          make lab     JupyterLab on the notebooks
-# make test   set up and run every test                                 make check   format, lint, types, layers
+# make test   set up and run the tests, but for the thorough ones         make check   format, lint, types, layers
+# make test-fast  those of a minute    make test-all  every test, the thorough ones (containers, a browser, notebooks) too
 # make bench  serving beside its peers, and what we promise about time    make clean   remove what these made
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ LAB := build/lab
 home = NBDEPLOY_HOME=$(abspath $(1)/nbdeploy) BENTOML_HOME=$(abspath $(1)/bentoml) IPYTHONDIR=$(abspath $(1)/ipython) \
        JUPYTER_CONFIG_DIR=$(abspath $(1)/jupyter) JUPYTER_RUNTIME_DIR=$(abspath $(1)/runtime)
 
-.PHONY: demo test test-fast check format lab bench clean
+.PHONY: demo test test-fast test-all test-thorough check format lab bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -34,11 +35,17 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	@mkdir -p $(TEST)/home
-	$(call home,$(TEST)/home) $(PYTEST) --junit-xml=$(TEST)/junit.xml $(ARGS)
+	$(call home,$(TEST)/home) $(PYTEST) -m "not thorough" --junit-xml=$(TEST)/junit.xml $(ARGS)
 
 test-fast: $(VENV)/.dev
 	@mkdir -p $(TEST)/home
-	$(call home,$(TEST)/home) $(PYTEST) -m "not slow" $(ARGS)
+	$(call home,$(TEST)/home) $(PYTEST) -m "not slow and not thorough" $(ARGS)
+
+test-thorough: $(VENV)/.dev
+	@mkdir -p $(TEST)/home
+	$(call home,$(TEST)/home) $(PYTEST) -m thorough --junit-xml=$(TEST)/thorough.xml $(ARGS)
+
+test-all: test test-thorough
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

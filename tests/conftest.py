@@ -6,18 +6,21 @@ import fcntl
 import os
 import sys
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nbdeploy.execution import formats
 from nbdeploy.settings import Settings
+
+formats.swiftly()
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-CONTAINED = (3, 11)  # the Python of the base image that tests/containers/ makes
+RUNS_CONTAINERS = sys.version_info[:2] == (3, 11)  # the Python of the base image that tests/containers/ makes
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +58,7 @@ def _locked(path: Path, how: int) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if sys.version_info[:2] != CONTAINED:  # of no other version can a base image be made without a registry
+    if not RUNS_CONTAINERS:  # of no other version can a base image be made without a registry
         contained = [item for item in items if item.get_closest_marker("containers")]
         config.hook.pytest_deselected(items=contained)
         items[:] = [item for item in items if item not in contained]
@@ -65,8 +68,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: item.path not in slow)
 
 
+LEFT = pytest.StashKey[int]()  # thorough tests that were not chosen
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("thorough") and (RUNS_CONTAINERS or not item.get_closest_marker("containers")):
+            item.config.stash[LEFT] = item.config.stash.get(LEFT, 0) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Every process of pytest-xdist chooses from all tests, and tells ours how many it left."""
+    node.config.stash[LEFT] = getattr(node, "workeroutput", {}).get("left", 0)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if left := config.stash.get(LEFT, 0):
+        terminalreporter.write_line(f"{left} thorough tests are left to `make test-all`")
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """In CI a skipped test is a failed promise."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left"] = session.config.stash.get(LEFT, 0)
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped") and exitstatus == 0:
         reporter.write_line("skipped tests are not accepted in CI", red=True)

@@ -267,6 +267,7 @@ def test_the_list_reads_without_a_log_of_rows(workspace: Workspace, capsys: pyte
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_watcher_without_a_kernel_tells_what_happens_to_a_real_service(settings: Settings, tmp_path: Path) -> None:
     """Traffic fires a rule; the watcher is killed and begun again; the service dies, and is removed."""
     from sklearn.linear_model import LinearRegression

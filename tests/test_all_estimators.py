@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.runtime.manifest import Manifest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(900)]
 
 ROWS = 60
 LARGEST_SHARE = 0.05

@@ -281,6 +281,7 @@ def test_no_url_keeps_a_password(user: str, password: str, scheme: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_whole_lock_installs_into_a_clean_environment(settings: Settings, tmp_path: Path) -> None:
     import subprocess
 

@@ -207,6 +207,7 @@ def run(command: str, folder: Path, variables: Mapping[str, str]) -> subprocess.
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # two trainings, each with a judgement
+@pytest.mark.thorough
 def test_the_commands_of_the_workflow_train_judge_and_publish(tmp_path: Path) -> None:
     fitted = classifier()
     fitted.X.assign(weight=fitted.y).fillna({"bill": 44.0}).to_csv(tmp_path / "rows.csv", index=False)

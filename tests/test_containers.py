@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nbdeploy.run.image import Image
     from nbdeploy.run.service import Service
 
-pytestmark = [pytest.mark.slow, pytest.mark.containers]
+pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.containers]
 
 SECRET = "planted-7c1e0b5d"
 REDEPLOYS = 10

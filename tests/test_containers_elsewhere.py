@@ -29,7 +29,7 @@ from nbdeploy.runtime.records import SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.slow, pytest.mark.containers]
+pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.containers]
 
 TOKEN = secrets.token_urlsafe(16)
 ROWS = SAMPLE.tolist()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.keep.version import Version
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,7 @@ def test_a_service_outlives_its_kernel_and_the_next_one_finds_uses_and_stops_it(
     assert list(workspace.services()) == []
 
 
+@pytest.mark.thorough
 def test_redeploys_and_rollbacks_under_load_lose_no_request(workspace: Workspace) -> None:
     """F35, F36: twenty changes of version."""
     service = deploy_rule(workspace)
@@ -134,6 +135,7 @@ def test_redeploys_and_rollbacks_under_load_lose_no_request(workspace: Workspace
     intact(workspace)
 
 
+@pytest.mark.thorough
 def test_eight_processes_deploying_one_name_make_eight_versions_of_which_one_is_live(workspace: Workspace) -> None:
     """F32."""
     started = [deploying("penguins", str(number + 1)) for number in range(8)]

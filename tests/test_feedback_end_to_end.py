@@ -206,6 +206,7 @@ def workers(service: Service) -> list[psutil.Process]:
     return [item for item in psutil.Process(state.process.pid).children(recursive=True) if item.is_running()]
 
 
+@pytest.mark.thorough
 def test_f03_every_acknowledged_label_is_there_after_kill_9_of_workers(workspace: Workspace, service: Service) -> None:
     """While a second process and this one hand in tables as well."""
     script = (

@@ -121,6 +121,7 @@ def test_a_version_goes_live_only_past_its_gate(workspace: Workspace, tmp_path: 
     assert [version.version for version in workspace.versions("penguins")] == ["1.0.1", "1.0.0"]
 
 
+@pytest.mark.thorough
 def test_the_command_judges_with_exit_codes_json_and_junit(
     workspace: Workspace, settings: Settings, tmp_path: Path
 ) -> None:
@@ -168,6 +169,7 @@ Workspace().deploy(
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.thorough
 def test_a_deploy_that_ends_in_its_gate_leaves_the_old_state(
     workspace: Workspace, settings: Settings, tmp_path: Path, how: signal.Signals
 ) -> None:

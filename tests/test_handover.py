@@ -37,7 +37,7 @@ def wait_for_slow(url: str, number: int) -> None:
         assert time.monotonic() < deadline
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("loop", [pytest.param("uvloop", marks=pytest.mark.thorough), "asyncio"])
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["keep-alive", "connection-per-request"])
 def test_twenty_swaps_under_load_lose_nothing(
     settings: Settings, launcher: LocalLauncher, keep_alive: bool, loop: str

@@ -91,7 +91,9 @@ def rows(seed: int) -> Any:
     return found
 
 
-@pytest.fixture(scope="module", params=TASKS)
+@pytest.fixture(
+    scope="module", params=[TASKS[0], *(pytest.param(task, marks=pytest.mark.thorough) for task in TASKS[1:])]
+)
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp(request.param)
     settings = replace(Settings.load(folder), home=folder / "nbdeploy", bentoml_home=folder / "bentoml")
@@ -149,6 +151,7 @@ def test_papermill_runs_a_template_as_it_is(service: Service, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("service", ["classification"], indirect=True)
+@pytest.mark.thorough
 def test_nbval_runs_a_template_whose_parameters_are_filled_in(service: Service, tmp_path: Path) -> None:
     notebook = nbformat.read(template(f"validate_{service.task}.ipynb"), as_version=4)
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]

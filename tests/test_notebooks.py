@@ -68,6 +68,7 @@ def test_notebooks_are_kept_without_outputs_but_for_what_they_promise() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_quickstart_runs_headless_and_leaves_nothing_running(settings: Settings, tmp_path: Path) -> None:
     done = papermill(NOTEBOOKS / "quickstart.ipynb", tmp_path / "quickstart.ipynb")
     shown = "\n".join(str(output) for cell in done.cells for output in cell.get("outputs", ()))
@@ -80,6 +81,7 @@ def test_the_quickstart_runs_headless_and_leaves_nothing_running(settings: Setti
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)  # the notebooks, with three judgements
+@pytest.mark.thorough
 def test_nbval_finds_what_the_notebooks_promise(settings: Settings) -> None:
     done = nbval(NOTEBOOKS)
     assert done.returncode == 0, done.stdout
@@ -90,6 +92,7 @@ def test_nbval_finds_what_the_notebooks_promise(settings: Settings) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_nbval_finds_a_promise_that_is_broken(tmp_path: Path) -> None:
     """Without the rest of the notebook: what is listed where nothing runs."""
     shutil.copy(NOTEBOOKS / "quickstart.ipynb", tmp_path / "quickstart.ipynb")

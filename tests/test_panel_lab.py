@@ -77,6 +77,7 @@ class Panel:
 
 
 @pytest.mark.timeout(280)
+@pytest.mark.thorough
 def test_each_flow_by_clicks_in_a_real_lab(settings: Settings, tmp_path: Path) -> None:
     workspace = Workspace(settings)
     with lab(tmp_path / "lab", CELLS) as address, browser(address) as page:

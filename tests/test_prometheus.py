@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.run.service import Service
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 PREDICT = 'nbdeploy_requests_total{route="/predict"}'
 ANSWERED = 'sum(nbdeploy_requests_total{route="/predict",status="200"})'
 

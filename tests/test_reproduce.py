@@ -149,6 +149,7 @@ def test_a_notebook_that_deploys_itself_gives_the_same_bytes_and_touches_nothing
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.thorough
 def test_another_notebook_gives_another_model_and_says_what_and_since_when(made: tuple[Workspace, Path]) -> None:
     workspace, path = made
     original = path.read_bytes()
@@ -170,6 +171,7 @@ def test_another_notebook_gives_another_model_and_says_what_and_since_when(made:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.thorough
 def test_a_notebook_the_command_deployed_is_bundled_again_by_the_same_words(made: tuple[Workspace, Path]) -> None:
     workspace, path = made
     plainly = notebook(path.with_name("plain.ipynb"), TRAIN, DATA, FIT)
@@ -191,6 +193,7 @@ def test_a_notebook_the_command_deployed_is_bundled_again_by_the_same_words(made
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.thorough
 def test_one_that_is_ended_leaves_nothing_behind(
     made: tuple[Workspace, Path], tmp_path: Path, number: signal.Signals
 ) -> None:

@@ -138,7 +138,7 @@ def test_no_interpreter_of_that_minor_version_is_said(settings: Settings, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tool", ["uv", "pip"])
+@pytest.mark.parametrize("tool", ["uv", pytest.param("pip", marks=pytest.mark.thorough)])
 def test_an_environment_is_built_once_from_the_package_index(
     tool: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +156,7 @@ def test_an_environment_is_built_once_from_the_package_index(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_pip_takes_over_where_uv_cannot(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("UV_NO_CACHE", "1")
@@ -168,6 +169,7 @@ def test_pip_takes_over_where_uv_cannot(settings: Settings, tmp_path: Path, monk
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_version_nobody_has_is_named_and_nothing_stays(settings: Settings, tmp_path: Path) -> None:
     environment, lock = wanted(tmp_path, "six==1.99.99")
     with pytest.raises(EnvironmentFailed, match=r"no index offers six==1\.99\.99"):
@@ -176,6 +178,7 @@ def test_a_version_nobody_has_is_named_and_nothing_stays(settings: Settings, tmp
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_index_out_of_reach_is_said(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)

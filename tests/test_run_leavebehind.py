@@ -77,6 +77,7 @@ def start(folder: Path, *options: str, **variables: str) -> subprocess.Completed
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_folder_answers_as_the_local_service_did_where_there_is_no_network(
     exported: Exported, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_folder_answers_as_the_local_service_did_where_there_is_no_network(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_ctrl_c_stops_a_folder_and_a_token_of_ones_own_lets_in(exported: Exported, tmp_path: Path) -> None:
     """A second start finds its environment; what another start holds is left to it."""
     token = tmp_path / "token"
@@ -138,6 +140,7 @@ def test_ctrl_c_stops_a_folder_and_a_token_of_ones_own_lets_in(exported: Exporte
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.thorough
 def test_a_start_that_is_stopped_before_it_serves_leaves_nothing_running(
     exported: Exported, tmp_path: Path, number: signal.Signals
 ) -> None:

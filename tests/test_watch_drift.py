@@ -306,6 +306,7 @@ def test_one_window_far_beyond_is_enough_where_the_budget_says_so(reference: Pro
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [200, 5_000])
+@pytest.mark.thorough
 def test_many_kinds_of_columns_stay_within_the_budget(rows: int) -> None:
     expected = 6 * 150 / 30
     assert null_alarms(MIXED, rows, 6, 150) <= expected + 3 * expected**0.5

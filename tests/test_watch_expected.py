@@ -76,6 +76,7 @@ def test_overconfident_probabilities_are_corrected_by_labelled_rows() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_corrected_intervals_hold_what_comes_true_at_their_rate() -> None:
     random = np.random.default_rng(0)
     held = 0
