@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nbdeploy.errors import Corrupt, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PACKAGE = Path(__file__).parent
 
@@ -31,3 +36,8 @@ def templates() -> Path:
     raise Corrupt(
         "nbdeploy", f"{_PACKAGE / '_templates'} is missing", "install it again: pip install --force-reinstall nbdeploy"
     )
+
+
+def filled(text: str, words: Mapping[str, str]) -> str:
+    """With each of `words` (@NAME@) replaced, all at once: what a value holds is not looked at again."""
+    return re.sub("|".join(words), lambda found: words[found[0]], text)

@@ -37,6 +37,17 @@ def settings(tmp_path: Path, _homes: None) -> Settings:
 
 
 @pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what names images: looking for them takes time, and finds none of these."""
+    from nbdeploy.errors import EngineMissing
+
+    def missing(*_: object) -> None:
+        raise EngineMissing("none")
+
+    monkeypatch.setattr("nbdeploy.run.engine.find", missing)
+
+
+@pytest.fixture
 def _turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A test marked `alone` has the machine to itself, whatever the other processes of pytest-xdist are at."""
     if not hasattr(request.config, "workerinput"):

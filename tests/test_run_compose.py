@@ -18,9 +18,8 @@ from jsonschema.validators import validator_for
 from keep_world import World, manifest
 from monitoring import program
 
-from nbdeploy.errors import DiskFailed, EngineMissing, Refused, WrongUse
+from nbdeploy.errors import DiskFailed, Refused, WrongUse
 from nbdeploy.homes import sync_folder
-from nbdeploy.run import engine
 from nbdeploy.run.compose import PORTS
 from nbdeploy.templates import template
 from nbdeploy.workspace import Workspace
@@ -28,18 +27,10 @@ from nbdeploy.workspace import Workspace
 if TYPE_CHECKING:
     from nbdeploy.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("no_engine")
+
 IMAGE = "registry.example.org/penguins:1.0.0"
 WATCHERS = ["alertmanager", "grafana", "prometheus"]
-
-
-@pytest.fixture(autouse=True)
-def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looking for images takes time, and finds none of these."""
-
-    def missing(*_: object) -> None:
-        raise EngineMissing("none")
-
-    monkeypatch.setattr(engine, "find", missing)
 
 
 @pytest.fixture
@@ -259,7 +250,7 @@ def test_a_folder_that_cannot_be_replaced_as_a_whole_is_refused(
             exported(world, folder)
     monkeypatch.setattr("os.path.ismount", lambda path: Path(path).name == "disk")
     Path("disk").mkdir()
-    with pytest.raises(Refused, match="A disk is mounted at disk, .* name a folder inside it"):
+    with pytest.raises(Refused, match=r"A disk is mounted at disk, .* name a folder inside it"):
         exported(world, Path("disk"))
     exported(world, Path("..", "beside"))
     assert (tmp_path / "out" / "beside" / "compose.yaml").exists()

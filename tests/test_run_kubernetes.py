@@ -10,7 +10,7 @@ import pytest
 import yaml
 from keep_world import World, manifest
 
-from nbdeploy.errors import EngineMissing, Refused, WrongUse
+from nbdeploy.errors import Refused, WrongUse
 from nbdeploy.run import engine
 from nbdeploy.run.elsewhere import dns_name
 from nbdeploy.run.engine import Engine
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nbdeploy.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("no_engine")
 
 IMAGE = "registry.example.org/models/penguins:1.0.0"
 KINDS = {
@@ -31,16 +33,6 @@ KINDS = {
     "horizontalpodautoscaler.yaml": "HorizontalPodAutoscaler",
     "poddisruptionbudget.yaml": "PodDisruptionBudget",
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looking for images takes time, and finds none of these."""
-
-    def missing(*_: object) -> None:
-        raise EngineMissing("none")
-
-    monkeypatch.setattr(engine, "find", missing)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import IO
+
+    Started = tuple[subprocess.Popen[str], IO[str]]
 
 ROWS = SAMPLE[:3].tolist()
 ALONE = ("unshare", "--map-root-user", "--net")
@@ -76,6 +80,17 @@ def start(folder: Path, *options: str, **variables: str) -> subprocess.Completed
     )
 
 
+@contextmanager
+def starting(folder: Path, *options: str, env: dict[str, str] | None = None) -> Iterator[Started]:
+    """A start at a port of its own and what it says, in a group of processes of its own."""
+    command = [str(folder / "start"), "--port", str(_free_port()), *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, process_group=0
+    ) as process:
+        assert process.stdout is not None
+        yield process, process.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.thorough
 def test_a_folder_answers_as_the_local_service_did_where_there_is_no_network(
@@ -112,26 +127,17 @@ def test_ctrl_c_stops_a_folder_and_a_token_of_ones_own_lets_in(exported: Exporte
     """A second start finds its environment; what another start holds is left to it."""
     token = tmp_path / "token"
     token.write_text("my-own-token\n")
-    port = _free_port()
     environment = {"PATH": os.environ["PATH"], "NBDEPLOY_TOKEN_FILE": str(token)}
-    with subprocess.Popen(
-        [exported.folder / "start", "--port", str(port)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-        process_group=0,
-    ) as process:
-        assert process.stdout is not None
+    with starting(exported.folder, env=environment) as (process, lines):
         said = ""
-        for line in process.stdout:
+        for line in lines:
             said += line
             if "Ctrl-C stops it" in line:
                 break
         assert str(token) in said
         again = start(exported.folder)
         os.killpg(process.pid, signal.SIGINT)
-        said += process.stdout.read()
+        said += lines.read()
         assert process.wait(60) == 0
     assert said.endswith("rule has stopped.\n"), said
     assert again.returncode == 1
@@ -145,34 +151,20 @@ def test_a_start_that_is_stopped_before_it_serves_leaves_nothing_running(
     exported: Exported, tmp_path: Path, number: signal.Signals
 ) -> None:
     """Sent to every process of it, as terminals and service managers do, at its first word."""
-    with subprocess.Popen(
-        [exported.folder / "start", "--port", str(_free_port()), "--home", tmp_path / "home"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        process_group=0,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("making an environment")
+    with starting(exported.folder, "--home", str(tmp_path / "home")) as (process, lines):
+        assert lines.readline().startswith("making an environment")
         os.killpg(process.pid, number)
-        assert process.stdout.read() == "Stopped; nothing is running.\n"
+        assert lines.read() == "Stopped; nothing is running.\n"
         assert process.wait(30) == 130
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["rule"]
     python = tmp_path / "home" / "env" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to(exported.folder / "run" / "env" / "bin" / "python")
     (python.parents[1] / "complete").write_text(hashlib.sha256(exported.sums.encode()).hexdigest())
-    with subprocess.Popen(
-        [exported.folder / "start", "--port", str(_free_port()), "--home", tmp_path / "home"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        process_group=0,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "starting rule:1.0.0 ...\n"
+    with starting(exported.folder, "--home", str(tmp_path / "home")) as (process, lines):
+        assert lines.readline() == "starting rule:1.0.0 ...\n"
         os.killpg(process.pid, number)
-        said = process.stdout.read()
+        said = lines.read()
         assert process.wait(30) == 130, said
         assert said.startswith("Stopped")
 

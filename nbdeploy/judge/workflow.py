@@ -19,7 +19,7 @@ from nbdeploy.judge.conditions import Condition
 from nbdeploy.judge.origin import magics
 from nbdeploy.render import Card, Shown
 from nbdeploy.runtime.environment import minor
-from nbdeploy.templates import template
+from nbdeploy.templates import filled, template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ class Workflow(Shown):
             "@BUNDLE@": f"{name}.bento",
         }
         written = template("ci").joinpath(f"{self.provider}.yml").read_text(encoding="utf-8")
-        return re.sub("|".join(lines), lambda match: lines[match[0]], written)
+        return filled(written, lines)
 
     def write(self, *, force: bool) -> None:
         """Raises Refused where the file is there already."""

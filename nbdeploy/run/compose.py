@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.keep.bento import dump
 from nbdeploy.keep.handout import KEPT, hand_out
-from nbdeploy.keep.store import intact
 from nbdeploy.run import elsewhere, scrape
+from nbdeploy.runtime.listener import PORT
 from nbdeploy.templates import template
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 FILE = "compose.yaml"
-README = "README.md"
 SECRETS = KEPT
 PROMETHEUS = "docker.io/prom/prometheus:v3.5.0"
 ALERTMANAGER = "docker.io/prom/alertmanager:v0.28.1"
@@ -49,9 +47,8 @@ def write(
         WrongUse: no image that stays the same is named; Corrupt; DiskFailed.
         Refused: the folder holds something else, or the image another version.
     """
-    reference = elsewhere.checked_image(image, version, f"export {version.tag} --compose {folder}")
-    elsewhere.refuse_other_version(reference, version, settings.engine, progress)
-    memory = elsewhere.memory(version, intact(version))
+    line = f"export {version.tag} --compose {folder}"
+    reference, memory = elsewhere.image_and_memory(version, image, settings, line, progress)
 
     def fill(draft: Path) -> None:
         documents = {
@@ -67,7 +64,9 @@ def write(
         rules, dashboard = scrape.AS_THEY_ARE
         shutil.copyfile(template(rules), draft / rules)
         shutil.copyfile(template(dashboard), draft / "grafana" / dashboard)
-        (draft / README).write_text(_readme(version, reference), encoding="utf-8")
+        ports = {name.upper(): str(port) for name, port in PORTS.items()}
+        text = elsewhere.readme("compose", version, named(version), reference, **ports)
+        (draft / elsewhere.README).write_text(text, encoding="utf-8")
 
     return hand_out(folder, f"exporting {version.tag}", fill, kept=SECRETS)
 
@@ -105,7 +104,7 @@ def _model(version: Version, image: str, memory: int, settings: Settings) -> Doc
         "environment": elsewhere.variables(settings, hosts=named(version)),
         "secrets": [TOKEN],
         "volumes": [f"predictions:{elsewhere.LOG_FOLDER}"],
-        "ports": [_loopback(elsewhere.PORT, elsewhere.PORT)],
+        "ports": [_loopback(PORT, PORT)],
         "stop_grace_period": f"{elsewhere.grace(settings)}s",
         "healthcheck": {**_healthy(*elsewhere.HEALTH), "start_period": f"{math.ceil(settings.ready_timeout)}s"},
     }
@@ -182,7 +181,7 @@ def prometheus(version: Version) -> Document:
     import yaml
 
     name = named(version)
-    text = scrape.with_job(None, version.name, f"{name}:{elsewhere.PORT}", Path(TOKEN["target"]), Path(scrape.CONFIG))
+    text = scrape.with_job(None, version.name, f"{name}:{PORT}", Path(TOKEN["target"]), Path(scrape.CONFIG))
     found: Document = yaml.safe_load(text)
     return {**found, "alerting": {"alertmanagers": [{"static_configs": [{"targets": ["alertmanager:9093"]}]}]}}
 
@@ -211,17 +210,3 @@ DASHBOARDS: Document = {
     "apiVersion": 1,
     "providers": [{"name": "nbdeploy", "type": "file", "options": {"path": DASHBOARD_FOLDER}}],
 }
-
-
-def _readme(version: Version, image: str) -> str:
-    words = {
-        "@TAG@": version.tag,
-        "@SERVICE@": version.name,
-        "@NAME@": named(version),
-        "@DIGEST@": re.sub(r"[^a-z0-9:]", "", version.digest),
-        "@IMAGE@": image,
-        "@PORT@": str(elsewhere.PORT),
-        **{f"@{name.upper()}@": str(port) for name, port in PORTS.items()},
-    }
-    text = (template("compose") / README).read_text(encoding="utf-8")
-    return re.sub("|".join(words), lambda found: words[found[0]], text)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from nbdeploy.runtime.order import Order
     from nbdeploy.settings import Settings
 
-USER = 10001  # the image's own
 INSIDE = "/service"  # where the folders of FOLDERS are mounted
 FOLDERS = ("predictions", "feedback")
 HOME, NAME, RELAY = f"{image.OWN}home", f"{image.OWN}name", f"{image.OWN}relay"  # labels: whose a container is
@@ -96,7 +95,7 @@ class ContainerLauncher(LocalLauncher):
     def _container(self, found: Engine, reference: str, launch: Launch) -> dict[str, list[str]]:
         """Command lines for the relay, which knows no engine."""
         program, settings = found.program, self.settings
-        mine = _filters(launch.folder)
+        mine = _labels(launch.folder)
         hard = [
             *("--cap-drop", "all", "--security-opt", "no-new-privileges", "--read-only", "--tmpfs", f"/tmp:{TMP}"),  # noqa: S108
             *("--memory", settings.container_memory, "--memory-swap", settings.container_memory),
@@ -114,11 +113,10 @@ class ContainerLauncher(LocalLauncher):
         ]
         labels = [word for key, text in mine.items() for word in ("--label", f"{key}={text}")]
         mounts = [f"type=bind,source={launch.folder.absolute() / name},target={INSIDE}/{name}" for name in FOLDERS]
-        shown = [word for key, text in mine.items() for word in ("--filter", f"label={key}={text}")]
         return {
             "run": [program, "run", *plain, *hard, *labels, *_user(found), *(f"--mount={mount}" for mount in mounts)],
             "what": [reference, "--led"],
-            "list": [program, "ps", "--all", *shown, "--format", "{{.Names}}"],
+            "list": [program, "ps", "--all", *_shown(launch.folder), "--format", "{{.Names}}"],
             "marked": [program, "inspect", "--format", f'{{{{index .Config.Labels "{RELAY}"}}}}'],
             "mark": [RELAY],
             "port": [program, "port"],
@@ -137,13 +135,17 @@ def forget(found: Engine, reference: str) -> None:
 
 def clear(found: Engine, folder: Path) -> None:
     """Remove every container of the service whose folder this is; of nobody else."""
-    shown = [word for key, text in _filters(folder).items() for word in ("--filter", f"label={key}={text}")]
-    shown += ["--filter", f"label={RELAY}"]
-    for name in (found.ask("ps", "--all", *shown, "--format", "{{.Names}}") or "").split():
+    ours = [*_shown(folder), "--filter", f"label={RELAY}"]
+    for name in (found.ask("ps", "--all", *ours, "--format", "{{.Names}}") or "").split():
         found.ask("rm", "--force", name)
 
 
-def _filters(folder: Path) -> dict[str, str]:
+def _shown(folder: Path) -> list[str]:
+    """Words that narrow a list to them."""
+    return [word for key, text in _labels(folder).items() for word in ("--filter", f"label={key}={text}")]
+
+
+def _labels(folder: Path) -> dict[str, str]:
     """The labels of a service's containers: its home, in twelve figures, and its name."""
     home = hashlib.sha256(os.fsencode(folder.absolute().parent)).hexdigest()[:12]
     return {HOME: home, NAME: folder.name}
@@ -152,7 +154,7 @@ def _filters(folder: Path) -> dict[str, str]:
 def _user(found: Engine) -> list[str]:
     """Nobody of weight here, and whoever owns the prediction log: the image's user for root, else this user."""
     if os.geteuid() == 0:
-        return ["--user", f"{USER}:{USER}"]
+        return ["--user", f"{image.USER}:{image.USER}"]
     rootless = ["--userns", "keep-id"] if found.podman else []
     return [*rootless, "--user", f"{os.geteuid()}:{os.getegid()}"]
 
@@ -163,4 +165,4 @@ def _give(folder: Path) -> None:
     if os.geteuid() == 0:
         for path in (folder, *folder.rglob("*")):
             with suppress(FileNotFoundError):  # retention of a running version removes old segments meanwhile
-                os.chown(path, USER, USER, follow_symlinks=False)
+                os.chown(path, image.USER, image.USER, follow_symlinks=False)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from nbdeploy.errors import EngineMissing, Refused, WrongUse
+from nbdeploy.keep.store import intact
 from nbdeploy.run import engine
 from nbdeploy.run.image import OWN
+from nbdeploy.runtime.listener import PORT
+from nbdeploy.templates import filled, template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,17 +20,27 @@ if TYPE_CHECKING:
     from nbdeploy.runtime.manifest import Manifest
     from nbdeploy.settings import Settings
 
-PORT = 3000  # the image's
-USER = 10001  # the image's
 TOKEN_FOLDER = "/run/secrets/nbdeploy"  # noqa: S105 - where its file lies in a container
 LOG_FOLDER = "/var/lib/nbdeploy"
+README = "README.md"
 HEALTH = ("python", "-I", "-S", "/bundle/src/nbdeploy_runtime/health.py")
 BEGUN = 10.0  # seconds beyond the drain time-out until a container may be killed
-PLAIN, PER_BYTE, STEP = (
-    512,
-    4,
-    128,
-)  # MiB a service takes with a small model, what a model takes of its file, and rounding
+PLAIN = 512  # MiB a service takes with a small model
+PER_BYTE = 4  # what a model takes of its file
+STEP = 128  # MiB, rounded up to
+
+
+def image_and_memory(
+    version: Version, image: str | None, settings: Settings, line: str, progress: Callable[[str], None]
+) -> tuple[str, int]:
+    """What a container of this version is started from, and the MiB it begins with; `line` is what was typed.
+
+    Raises:
+        WrongUse: no image that stays the same is named; Refused: it holds another version; Corrupt.
+    """
+    reference = checked_image(image, version, line)
+    refuse_other_version(reference, version, settings.engine, progress)
+    return reference, memory(version, intact(version))
 
 
 def checked_image(reference: str | None, version: Version, verb: str) -> str:
@@ -59,7 +73,7 @@ def refuse_other_version(reference: str, version: Version, wanted: str | None, p
     if found is None:
         progress(f"{reference} is not on this machine: whether it holds {version.tag} was not checked")
         return
-    labels = found.get("Config", {}).get("Labels") or {}
+    labels = engine.Engine.labels(found)
     if labels.get(f"{OWN}digest") != version.digest:
         held = labels.get("org.opencontainers.image.version")
         said = (
@@ -100,3 +114,18 @@ def memory(version: Version, manifest: Manifest) -> int:
 def grace(settings: Settings) -> int:
     """Seconds from SIGTERM on in which what was asked is answered."""
     return math.ceil(settings.drain_timeout + BEGUN)
+
+
+def readme(kind: str, version: Version, name: str, image: str, **more: str) -> str:
+    """The README of templates/`kind`; `name` is the service's there, `more` are words of that kind alone."""
+    words = {
+        "TAG": version.tag,
+        "SERVICE": version.name,
+        "NAME": name,
+        "DIGEST": re.sub(r"[^a-z0-9:]", "", version.digest),
+        "IMAGE": image,
+        "PORT": str(PORT),
+        **more,
+    }
+    text = (template(kind) / README).read_text(encoding="utf-8")
+    return filled(text, {f"@{word}@": value for word, value in words.items()})

@@ -25,9 +25,9 @@ ENGINES = ("docker", "podman")  # where both work, the one somebody started a da
 PATIENCE = 20.0  # seconds for an engine to say that it works
 ANSWER = 60.0  # seconds for it to answer a question, or to remove a container or an image
 KEPT = 400  # lines of a builder's output that are looked through for the cause
+SHOWN = 15  # of them that are shown
 MERCY = 30.0  # seconds a builder that is called off has to clear up
-LOOK = 0.1
-SHOWN = 15  # lines of it that are shown
+LOOK = 0.1  # seconds between two looks whether it has
 _PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 REFERENCE = re.compile(
     rf"(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d{{1,5}})?/)?{_PART}(?:/{_PART})*(:\w[\w.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?",
@@ -52,15 +52,7 @@ class Engine:
             ServiceFailed: it says nothing at all.
         """
         try:
-            done = subprocess.run(
-                [self.program, *words],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=ANSWER,
-                check=False,
-            )
+            done = _run([self.program, *words], ANSWER)
         except subprocess.TimeoutExpired:
             asked = f"`{self.name} {' '.join(words[:2])}` had no answer within {ANSWER:g} s"
             advice = f"see whether `{self.name} version` answers, restart the engine if it does not, and try again"
@@ -152,6 +144,12 @@ class Engine:
             self.do(what, ["pull", "--quiet", reference])
 
 
+def _run(argv: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=timeout, check=False
+    )
+
+
 def _below(pid: int) -> list[int]:
     """The step a podman is at: what the runtime it has started runs."""
     import psutil
@@ -186,15 +184,7 @@ def find(wanted: str | None = None) -> Engine:
 def _trouble(program: str) -> str | None:
     """Why it cannot be used; None where it works."""
     try:
-        done = subprocess.run(
-            [program, "version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=PATIENCE,
-            check=False,
-        )
+        done = _run([program, "version"], PATIENCE)
     except (OSError, subprocess.TimeoutExpired) as exc:
         return str(exc)
     if done.returncode == 0:

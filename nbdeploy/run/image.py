@@ -18,6 +18,7 @@ from nbdeploy.render import Card, Shown
 from nbdeploy.run import engine, sbom
 from nbdeploy.run.installers import Runner
 from nbdeploy.run.packages import LOCK, Collector, Source, Target, pins_of
+from nbdeploy.runtime.listener import PORT
 from nbdeploy.templates import template
 from nbdeploy.turns import turn
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 BASE = "docker.io/library/python:{python}-slim"
 DEPENDENCIES = "localhost/nbdeploy-dependencies"
 ENTRY = "nbdeploy_runtime/contained.py"  # what an image starts
-PORT = 3000
+USER = 10001  # that of templates/image
 OWN = "io.nbdeploy."  # labels of ours
 LICENCES = "licences.json"
 CONTEXT, MODEL = "context-", ".model-"  # what the engine reads, in folders that go

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.keep.bento import dump
 from nbdeploy.keep.handout import hand_out
-from nbdeploy.keep.store import intact
 from nbdeploy.run import elsewhere
-from nbdeploy.templates import template
+from nbdeploy.run.image import USER
+from nbdeploy.runtime.listener import PORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +28,6 @@ STARTUP = 2  # seconds between two looks whether it is ready yet
 OWN = "io.nbdeploy/"  # annotations and labels of ours
 CALLER = f"{OWN}caller"  # a namespace with this label may call
 SECRET = "secret.example"  # noqa: S105 - not .yaml: `kubectl apply -f DIR` passes it by
-README = "README.md"
 
 
 @dataclass(frozen=True)
@@ -83,14 +81,13 @@ def write(
         WrongUse: no image that stays the same is named; Corrupt; DiskFailed.
         Refused: the folder holds something else, or the image another version.
     """
-    reference = elsewhere.checked_image(image, version, f"export {version.tag} --kubernetes {folder}")
-    elsewhere.refuse_other_version(reference, version, settings.engine, progress)
-    subject = Subject(version, reference, elsewhere.memory(version, intact(version)), settings)
+    line = f"export {version.tag} --kubernetes {folder}"
+    subject = Subject(version, *elsewhere.image_and_memory(version, image, settings, line, progress), settings)
 
     def fill(draft: Path) -> None:
         for name, document in documents(subject).items():
             (draft / name).write_text(dump(document), encoding="utf-8")
-        (draft / README).write_text(_readme(subject), encoding="utf-8")
+        (draft / elsewhere.README).write_text(_readme(subject), encoding="utf-8")
 
     return hand_out(folder, f"exporting {version.tag}", fill)
 
@@ -148,7 +145,7 @@ def _pod(subject: Subject) -> Document:
         "whenUnsatisfiable": "ScheduleAnyway",
         "labelSelector": {"matchLabels": subject.selector},
     }
-    user = {"runAsUser": elsewhere.USER, "runAsGroup": elsewhere.USER, "fsGroup": elsewhere.USER}
+    user = {"runAsUser": USER, "runAsGroup": USER, "fsGroup": USER}
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -170,7 +167,7 @@ def _pod(subject: Subject) -> Document:
 
 def _container(subject: Subject) -> Document:
     own = {"exec": {"command": list(elsewhere.HEALTH)}}
-    asked = {"httpGet": {"path": "/readyz", "port": elsewhere.PORT}}
+    asked = {"httpGet": {"path": "/readyz", "port": PORT}}
     tries = math.ceil(subject.settings.ready_timeout / STARTUP) + 5
     megabytes = f"{subject.memory}Mi"
     return {
@@ -178,7 +175,7 @@ def _container(subject: Subject) -> Document:
         "image": subject.image,
         "imagePullPolicy": "IfNotPresent",
         # Kubernetes publishes no port of the node; where `podman kube play` does, then on loopback alone.
-        "ports": [{"name": "http", "containerPort": elsewhere.PORT, "hostIP": "127.0.0.1", "protocol": "TCP"}],
+        "ports": [{"name": "http", "containerPort": PORT, "hostIP": "127.0.0.1", "protocol": "TCP"}],
         "envFrom": [{"configMapRef": {"name": f"{subject.name}-config"}}],
         "resources": {"requests": {"cpu": "500m", "memory": megabytes}, "limits": {"memory": megabytes}},
         "securityContext": {
@@ -200,7 +197,7 @@ def _container(subject: Subject) -> Document:
 
 
 def service(subject: Subject) -> Document:
-    port = {"name": "http", "port": elsewhere.PORT, "targetPort": "http", "protocol": "TCP"}
+    port = {"name": "http", "port": PORT, "targetPort": "http", "protocol": "TCP"}
     return subject.document(
         "v1", "Service", subject.name, spec={"type": "ClusterIP", "selector": subject.selector, "ports": [port]}
     )
@@ -232,7 +229,7 @@ def networkpolicy(subject: Subject) -> Document:
     spec = {
         "podSelector": {"matchLabels": subject.selector},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [{"from": callers, "ports": [{"port": elsewhere.PORT, "protocol": "TCP"}]}],
+        "ingress": [{"from": callers, "ports": [{"port": PORT, "protocol": "TCP"}]}],
         "egress": [],
     }
     return subject.document("networking.k8s.io/v1", "NetworkPolicy", subject.name, spec=spec)
@@ -243,18 +240,14 @@ def _hash(data: Document) -> str:
 
 
 def _readme(subject: Subject) -> str:
-    words = {
-        "@TAG@": subject.version.tag,
-        "@SERVICE@": subject.version.name,
-        "@NAME@": subject.name,
-        "@DIGEST@": re.sub(r"[^a-z0-9:]", "", subject.version.digest),
-        "@IMAGE@": subject.image,
-        "@PORT@": str(elsewhere.PORT),
-        "@CALLER@": CALLER,
-        "@MEMORY@": f"{subject.memory}Mi",
-        "@PRE_STOP@": str(PRE_STOP),
-        "@GRACE@": str(PRE_STOP + elsewhere.grace(subject.settings)),
-        "@LOG@": elsewhere.LOG_FOLDER,
-    }
-    text = (template("kubernetes") / README).read_text(encoding="utf-8")
-    return re.sub("|".join(words), lambda found: words[found[0]], text)
+    return elsewhere.readme(
+        "kubernetes",
+        subject.version,
+        subject.name,
+        subject.image,
+        CALLER=CALLER,
+        MEMORY=f"{subject.memory}Mi",
+        PRE_STOP=str(PRE_STOP),
+        GRACE=str(PRE_STOP + elsewhere.grace(subject.settings)),
+        LOG=elsewhere.LOG_FOLDER,
+    )

@@ -18,7 +18,7 @@ from nbdeploy.run import environ
 from nbdeploy.run.wheels import wheels_for
 from nbdeploy.runtime.environment import minor
 from nbdeploy.runtime.limits import Limits
-from nbdeploy.templates import template
+from nbdeploy.templates import filled, template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,7 +114,7 @@ def _scripts(version: Version, manifest: Manifest, draft: Path) -> None:
         "@NAME@": version.name,
     }
     text = (source / "README.md").read_text(encoding="utf-8")
-    (draft / "README.md").write_text(re.sub("|".join(words), lambda found: words[found[0]], text), encoding="utf-8")
+    (draft / "README.md").write_text(filled(text, words), encoding="utf-8")
 
 
 def _python(manifest: Manifest) -> str:

@@ -6,7 +6,6 @@ Files that are there are the user's and stay; a service that has no job in `prom
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from nbdeploy.homes import failing, refuse_file, write_whole
 from nbdeploy.render import Card, Shown
 from nbdeploy.run import tokens
 from nbdeploy.runtime.state import State
-from nbdeploy.templates import template
+from nbdeploy.templates import filled, template
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,7 +99,7 @@ def with_job(text: str | None, name: str, target: str, token: Path, config: Path
     written = template(CONFIG).read_text(encoding="utf-8")
     head, job = written.split(JOBS)
     values = {"@JOB@": f"nbdeploy-{name}", "@NAME@": name, "@TARGET@": target, "@TOKEN@": str(token)}
-    job = re.sub("|".join(values), lambda found: json.dumps(values[found[0]], ensure_ascii=False), job)
+    job = filled(job, {word: json.dumps(value, ensure_ascii=False) for word, value in values.items()})
     if text is None:
         return head + JOBS + job
     there = jobs_of(text)

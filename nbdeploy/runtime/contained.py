@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from . import given
 from .control import Garbled, Lines, encode
 from .generation import Generation
-from .listener import EVERYWHERE, Listener
+from .listener import CHECKED, EVERYWHERE, PORT, Listener
 from .logfile import LogFile
 from .order import Order
 from .reactor import Reactor
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .control import Message
     from .worker import Report
 
-PORT, CHECKED = 3000, 3001  # inside; a candidate that is led is asked at the second one
 LATE = 0.5  # seconds in which connections still arrive that were on their way when the end was announced
 SRC = Path(__file__).parents[1]
 

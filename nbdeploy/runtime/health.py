@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 
-PORT = 3000
+PORT = 3000  # as in listener.py; this file is run alone, and imports nothing of ours
 PATIENCE = 4.0  # seconds
 
 

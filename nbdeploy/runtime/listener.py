@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 HOST = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # inside a container, whose own network this is
+PORT, CHECKED = 3000, 3001  # inside a container: the service's, and a candidate's
 BACKLOG = 2_048
 
 

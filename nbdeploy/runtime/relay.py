@@ -18,6 +18,7 @@ from . import parent
 from .acceptor import Acceptor
 from .control import Channel, Garbled, Lines, encode
 from .host import Mailbox, leave
+from .listener import CHECKED, PORT
 from .process import Process
 from .spec import Spec
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from .control import Message
 
-PORT, CHECKED = 3000, 3001  # inside the container: the service's, and a candidate's
 MOST = 2_000  # clients at a time
 PATIENCE = 10.0  # seconds for the engine to answer a question
 REACH = 2.0  # seconds for a container that does not answer to take a connection
