@@ -23,7 +23,7 @@ from nbdeploy.keep.version import Version, Versions
 from nbdeploy.overview import Overview
 from nbdeploy.run.services import Services, ServiceState
 from nbdeploy.runtime.manifest import Column, Schema
-from nbdeploy.widgets import fields, plot
+from nbdeploy.widgets import asking, fields, plot
 from nbdeploy.widgets.actions import Actions
 from nbdeploy.widgets.asking import Sweep
 from nbdeploy.widgets.desk import MOST, _desks, cell_has_run
@@ -184,7 +184,37 @@ def test_plots_are_named_and_escape_what_they_show() -> None:
     table = plot.sweep(Sweep("island", "predict", ("a", "b"), (), ("x", HOSTILE)))
     assert "<table" in table
     assert "<script" not in table
-    assert "87.1%" in plot.bars([("Gentoo", 0.871)])
+    assert "87.1 %" in plot.bars([("Gentoo", 0.871)])
+
+
+def test_a_what_if_says_where_the_row_is_and_which_classes_come_high() -> None:
+    line = plot.sweep(Sweep("age", "predict_proba", (1.0, 3.0), (("a", (0.1, 0.9)), ("b", (0.9, 0.1))), now=2.0))
+    assert "now 2" in line
+    assert ("probability" in line, "100 %" in line) == (True, True)
+    table = plot.sweep(Sweep("plan", "predict_proba", ("x", "y"), (("a", (0.004, 0.9)),), now="y"))
+    assert ("y (now)" in table, "x (now)" in table, "0.4 %" in table) == (True, False, True)
+    many = tuple((f"class {n}", (n / 10, 0.0)) for n in range(10))
+    shown = plot.sweep(Sweep("age", "predict_proba", (1.0, 2.0), many))
+    assert [f">class {n}<" in shown for n in range(10)] == [n >= 4 for n in range(10)]
+    assert "and 4 more" in shown
+    assert "now" not in plot.sweep(Sweep("age", "predict", (1.0, 2.0), (("predict", (0.1, 0.9)),), now=7.0))
+
+
+def test_the_time_of_an_answer_is_that_of_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def after(seconds: float, told: Any) -> Any:
+        clock[0] += seconds
+        return told
+
+    monkeypatch.setattr("nbdeploy.widgets.asking.time.perf_counter", lambda: clock[0])
+    service: Any = SimpleNamespace(
+        methods=("predict", "predict_proba"),
+        probe=lambda: after(5.0, SimpleNamespace(state="ready")),
+        client=SimpleNamespace(post=lambda *_: after(0.002, {"predictions": [{"a": 1.0}], "version": "1.0.0"})),
+        curl=lambda *_: "",
+    )
+    assert asking.ask(service, 1).milliseconds == pytest.approx(2.0)
 
 
 class Gate:
@@ -269,6 +299,9 @@ def overview(workspace: Any, *, versions: int = 2, services: int = 1, columns: t
 
 class Stub:
     """A workspace whose one service is asked nothing over the network."""
+
+    registry: Any
+    foreseen: Any
 
     def __init__(self, **about: Any) -> None:
         self.about, self.asked = about, 0
@@ -526,13 +559,50 @@ def test_a_cell_that_ran_is_noticed() -> None:
     variables |= namespace()
     before = stub.asked
     cell_has_run("clf = Model()")
-    assert made.tabs[0].model.options == (("clf", "clf"),)
+    deploy = made.tabs[0]
+    assert deploy.model.options == (("clf", "clf"),)
+    assert (deploy.sample.value, deploy.target.value) == ("X_train", "y_train")
     assert stub.asked == before
     looked = threading.Event()
     made.desk.changed = looked.set
     cell_has_run("%deploy clf --sample X_train")
     assert looked.wait(WAIT)
     assert stub.asked > before
+
+
+def test_another_model_brings_its_sample_and_leaves_what_was_typed() -> None:
+    class Other(Model):
+        feature_names_in_ = np.array(["c"])
+
+    made = view(Stub(), namespace() | {"other": Other()})
+    deploy = made.tabs[0]
+    deploy.model.value = "other"
+    assert (deploy.name.value, deploy.sample.value, deploy.target.value) == ("other", "aside", "")
+    deploy.name.value = "penguins"
+    deploy.sample.value = "X_train"
+    assert deploy.name.value == "penguins"
+    deploy.model.value = "clf"
+    assert (deploy.name.value, deploy.sample.value, deploy.target.value) == ("penguins", "X_train", "y_train")
+
+
+def test_the_version_it_would_be_follows_the_bump_that_is_chosen() -> None:
+    stub = Stub()
+    stub.registry = SimpleNamespace(live=lambda name: version("1.0.0") if name == "penguins" else None)
+    stub.foreseen = lambda _bundle, bump: (
+        "2.0.0" if bump else "1.0.1",
+        SimpleNamespace(bump=bump or "patch", reason="why"),
+    )
+    deploy = view(stub, namespace()).tabs[0]
+    bundle = SimpleNamespace(name="penguins", digest="other", _repr_html_=lambda: "a card")
+    deploy._looked(SimpleNamespace(state="done", result=bundle, time="12:00:00"))
+    assert "It would be penguins 1.0.1, a patch version: why." in deploy.shown.value
+    deploy.bump.value = "major"
+    assert "It would be penguins 2.0.0, a major version: why." in deploy.shown.value
+    bundle.name = "churn"
+    deploy._show_looked()
+    assert "It would be churn 2.0.0: why." in deploy.shown.value
+    deploy._looked(SimpleNamespace(state="failed"))
+    assert deploy.shown.value == ""
 
 
 def test_only_the_latest_panels_are_kept_up_to_date() -> None:

@@ -14,6 +14,7 @@ from ofage import OfAge
 
 from nbdeploy import cli
 from nbdeploy.errors import NotFound, WrongUse
+from nbdeploy.run import glance
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime.policy import Policy
 from nbdeploy.runtime.records import head, line
@@ -68,6 +69,13 @@ def test_counts_and_the_last_rows_are_shown(workspace: Workspace) -> None:
     html = workspace.predictions("people")._repr_html_()
     assert "<b>Ulm" not in html
     assert "Ulm" in html
+
+
+def test_probabilities_are_shown_the_highest_first() -> None:
+    scores = {"a": 0.012180215485071297, "b": 0.9, "c": 0.05, "d": 0.0378}
+    assert glance._shown(scores) == "b 0.9, c 0.05, d 0.0378, ..."
+    assert glance._shown({"a": 1.0, "b": 0.0}) == "a 1, b 0"
+    assert glance._shown({"a": "text"}) == {"a": "text"}
 
 
 def test_one_json_value_says_the_same(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ROWS = 10  # shown of the last
 WIDE = 5  # input columns shown beside the prediction
+SCORES = 3  # of a row's probabilities, the highest
 COUNTED = ("time", "row", "version", "status", "code", "rows")
 
 
@@ -133,6 +134,12 @@ def _counted(values: pd.Series[Any]) -> dict[str, int]:
 
 
 def _shown(value: Any) -> Any:
+    """Numbers by class the highest first, as many as a cell has room for."""
+    if isinstance(value, dict) and value and all(isinstance(score, float) for score in value.values()):
+        ranked = sorted(value.items(), key=lambda item: -item[1])
+        return ", ".join(f"{label} {score:.3g}" for label, score in ranked[:SCORES]) + (
+            ", ..." * (len(ranked) > SCORES)
+        )
     return f"{value:.6g}" if isinstance(value, float) else value
 
 

@@ -46,11 +46,13 @@ class Sweep:
     series: tuple[tuple[str, tuple[float, ...]], ...]
     labels: tuple[str, ...] = ()  # answers that are no numbers
     version: str = ""
+    now: Any = None  # the column's value in the row as it stands
 
 
 def ask(service: Service, row: Any) -> Answer:
-    """Raises CallRefused, Unreachable, NotRunning."""
+    """Raises CallRefused, Unreachable, NotRunning. The time is that of the first call alone."""
     method = service.methods[0] if "predict" not in service.methods else "predict"
+    _refuse_stopped(service)
     began = time.perf_counter()
     told = _post(service, method, [row])
     took = (time.perf_counter() - began) * 1e3
@@ -70,6 +72,7 @@ def ask(service: Service, row: Any) -> Answer:
 
 def sweep(service: Service, rows: Sequence[Any], column: str, points: Sequence[Any]) -> Sweep:
     """One request for all of them; probabilities where the model has them."""
+    _refuse_stopped(service)
     method = "predict_proba" if "predict_proba" in service.methods else service.methods[0]
     told = _post(service, method, list(rows))
     answers, version = told["predictions"], told["version"]
@@ -94,9 +97,12 @@ def swept(service: Service, rows: Sequence[Any], column: str, points: Sequence[A
     return Code("", f'nbdeploy.attach("{service.name}").{method}({asked})')
 
 
-def _post(service: Service, method: str, rows: list[Any]) -> dict[str, Any]:
+def _refuse_stopped(service: Service) -> None:
     if service.probe().state not in {"ready", "degraded"}:
         raise NotRunning(service.name)
+
+
+def _post(service: Service, method: str, rows: list[Any]) -> dict[str, Any]:
     return service.client.post(f"/{method}", json.dumps({"rows": rows}, allow_nan=False).encode())
 
 

@@ -24,7 +24,7 @@ class CodeTab:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.cell = parts.area("As a cell", rows=8, tip="The lines that do the same, to be copied")
-        self.cell.layout.width = "100%"
+        self.cell.layout.width = "calc(100% - 4px)"
         self.shown = parts.html()
         self.box = parts.column(self.cell, self.shown)
 
@@ -36,6 +36,8 @@ class CodeTab:
             self.cell.value = ""
         parts.show(self.cell, shown=bool(self.cell.value))
         told = f"{NEXT} puts these lines into the next cell; what failed or was cancelled is left out."
+        if len(entries) > SHOWN:
+            told += f" Below, the latest {SHOWN} of {len(entries)}."
         empty = "Nothing was clicked yet: each click is shown here as the line that does the same."
         self.shown.value = parts.note(told if entries else empty) + "".join(map(_entry, entries[: -SHOWN - 1 : -1]))
 

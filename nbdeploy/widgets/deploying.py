@@ -55,8 +55,11 @@ class DeployTab:
             "Deploy", "rocket", "Bundle, check, judge, publish and serve", self._deploy, style="primary"
         )
         self.shown = parts.html()
-        for control in (self.model, self.sample):
-            control.observe(lambda _change: self._guess(), "value")
+        self.suggested = ""  # the name, while nobody has typed another
+        self.looked: tuple[str, Bundle] | None = None  # the card that is shown, and what it is of
+        self.model.observe(lambda _change: self._guess(chosen=True), "value")
+        self.sample.observe(lambda _change: self._guess(), "value")
+        self.bump.observe(lambda _change: self._show_looked(), "value")
         for control in (self.data, self.gate, self.name):
             control.observe(lambda _change: self._advise(), "value")
         self.box = parts.column(
@@ -89,22 +92,24 @@ class DeployTab:
             )
         finally:
             self.drawing = False
-        self._guess(only_empty=True)
+        self._guess()
 
-    def _guess(self, *, only_empty: bool = False) -> None:
-        """What goes with the model that was chosen."""
+    def _guess(self, *, chosen: bool = False) -> None:
+        """What goes with the model, where nobody has said otherwise; another model has another sample."""
         if self.drawing:
             return
         self.drawing = True
         try:
             model = self.model.value or ""
-            if not only_empty or not self.name.value:
-                self.name.value = names.nearest(model) if model else ""
-            sample = self.variables.sample_for(model)
-            if sample and self.target.options in {(), (NONE,)}:
+            if self.name.value in {"", self.suggested}:
+                self.name.value = self.suggested = names.nearest(model) if model else ""
+            sample, first = self.variables.sample_for(model), self.target.options in {(), (NONE,)}
+            if sample and (chosen or first):
                 self.sample.value = sample
             labels = self.variables.labels_for(self.sample.value or "")
             parts.options(self.target, [*((t.note, t.variable) for t in labels), NONE])
+            if first:
+                self.target.index = 0
             self.data.options = list(self.variables.held_out_for(self.sample.value or ""))
         finally:
             self.drawing = False
@@ -120,16 +125,26 @@ class DeployTab:
         self.desk.do(self.form().bundle(), self._looked)
 
     def _looked(self, action: Action) -> None:
-        if action.state == "done":
-            self.shown.value = parts.card(action.result, action.time) + self._foreseen(action.result)
+        done = action.state == "done"
+        self.looked = (parts.card(action.result, action.time), action.result) if done else None
+        self.shown.value = ""
+        self._show_looked()
+
+    def _show_looked(self) -> None:
+        """The version it would be hangs on the bump that is chosen."""
+        if self.looked is not None:
+            card, bundle = self.looked
+            self.shown.value = card + self._foreseen(bundle)
 
     def _foreseen(self, bundle: Bundle) -> str:
         """Which version it would be, and why."""
         workspace = self.desk.workspace
-        live = self.desk.overview.live
-        if live is not None and live.name == bundle.name and live.digest == bundle.digest:
-            return parts.note(f"This is what is live already ({live.version}): a deploy would change nothing.", "good")
         try:
+            live = workspace.registry.live(bundle.name)
+            if live is not None and live.digest == bundle.digest:
+                return parts.note(
+                    f"This is {live.name} {live.version}, live already: a deploy changes nothing.", "good"
+                )
             number, suggestion = workspace.foreseen(bundle, self.form().bump or None)
         except NbdeployError as error:
             return parts.note(told(error), "bad")
@@ -145,4 +160,5 @@ class DeployTab:
         if action.state == "done":
             shown += parts.card(action.result, action.time)
             self.desk.show_next(action.result.name)
+        self.looked = None
         self.shown.value = shown

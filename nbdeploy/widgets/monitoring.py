@@ -36,8 +36,8 @@ class MonitorTab:
         self.page = parts.html()
         self.told = parts.html()
         self.box = parts.column(
-            parts.row(self.span, self.look, self.again), self.advice, self.page,
-            parts.row(self.rule, self.preview, self.alerts), self.told,
+            parts.row(self.span, self.look, self.again), parts.row(self.rule, self.preview, self.alerts),
+            self.advice, self.told, self.page,
         )  # fmt: skip
 
     @property

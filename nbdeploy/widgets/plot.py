@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     from nbdeploy.widgets.asking import Sweep
 
+    Series = tuple[str, tuple[float, ...]]
+
 WIDTH, HEIGHT = 560, 220
-LEFT, RIGHT, TOP, BOTTOM = 46, 110, 12, 34
+LEFT, RIGHT, TOP, BOTTOM = 46, 110, 24, 34
 COLOURS = ("#2f7ed8", "#c77c11", "#2e9e5b", "#a259c4", "#d64545", "#8a8a8a")
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4", "1 4")
 MOST_LINES = 6
@@ -25,11 +27,13 @@ MOST_LINES = 6
 
 def sweep(item: Sweep) -> str:
     if not item.series:
-        rows = tuple(zip(map(_shown, item.points), item.labels, strict=True))
+        rows = tuple(zip((_point(item, point) for point in item.points), item.labels, strict=True))
         return _table((item.column, item.method), rows)
-    if not all(_number(point) for point in item.points):
-        return _table((item.column, *(name for name, _ in item.series[:MOST_LINES])), _cells(item))
-    return _lines(item)
+    shown = _highest(item.series)
+    numbers = all(_number(point) for point in item.points)
+    drawn = _lines(item, shown) if numbers else _table((item.column, *(name for name, _ in shown)), _cells(item, shown))
+    less = len(item.series) - len(shown)
+    return drawn + (f'<div style="opacity:.75">and {less} more, which never come as high</div>' if less else "")
 
 
 def bars(scores: Sequence[tuple[str, float]]) -> str:
@@ -39,15 +43,20 @@ def bars(scores: Sequence[tuple[str, float]]) -> str:
         f'<span style="flex:0 1 8em;min-width:4em;overflow-wrap:anywhere">{markup.text(plain.cut(label, 40))}</span>'
         '<span aria-hidden="true" style="flex:1 1 60px;max-width:280px;height:10px;background:rgba(128,128,128,.2);border-radius:2px">'
         f'<span style="display:block;height:10px;border-radius:2px;background:{COLOURS[0]};width:{max(0.0, min(1.0, share)):.1%}"></span></span>'
-        f'<span style="flex:0 0 4.5em">{share:.1%}</span></div>'
+        f'<span style="flex:0 0 4.5em">{_share(share)}</span></div>'
         for label, share in scores[:10]
     )
     more = len(scores) - 10
     return lines + (f'<div style="opacity:.75">and {more} more</div>' if more > 0 else "")
 
 
-def _lines(item: Sweep) -> str:
-    shown = item.series[:MOST_LINES]
+def _highest(series: Sequence[Series]) -> list[Series]:
+    """As many as can be told apart, in their own order."""
+    kept = sorted(series, key=lambda line: -max(line[1], default=0.0))[:MOST_LINES]
+    return [line for line in series if line in kept]
+
+
+def _lines(item: Sweep, shown: Sequence[Series]) -> str:
     flat = [value for _, line in shown for value in line if math.isfinite(value)] or [0.0]
     low, high = (0.0, 1.0) if item.method == "predict_proba" else (min(flat), max(flat))
     high = high if high > low else low + 1.0
@@ -79,15 +88,29 @@ def _lines(item: Sweep) -> str:
 
 def _axes(item: Sweep, xs: Sequence[float], ends: tuple[float, float]) -> str:
     right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
+    shares = item.method == "predict_proba"
+    low, high = ("0 %", "100 %") if shares else (f"{end:.4g}" for end in ends)
     texts = [
-        f'<text x="{LEFT - 6}" y="{floor}" text-anchor="end" fill="currentColor">{ends[0]:.4g}</text>',
-        f'<text x="{LEFT - 6}" y="{TOP + 8}" text-anchor="end" fill="currentColor">{ends[1]:.4g}</text>',
+        f'<text x="2" y="{TOP - 10}" fill="currentColor">{"probability" if shares else _text(item.method, 30)}</text>',
+        f'<text x="{LEFT - 6}" y="{floor}" text-anchor="end" fill="currentColor">{low}</text>',
+        f'<text x="{LEFT - 6}" y="{TOP + 8}" text-anchor="end" fill="currentColor">{high}</text>',
         f'<text x="{LEFT}" y="{floor + 14}" fill="currentColor">{xs[0]:g}</text>',
         f'<text x="{right}" y="{floor + 14}" text-anchor="end" fill="currentColor">{xs[-1]:g}</text>',
         f'<text x="{(LEFT + right) / 2}" y="{floor + 28}" text-anchor="middle" fill="currentColor">{_text(item.column, 60)}</text>',
     ]
     frame = f'<path d="M{LEFT} {TOP}V{floor}H{right}" fill="none" stroke="currentColor" stroke-opacity=".4"/>'
-    return frame + "".join(texts)
+    return frame + "".join(texts) + _now(item, xs)
+
+
+def _now(item: Sweep, xs: Sequence[float]) -> str:
+    """Where the row as it stands is."""
+    if not _number(item.now) or not xs[0] <= item.now <= xs[-1]:
+        return ""
+    across = LEFT + (item.now - xs[0]) / ((xs[-1] - xs[0]) or 1) * (WIDTH - LEFT - RIGHT)
+    return (
+        f'<path d="M{across:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="currentColor" stroke-opacity=".5" stroke-dasharray="2 4"/>'
+        f'<text x="{across:.1f}" y="{TOP - 10}" text-anchor="middle" fill="currentColor">now {item.now:g}</text>'
+    )
 
 
 def _spread(ys: Sequence[float]) -> list[float]:
@@ -101,9 +124,18 @@ def _spread(ys: Sequence[float]) -> list[float]:
     return [placed[number] - over for number in range(len(ys))]
 
 
-def _cells(item: Sweep) -> list[tuple[str, ...]]:
-    lines = [line for _, line in item.series[:MOST_LINES]]
-    return [(_shown(point), *(f"{line[n]:.4g}" for line in lines)) for n, point in enumerate(item.points)]
+def _cells(item: Sweep, shown: Sequence[Series]) -> list[tuple[str, ...]]:
+    said = _share if item.method == "predict_proba" else "{:.4g}".format
+    return [(_point(item, point), *(said(line[n]) for _, line in shown)) for n, point in enumerate(item.points)]
+
+
+def _point(item: Sweep, point: Any) -> str:
+    """Marked where it is that of the row as it stands."""
+    return f"{_shown(point)} (now)" if point == item.now else _shown(point)
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}".replace("%", " %")
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -39,7 +39,7 @@ class ServicesTab:
         self.traffic = parts.button(
             "Traffic", "bar-chart", "What the service was asked in the last hour", self._traffic
         )
-        self.live = parts.tick("live", tip="Go on showing the log as it grows")
+        self.live = parts.tick("follow the log", tip="Go on showing the log as it grows")
         self.confirm = Confirm()
         self.shown = parts.html()
         self.log = parts.html()

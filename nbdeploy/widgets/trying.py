@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
@@ -195,7 +196,7 @@ class TryTab:
         self.desk.start(
             f"{service.name} ask",
             asking.swept(service, rows, moved.name, points),
-            lambda _told: asking.sweep(service, rows, moved.name, points),
+            lambda _told: replace(asking.sweep(service, rows, moved.name, points), now=values[moved.name]),
             self._swept,
         )
 
@@ -220,7 +221,7 @@ class Control:
         self.slider = _slider(item) if item.control == "slider" else None
         self.null = parts.tick("null", tip=f"{item.name} is null", clicked=self._null)
         parts.show(self.null, shown=item.nullable)
-        shown = (self.input, self.null) if self.slider is None else (self.input, self.slider, self.null)
+        shown = (self.input, self.null) if self.slider is None else (self.input, self.slider, _ends(item), self.null)
         self.box = parts.row(*shown)
         if self.slider is not None:
             self.slider.observe(lambda change: self._slid(change["new"]), "value")
@@ -280,12 +281,18 @@ def _input(item: Field) -> Any:
     return widgets.Text(continuous_update=False, placeholder=item.note, **wide)
 
 
+def _ends(item: Field) -> Any:
+    """The range seen in training, beside the slider that covers it."""
+    ends = f'<span class="nbd-time" title="{markup.text(item.note)}">{item.low:g} to {item.high:g}</span>'
+    return widgets.HTML(ends, layout={"width": "8.5em"})
+
+
 def _slider(item: Field) -> Any:
     kind, low, high, step = widgets.FloatSlider, item.low, item.high, item.step
     if item.whole:
         kind, low, high, step = widgets.IntSlider, int(low), int(high), 1
     about = f"{item.name} {item.note}"
-    return kind(low, min=low, max=high, step=step, readout=False, tooltip=about, layout={"width": "min(100%, 16em)"})
+    return kind(low, min=low, max=high, step=step, readout=False, tooltip=about, layout={"width": "min(100%, 11em)"})
 
 
 def _start(item: Field) -> Any:
