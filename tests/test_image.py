@@ -67,6 +67,7 @@ FAULTS = [
         "tls: failed to verify certificate: x509: certificate signed by unknown authority",
         "an authority that podman does not know",
     ),
+    (125, "Error: invalid reference format", "named by no image reference"),
     (1, "something nobody has seen", "ended with exit code 1"),
 ]
 
@@ -97,14 +98,19 @@ def collect(folder: Path, wheels: Path, lines: Sequence[str] = ("tiny==1.0",), k
 
 @pytest.fixture(params=["uv", "pip"])
 def tool(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The one there is: none stands in for the other."""
     if request.param == "pip":
         monkeypatch.setattr(packages, "find_uv", lambda: None)
+    else:
+        monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
     return str(request.param)
 
 
 @pytest.mark.slow
 def test_the_lock_names_the_hash_of_every_wheel_and_no_index_is_asked(tmp_path: Path, tool: str) -> None:
     digest = hashlib.sha256(wheel(tmp_path / "wheels").read_bytes()).hexdigest()
+    wheel(tmp_path / "wheels", version="2.0")
+    (tmp_path / "wheels" / "no.whl").touch()
     lock = collect(tmp_path / "context", tmp_path / "wheels")
     assert f"sha256:{digest}" in lock
     assert packages.pins_of(lock) == {"tiny": "1.0"}
@@ -273,6 +279,9 @@ def test_a_tag_that_is_none_is_wrong_use_before_anything_is_built(
 def test_braces_in_the_name_of_a_base_image_are_the_engines_to_judge() -> None:
     builder = image.Builder(engine.Engine("podman", "podman"), Path(), base="{0}/{python}-{python.x}{")
     assert builder.base_for("3.11") == "{0}/3.11-{python.x}{"
+    for base in ("--help", " ", ""):
+        with pytest.raises(WrongUse, match="names no base image"):
+            replace(builder, base=base).base_for("3.11")
 
 
 def test_no_text_of_a_label_is_read_as_a_substitution(published: Workspace) -> None:

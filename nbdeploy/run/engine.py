@@ -254,6 +254,11 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "behind a proxy with its own CA, add the CA to the system's store and restart {engine}",
     ),
     (
+        r"invalid reference format",
+        "what it is to be built on is named by no image reference",
+        "write REGISTRY/NAME:TAG with --base",
+    ),
+    (
         _ABSENT,
         "the base image is neither on this machine nor in its registry",
         "pull it or load it with `{engine} load`, or name another with --base",

@@ -169,7 +169,9 @@ class Builder:
                     return self._build(plan, context, lock)
 
     def base_for(self, python: str) -> str:
-        """Not by `str.format`, which would fall over any other brace."""
+        """Not by `str.format`, which would fall over any other brace. Raises WrongUse: an engine would read it as an option."""
+        if self.base.startswith("-") or not self.base.strip():
+            raise WrongUse(f'"{self.base}" names no base image; write REGISTRY/NAME:TAG, as in --base {BASE}.')
         return self.base.replace("{python}", python)
 
     def _plan(self, bundle: Bundle) -> Plan:

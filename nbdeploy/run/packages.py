@@ -5,7 +5,8 @@ All of it happens here, outside the builder, so that index, proxy and CA are tho
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import importlib.util
 import re
 import shutil
 import sys
@@ -14,10 +15,13 @@ from typing import TYPE_CHECKING
 
 from nbdeploy.errors import EnvironmentFailed, ImageFailed
 from nbdeploy.run.installers import Runner, find_uv
+from nbdeploy.runtime.manifest import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from packaging.version import Version
 
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "x86_64": "x86_64", "aarch64": "aarch64"}
 GLIBC = 36  # the minor version of the base images' C library: Debian 12 or newer
@@ -80,6 +84,8 @@ class Collector:
             first = exc
             self.run.say(f"uv could not: {exc.fact}; trying pip")
         try:
+            if text is None and first is not None and importlib.util.find_spec("pip") is None:
+                raise first  # uv makes environments without pip
             text = text or self._with_pip(pins, known)
         except EnvironmentFailed as exc:
             cause = first if first and exc.fact.startswith(ABSENT) else exc  # pip says so of an index out of reach too
@@ -91,7 +97,10 @@ class Collector:
         lock, target = pins.with_name(LOCK), self.target
         to = ["--python-version", target.python, "--python-platform", f"{target.platform}-manylinux_2_{GLIBC}"]
         to += self.source.options
-        if known is None:
+        if known is None and self.source.wheelhouse is not None:  # of files in a folder uv tells no hashes
+            lines = pins.read_text(encoding="utf-8").splitlines()
+            lock.write_text("".join(of_folder(lines, self.source.wheelhouse)), encoding="utf-8")
+        elif known is None:
             quiet = ["--quiet", "--no-header", "--no-annotate", "--no-deps", "--generate-hashes"]
             self.run.output([uv, "pip", "compile", *quiet, *to, "--output-file", str(lock), str(pins)], lock)
         else:
@@ -113,7 +122,7 @@ class Collector:
         wanted = ["--dest", str(wheels), "--requirement", str(pins if known is None else lock)]
         self.run.output([*pip, "download", *kind, *self.source.options, *wanted], lock)
         if known is None:
-            lock.write_text("".join(hashed(sorted(wheels.glob("*.whl")))), encoding="utf-8")
+            lock.write_text("".join(hashed(wheels)), encoding="utf-8")
         place = ["--target", str(pins.with_name("packages")), "--requirement", str(lock)]
         offline = ["--no-index", "--find-links", str(wheels), "--no-compile", "--require-hashes"]
         self.run.output([*pip, "install", *kind, *offline, *place], lock)
@@ -131,28 +140,49 @@ def plain(lines: Iterable[str], source: Source) -> list[str]:
 
 
 def _pin(line: str, source: Source) -> str:
-    from packaging.utils import canonicalize_name, parse_wheel_filename
+    from packaging.utils import canonicalize_name
 
     name = line.partition(" @ ")[0].partition("[")[0].strip()
-    for path in sorted(source.wheelhouse.glob("*.whl")) if source.wheelhouse else ():
-        found, version, _, _ = parse_wheel_filename(path.name)
+    for found, version, _ in _wheels(source.wheelhouse) if source.wheelhouse else ():
         if found == canonicalize_name(name):
             return f"{name}=={version}"
     step = "build its wheel (`pip wheel --no-deps`) into a folder with the others, and name that with --wheelhouse"
     raise ImageFailed("The image", f"{name} comes from a repository, so no hash can be checked", step)
 
 
-def hashed(wheels: Iterable[Path]) -> list[str]:
-    """Lines of a lock for wheels that lie here."""
-    from packaging.utils import parse_wheel_filename
+def hashed(folder: Path) -> list[str]:
+    """Lines of a lock for the wheels that lie here."""
+    return [f"{name}=={version} --hash={digest_of(path)}\n" for name, version, path in _wheels(folder)]
 
-    found = []
-    for path in wheels:
-        name, version, _, _ = parse_wheel_filename(path.name)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found.append(f"{name}=={version} --hash=sha256:{digest}\n")
+
+def of_folder(lines: Iterable[str], folder: Path) -> list[str]:
+    """The pins with the hashes of every wheel of them in the folder, one for each platform perhaps.
+
+    Raises:
+        EnvironmentFailed: there is no wheel of one.
+    """
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    there, found = list(_wheels(folder)), []
+    for line in lines:
+        pin = Requirement(line)
+        name = canonicalize_name(pin.name)
+        paths = [path for named, version, path in there if named == name and version in pin.specifier]
+        if not paths:
+            raise EnvironmentFailed(f"{ABSENT} {line}", f"put a wheel of it into {folder}")
+        found.append(" ".join([line, *(f"--hash={digest_of(path)}" for path in paths)]) + "\n")
     return found
+
+
+def _wheels(folder: Path) -> Iterator[tuple[str, Version, Path]]:
+    """Name, version and path of each; what bears no wheel's name is passed over, as installers do."""
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    for path in sorted(folder.glob("*.whl")):
+        with contextlib.suppress(InvalidWheelFilename):
+            name, version, _, _ = parse_wheel_filename(path.name)
+            yield name, version, path
 
 
 def slim(packages: Path) -> None:
