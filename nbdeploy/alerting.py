@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.deployment import Deployment
-from nbdeploy.errors import NotFound, WrongUse
+from nbdeploy.errors import HomeUnavailable, NotFound, WrongUse
 from nbdeploy.keep import store
 from nbdeploy.run.feedback import FOLDER as LABELS
 from nbdeploy.run.predictions import Predictions
@@ -127,13 +127,16 @@ class Desk:
 
     def listed(self) -> Alerts:
         """As it is now: where nobody watches, every window that has closed is judged first."""
-        watch = watched(self.ledger.folder)
+        watch, unjudged = watched(self.ledger.folder), ""
         if watch is None:
             self.progress("watch")
-            look(self.name, self.plan, self.ledger, Readings(self.deployment), datetime.now(UTC))
+            try:
+                look(self.name, self.plan, self.ledger, Readings(self.deployment), datetime.now(UTC))
+            except HomeUnavailable as exc:  # on such a disk nothing is new, and what is known is shown all the same
+                unjudged = f"{exc.path}: {exc.fact}"
         shown = {name: channel.shown for name, channel in self.channels.items()}
         listed = Alerts.of(self.name, self.plan, self.ledger.read(), shown, watch)
-        return replace(listed, damaged=self.ledger.damaged)
+        return replace(listed, damaged=self.ledger.damaged, unjudged=unjudged)
 
     def add(self, given: Mapping[str, Any]) -> Preview:
         """Or only show what it would have done."""

@@ -55,10 +55,12 @@ def _held(folder: Path, progress: Callable[[str], None]) -> int:
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[bool]:
-    """Whether nobody holds this lock file, which is held meanwhile if so; a file that is missing is made."""
+def claimed(path: Path, *, make: bool = True) -> Iterator[bool]:
+    """Whether nobody holds this lock file, which is held meanwhile if so; a file that is missing is made. Not with
+    `make`, which also looks at one that cannot be written.
+    """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, (os.O_RDWR | os.O_CREAT if make else os.O_RDONLY) | os.O_CLOEXEC, 0o600)
     except OSError:  # its folder is gone, or not ours
         yield False
         return

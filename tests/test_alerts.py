@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -170,6 +171,28 @@ def test_where_nobody_watches_the_list_judges_and_says_so(workspace: Workspace) 
         assert watched["watched"]["pid"] == os.getpid()
         with pytest.raises(Refused, match=f"process {os.getpid()}"):
             workspace.watch("birds")
+
+
+def test_f24_where_nothing_can_be_kept_the_list_is_shown_as_it_was(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.alerts("birds", when="requests>1", every="1h", rule="busy")
+    workspace.alerts("birds")
+    with watching(workspace.settings.services / "birds" / "alerts", "birds", 60):
+        pass
+    real = os.open
+
+    def read_only(path: Any, flags: int, *args: Any, **named: Any) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return real(path, flags, *args, **named)
+
+    monkeypatch.setattr(os, "open", read_only)
+    listed = workspace.alerts("birds")
+    assert "1 firing" in str(listed)
+    assert "nothing can be judged now" in str(listed)
+    assert "Read-only file system" in str(listed)
+    assert listed.to_dict()["watched"] is None
 
 
 def test_the_page_of_a_service_shows_what_fires(workspace: Workspace) -> None:

@@ -46,6 +46,7 @@ class Alerts(Shown):
     watch: Watch | None = None
     damaged: int = 0  # lines of the ledger that say nothing any more
     removed: str | None = None  # the rule that was just taken away
+    unjudged: str = ""  # why what came since could not be judged now
 
     @classmethod
     def of(cls, name: str, plan: Plan, book: Book, shown: Mapping[str, str], watch: Watch | None) -> Alerts:
@@ -82,6 +83,7 @@ class Alerts(Shown):
             "recent": [alert.to_dict() for alert in self.recent],
             "looked": self.looked and self.looked.isoformat(),
             "damaged": self.damaged,
+            "unjudged": self.unjudged or None,
             "removed": self.removed,
             "watched": None if self.watch is None else {"pid": self.watch.pid, "since": self.watch.since},
         }
@@ -97,13 +99,13 @@ class Alerts(Shown):
         return Card(
             title=f"Alerts of {self.name}",
             status=f"{firing} firing" if firing else "nothing fires" if self.looked else "not looked at yet",
-            tone="bad" if firing else "good" if self.looked else "neutral",
+            tone="bad" if firing else "good" if self.looked and not self.unjudged else "neutral",
             tables=(
                 Table(headers, rows, empty='no rules; `alerts NAME --when "error_rate>0.05"` adds one'),
                 Table(("channel", "to", "sent (UTC)", "waiting", "trouble"), posts),
                 *self._told(),
             ),
-            notes=[*self._gone(), *self._watched(), *self._damaged()],
+            notes=[*self._gone(), *self._watched(), *self._damaged(), *self._unjudged()],
         )
 
     def _damaged(self) -> list[tuple[Tone, str]]:
@@ -112,6 +114,11 @@ class Alerts(Shown):
         return [
             ("bad", f"lines of the ledger that cannot be read, so alerts may be missing or told again: {self.damaged}")
         ]
+
+    def _unjudged(self) -> list[tuple[Tone, str]]:
+        if not self.unjudged:
+            return []
+        return [("bad", f"this is as it was; nothing can be judged now, since that could not be kept: {self.unjudged}")]
 
     def _watched(self) -> list[tuple[Tone, str]]:
         looked = f"; last judged {clock(self.looked)}" if self.looked else ""

@@ -148,7 +148,7 @@ def watched(folder: Path) -> Watch | None:
     """Who watches now; None where nobody does."""
     if not (folder / LOCK).exists():
         return None
-    with claimed(folder / LOCK) as free:
+    with claimed(folder / LOCK, make=False) as free:
         if free:
             return None
     try:
