@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
+pytestmark = pytest.mark.slow
 HOUR = timedelta(hours=1)
 NOW = floored(datetime.now(UTC), HOUR)
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from nbdeploy.settings import Settings
 
 
+pytestmark = pytest.mark.slow
+
+
 class Launcher:
     """One that starts nothing: `serving` is what answers, `failure` what a hand-over ends with."""
 

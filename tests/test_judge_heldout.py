@@ -19,6 +19,7 @@ from nbdeploy.judge.heldout import HeldOut, held_out
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
 TEXT = st.text(max_size=6)
 CELLS: dict[str, Any] = {
     "int64": st.integers(-(2**63), 2**63 - 1),

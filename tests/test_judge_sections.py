@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
 TEST = frame(150, seed=1)
 LABELS = np.where(TEST["mass"] > 4200, "heavy", "light")
 NUMBERS = ["mass", "age"]

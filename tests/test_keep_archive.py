@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from nbdeploy.keep.version import Version
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def world(settings: Settings, tmp_path: Path) -> World:
     return World(settings, tmp_path)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.runtime.manifest import Manifest
 
+pytestmark = pytest.mark.slow
 SCHEMA = Schema("frame", (Column("x", "number", "float64"),), library="pandas", keys=("customer",))
 
 

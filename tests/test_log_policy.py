@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.run.service import Service
 
+pytestmark = pytest.mark.slow
 SECRET = "correct-horse-battery-staple"
 SCHEMA = Schema(
     "frame",

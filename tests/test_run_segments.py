@@ -25,6 +25,7 @@ from nbdeploy.runtime.predlog import PredictionLog
 from nbdeploy.runtime.records import head, line
 from nbdeploy.runtime.retention import clean
 
+pytestmark = pytest.mark.slow
 SCHEMA = Schema(
     "frame",
     (

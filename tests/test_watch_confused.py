@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.watch.received import Received
 
+pytestmark = pytest.mark.slow
 LAST = floored(NOW, timedelta(hours=HOURS))
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from traffic import Past
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return published(tmp_path_factory.mktemp("world"))

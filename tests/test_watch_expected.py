@@ -16,6 +16,7 @@ from nbdeploy.watch.calibrator import Calibrator
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.expected import _ranks, area, expected
 
+pytestmark = pytest.mark.slow
 Floats = NDArray[np.float64]
 
 

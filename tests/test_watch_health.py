@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from nbdeploy.watch.health import Health
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return published(tmp_path_factory.mktemp("world"))

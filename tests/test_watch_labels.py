@@ -30,6 +30,7 @@ from nbdeploy.watch.task import Task
 if TYPE_CHECKING:
     from nbdeploy.watch.drift import Drift
 
+pytestmark = pytest.mark.slow
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from nbdeploy.settings import Settings
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def workspace(settings: Settings) -> Iterator[Workspace]:
     made = Workspace(settings)
