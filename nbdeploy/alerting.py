@@ -57,7 +57,7 @@ def alerts(
         WrongUse, UnknownOption, NotFound: with what was probably meant.
     """
     desk = Desk(Deployment(settings, registry, name), progress)
-    given = {key: value for key, value in asked.items() if value not in (None, False, ())}
+    given = {key: value for key, value in asked.items() if value is not None and value is not False and value != ()}
     chosen = [key for key in ("when", "remove", "test") if key in given]
     if len(chosen) > 1:
         raise WrongUse(f"alerts does one thing at a time: --{chosen[0]} or --{chosen[1]}.")

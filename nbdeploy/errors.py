@@ -89,6 +89,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f' Did you mean "{close[0]}"?' if close else ""
 
 
+def _listed(findings: Iterable[str]) -> str:
+    return "".join(f"\n  - {finding}" for finding in findings)
+
+
+def _below(log: str) -> str:
+    return f"\n{log}" if log else ""
+
+
 @dataclass(eq=False)
 class WrongUse(NbdeployError):
     text: str
@@ -233,8 +241,8 @@ class CheckFailed(Refused):
     findings: Sequence[str] = ()
 
     def message(self) -> str:
-        listed = "\n".join(f"  - {finding}" for finding in self.findings)
-        return f"{self.text} does not answer away from this kernel as it does here; nothing was published.\n{listed}"
+        said = f"{self.text} does not answer away from this kernel as it does here; nothing was published."
+        return said + _listed(self.findings)
 
 
 @dataclass(eq=False)
@@ -248,10 +256,9 @@ class GateRefused(Refused):
     published: bool = False  # judged after it was published, so it stays
 
     def message(self) -> str:
-        listed = "\n".join(f"  - {finding}" for finding in self.findings)
         held = "" if self.published else "; nothing was published"
         page = f"\nThe report: {self.page}" if self.page else ""
-        return f"The gate refuses {self.text}{held}.\n{listed}{page}"
+        return f"The gate refuses {self.text}{held}.{_listed(self.findings)}{page}"
 
 
 @dataclass(eq=False)
@@ -417,8 +424,7 @@ class EnvironmentFailed(NbdeployError):
     log: str = ""
 
     def message(self) -> str:
-        tail = f"\n{self.log}" if self.log else ""
-        return f"The environment of this bundle cannot be built: {self.fact}; {self.advice}.{tail}"
+        return f"The environment of this bundle cannot be built: {self.fact}; {self.advice}.{_below(self.log)}"
 
 
 @dataclass(eq=False)
@@ -431,8 +437,7 @@ class ImageFailed(NbdeployError):
     log: str = ""
 
     def message(self) -> str:
-        tail = f"\n{self.log}" if self.log else ""
-        return f"{self.what} cannot be built: {self.fact}; {self.advice}.{tail}"
+        return f"{self.what} cannot be built: {self.fact}; {self.advice}.{_below(self.log)}"
 
 
 @dataclass(eq=False)
@@ -464,9 +469,7 @@ class NotReady(ServiceFailed):
     findings: Sequence[str] = ()
 
     def message(self) -> str:
-        listed = "".join(f"\n  - {finding}" for finding in self.findings)
-        tail = f"\n{self.log}" if self.log else ""
-        return f"{self.name}: {self.fact}; {self.advice}.{listed}{tail}"
+        return f"{self.name}: {self.fact}; {self.advice}.{_listed(self.findings)}{_below(self.log)}"
 
 
 @dataclass(eq=False)

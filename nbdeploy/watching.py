@@ -79,9 +79,7 @@ def monitor(
         NotFound: there is and was no such service.
         WrongUse: no spans of time, or too many windows.
     """
-    look = Look(Deployment(settings, registry, name), span(last), _width(every))
-    look.must_exist()
-    look.must_fit()
+    look = _look(settings, registry, name, last, every)
     progress("watch")
     return look.health(progress)
 
@@ -103,15 +101,21 @@ def drift(
         NotFound: there is no such service or version.
         WrongUse: no spans of time, or too many windows.
     """
-    look = Look(Deployment(settings, registry, name), span(last), _width(every))
-    look.must_exist()
-    look.must_fit()
+    look = _look(settings, registry, name, last, every)
     if against != "training" and not _is_span(against):
         if hint := did_you_mean(against, ["training"]):
             raise WrongUse(f'"{against}" is no version, no span of time and not "training".{hint}')
         registry.get(name, against)
     progress("watch")
     return replace(look.divergence(against, progress), fail=fail)
+
+
+def _look(settings: Settings, registry: Registry, name: str, last: str, every: str | None) -> Look:
+    """At a service that is there, over a time in which something can be seen."""
+    look = Look(Deployment(settings, registry, name), span(last), _width(every))
+    look.must_exist()
+    look.must_fit()
+    return look
 
 
 def _width(every: str | None) -> timedelta | None:

@@ -83,8 +83,8 @@ def test_a_rule_is_previewed_over_the_past_before_it_is_switched_on(workspace: W
 def test_every_rule_that_is_added_shows_its_preview_and_is_kept_with_the_name(workspace: Workspace) -> None:
     added = workspace.alerts("birds", when="error_rate>0.05", every="1h", rule="failing", last="1h")
     assert (added.to_dict()["added"], added.to_dict()["replaced"]) == (True, False)
-    again = workspace.alerts("birds", when="error_rate>0.5", every="1h", rule="failing").to_dict()
-    assert again["replaced"]
+    again = workspace.alerts("birds", when="error_rate>0.5", every="1h", rule="failing", rows=0).to_dict()
+    assert (again["replaced"], again["rule"]["rows"]) == (True, 0)
     rules = {rule["name"]: rule for rule in Workspace(workspace.settings).alerts("birds").to_dict()["rules"]}
     assert (rules["failing"]["when"], rules["failing"]["source"]) == ("error_rate>0.5", "notebook")
     assert list(rules) == ["down", "degraded", "unlogged", "errors", "drift", "failing"]
@@ -112,6 +112,7 @@ def test_a_preview_reads_rows_only_where_a_rule_is_about_them(
         ({"when": "p99_ms>1", "send": ["slack"]}, 'no channel .* "slack"'),
         ({"when": "p99_ms>1", "send": ["https://hooks.example.com/s3cret"]}, "is an address"),
         ({"when": "p99_ms>1", "every": "soon"}, "is no span"),
+        ({"when": "p99_ms>1", "windows": 0}, "windows = 0 .* no whole number from 1"),
         ({"when": "p99_ms>1", "remove": "x"}, "one thing at a time: --when or --remove"),
         ({"preview": True}, "--preview is of a rule"),
         ({"remove": "drifd"}, 'no rule "drifd". Did you mean "drift"'),

@@ -96,6 +96,11 @@ _BUMP = Parameter(
     ("--bump",),
     choices=("patch", "minor", "major"),
 )
+_WINDOWS = (
+    _option("last", "text", "SPAN", "The last 1h, 7d (the default), 4w."),
+    _option("every", "text", "SPAN", "Windows of this length; by default as the span and the traffic suggest."),
+)
+_WRITE_OVER = _flag("force", "Write over a file that is there.")
 _FORCE = _flag("force", "Insist; what was overridden is recorded.")
 _CALL_IT = _option("name", "own name", "NAME", "The service's name; by default the variable's.")
 _AGAIN = _flag("again", "A new version even if nothing changed.")
@@ -232,7 +237,7 @@ _ALL = (
         (
             _word("what", "text", "[TASK|NAME]", required=False),
             _word("file", "file", "[FILE]", required=False),
-            _flag("force", "Write over a file that is there."),
+            _WRITE_OVER,
         ),
     ),
     Verb(
@@ -263,7 +268,7 @@ _ALL = (
             _option("data", "text", "DATA", "As of `up`: what the model is judged on."),
             _option("validate", "text", "NOTEBOOK", "As of `up`: the notebook that judges it."),
             _option("gate", "text", "EXPR", "As of `up`: a condition, such as accuracy>=0.9.", multiple=True),
-            _flag("force", "Write over a file that is there."),
+            _WRITE_OVER,
         ),
     ),
     Verb(
@@ -271,8 +276,7 @@ _ALL = (
         "Show how a service does: traffic, data, drift, live metrics and events on one page.",
         (
             _NAME,
-            _option("last", "text", "SPAN", "The last 1h, 7d (the default), 4w."),
-            _option("every", "text", "SPAN", "Windows of this length; by default as the span and the traffic suggest."),
+            *_WINDOWS,
             _option("html", "file", "FILE", "Write the page to a file instead."),
             _flag("watch", "Look again and again, judge the rules of `alerts` and deliver, until Ctrl-C."),
             _option("interval", "number", "SECONDS", "With --watch: between two looks; 60 by default."),
@@ -292,8 +296,7 @@ _ALL = (
         "Compare the rows of a service with training, column by column.",
         (
             _NAME,
-            _option("last", "text", "SPAN", "The last 1h, 7d (the default), 4w."),
-            _option("every", "text", "SPAN", "Windows of this length; by default as the span and the traffic suggest."),
+            *_WINDOWS,
             _option("against", "text", "WHAT", "training (the default), another VERSION's, or the time before: 7d."),
             _flag("fail", "Exit with 1 where a column drifted, or none could be compared."),
         ),

@@ -82,6 +82,11 @@ def cut(value: Any, room: int = LONGEST) -> str:
     return shown if len(shown) <= room else shown[: room - 1] + "…"
 
 
+def percent(share: float) -> str:
+    """With two figures below ten, else whole."""
+    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
+
+
 def _pad(cell: str, width: int) -> str:
     return cell + " " * (width - _width(cell))
 

@@ -59,6 +59,18 @@ class Axis:
     def said(self) -> str:
         return f"{said(self.now - self.began)} in windows of {said(self.every)}"
 
+    @property
+    def text(self) -> str:
+        return f"as of {self.now:%Y-%m-%d %H:%M:%S} UTC · last {self.said()}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "as_of": self.now.isoformat(),
+            "began": self.began.isoformat(),
+            "ended": self.ended.isoformat(),
+            "every_seconds": self.every.total_seconds(),
+        }
+
 
 def floored(time: datetime, every: timedelta) -> datetime:
     return time - (time - EPOCH) % every

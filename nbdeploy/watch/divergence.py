@@ -84,10 +84,7 @@ class Divergence(Shown):
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "as_of": self.axis.now.isoformat(),
-            "began": self.axis.began.isoformat(),
-            "ended": self.axis.ended.isoformat(),
-            "every_seconds": self.axis.every.total_seconds(),
+            **self.axis.to_dict(),
             "status": self.status,
             **self.compared.to_dict(),
         }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.judge.estimate import Estimate
 from nbdeploy.judge.metrics import metric
-from nbdeploy.render.plain import ICONS
+from nbdeploy.render.plain import ICONS, percent
 from nbdeploy.watch.axis import clock
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.drift import DRIFTED, STABLE
@@ -125,7 +125,7 @@ def _of_traffic(health: Health) -> Iterator[Finding]:
         return
     if whole.errors:
         share = whole.errors / whole.requests
-        words = f"{whole.errors:,} of {whole.requests:,} requests failed (5xx, {_percent(share)})"
+        words = f"{whole.errors:,} of {whole.requests:,} requests failed (5xx, {percent(share)})"
         yield Finding("bad" if share >= ERRORS else "warning", words, f"nbdeploy logs {health.name} has the tracebacks")
     now = health.incumbent
     if now is not None and now.refuses:
@@ -134,14 +134,14 @@ def _of_traffic(health: Health) -> Iterator[Finding]:
             return
     if whole.refused and whole.refused / whole.requests >= REFUSED:
         codes = ", ".join(f"{count:,} {code}" for code, count in list(health.log.refusals.items())[:3])
-        words = f"{whole.refused:,} of {whole.requests:,} requests were refused (4xx, {_percent(whole.refused / whole.requests)}): {codes}"
+        words = f"{whole.refused:,} of {whole.requests:,} requests were refused (4xx, {percent(whole.refused / whole.requests)}): {codes}"
         yield Finding("warning", words, "the answer to each names row, column and problem: ask the callers for it")
     yield from _slower(health)
 
 
 def refusing(now: Incumbent) -> str:
     """That the live version is not what its callers need."""
-    beside = "" if now.before is None else f"; of the version before, {_percent(now.before)}"
+    beside = "" if now.before is None else f"; of the version before, {percent(now.before)}"
     words = f"Since {now.version} went live {now.refused:,} of {now.requests:,} requests are refused ({UNFIT})"
     return f"{words}: {now.code or 'without a code'}{beside}"
 
@@ -317,7 +317,7 @@ def _of_rows(health: Health) -> Iterator[Finding]:
     shares = [(_number(reading.value("duplicates")), _number(reading.value("rows"))) for reading in health.readings]
     rows = sum(count for _, count in shares)
     if rows >= 100 and (share := sum(share * count for share, count in shares) / rows) >= DUPLICATES:
-        words = f"{_percent(share)} of the rows came before in the same window"
+        words = f"{percent(share)} of the rows came before in the same window"
         yield Finding(
             "neutral", words, "a caller that asks again, or a cache that is missing: repeated rows weigh double here"
         )
@@ -346,10 +346,6 @@ def _of_log(health: Health) -> Iterator[Finding]:
 def _of_parts(health: Health) -> Iterator[Finding]:
     for part, reason in health.failed.items():
         yield Finding("warning", f"{part}: {reason}")
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
 
 
 def blind(found: Compared) -> str:

@@ -136,10 +136,7 @@ class Health(Shown):
     def to_dict(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "as_of": self.axis.now.isoformat(),
-            "began": self.axis.began.isoformat(),
-            "ended": self.axis.ended.isoformat(),
-            "every_seconds": self.axis.every.total_seconds(),
+            **self.axis.to_dict(),
             "verdict": self.verdict,
             "service": self.service.to_dict(),
             "findings": [one.to_dict() for one in self.findings],

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from nbdeploy.judge.metrics import metric
+from nbdeploy.render.plain import percent
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.reading import EXPECTED
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     Points = tuple[float | None, ...]
 
 LEADING = ("accuracy", "f1_macro", "r2", "mae", "rmse")
+TOP = 2.0  # times its threshold: the upper end of a column's own sparkline
 HIGHEST = 3.0  # times its threshold: beyond that a column is far beyond, and the rest should still be seen
 
 
@@ -226,10 +228,6 @@ def rate(value: float) -> str:
         if value * factor >= 1 or unit == "a day":
             return f"{value * factor:.3g} {unit}"
     return "0"
-
-
-def percent(share: float) -> str:
-    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
 
 
 def _said(series: Series) -> str:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 LONGEST = 300  # characters of one text; the rest is cut
 POINTS = 48  # of a sparkline
-TOP = 2.0  # times its threshold: the upper end of a sparkline
 
 
 def document(health: Health) -> str:
@@ -49,7 +48,7 @@ def fragment(health: Health) -> str:
 
 def divergence(found: Divergence) -> str:
     state = _mark(found.tone, found.status)
-    head = f"<header><h1>{_cut(found.name)}: drift</h1>{state}{_soft(_asof(found.axis))}</header>"
+    head = f"<header><h1>{_cut(found.name)}: drift</h1>{state}{_soft(found.axis.text)}</header>"
     against = (
         f"<p>{found.compared.rows:,} rows of {_cut(found.compared.version)} beside {_cut(found.compared.called)}</p>"
     )
@@ -78,11 +77,7 @@ def _head(health: Health) -> str:
     shown = f"{health.name} {state.version}" if state.version else health.name
     word = _mark(state.tone, state.state)
     verdict = f'<p class="head">{_mark(findings.tone(health), health.verdict)}</p>'
-    return f"<header><h1>{_cut(shown)}</h1>{word}{_soft(_asof(health.axis))}</header>{verdict}"
-
-
-def _asof(axis: Axis) -> str:
-    return f"as of {axis.now:%Y-%m-%d %H:%M:%S} UTC · last {axis.said()}"
+    return f"<header><h1>{_cut(shown)}</h1>{word}{_soft(health.axis.text)}</header>{verdict}"
 
 
 def _findings(found: Sequence[Finding]) -> str:
@@ -158,7 +153,7 @@ def _column(track: Track, found: Compared, axis: Axis) -> str:
     along = lanes.thinned([track.ratios.get(place) for place in range(axis.count)], POINTS)
     there = [point for point in along if point is not None]
     said = f"{min(there):.2g} to {max(there):.2g} times its threshold" if there else "nothing"
-    line = charts.spark(along, 1.0, TOP, f"{_short(track.column)} over time", said) if there else ""
+    line = charts.spark(along, 1.0, lanes.TOP, f"{_short(track.column)} over time", said) if there else ""
     return (
         f'<tr><th scope="row">{_cut(track.column)}</th><td class="what">{_mark(tone_of(track), what(track, found.called))}</td>'
         f"<td>{picture}</td><td>{line}</td><td>{_cut(value)}</td><td>{_cut(visible)}</td></tr>"

@@ -34,7 +34,7 @@ def sheet(health: Health, *, colour: bool = False) -> str:
     shown = f"{health.name} {state.version}" if state.version else health.name
     blocks = [
         f"{plain.text(shown)}  {_mark(state.tone, state.state, colour=colour)}",
-        f"as of {health.axis.now:%Y-%m-%d %H:%M:%S} UTC · last {health.axis.said()}",
+        health.axis.text,
         "",
         _mark(findings.tone(health), health.verdict, colour=colour),
         *_findings(health.findings, colour=colour),
@@ -51,7 +51,7 @@ def divergence(found: Divergence, *, colour: bool = False) -> str:
     own = found.compared
     lines = [
         f"{plain.text(found.name)}: drift  {_mark(found.tone, found.status, colour=colour)}",
-        f"as of {found.axis.now:%Y-%m-%d %H:%M:%S} UTC · last {found.axis.said()}",
+        found.axis.text,
         f"{own.rows:,} rows of {plain.text(own.version)} beside {plain.text(own.called)}",
     ]
     for swap in own.swapped:
@@ -125,7 +125,7 @@ def _column(track: Track, found: Compared, axis: Axis, *, colour: bool) -> Itera
     along = lanes.thinned([track.ratios.get(place) for place in range(axis.count)], CHART)
     if any(point is not None for point in along):
         seen = f"; visible from {visible}" if visible else ""
-        yield from _wrapped(f"{bars(along, 0.0, 2.0)}  {value}{seen}", "    ", "    ")
+        yield from _wrapped(f"{bars(along, 0.0, lanes.TOP)}  {value}{seen}", "    ", "    ")
 
 
 def _section(shown: Section) -> Iterator[str]:

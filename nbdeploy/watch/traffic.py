@@ -15,6 +15,7 @@ import numpy as np
 
 from nbdeploy.errors import WrongUse
 from nbdeploy.render import Card, Shown, Table
+from nbdeploy.watch.axis import floored
 from nbdeploy.watch.computable import NotComputable, plain
 
 if TYPE_CHECKING:
@@ -182,8 +183,7 @@ def edges(began: datetime, ended: datetime, every: timedelta | None = None) -> l
         raise WrongUse(
             f"{last - first} in windows of {every} are {count}, and {MOST} is the most: take longer windows."
         )
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    inner = epoch + ((first - epoch) // every + 1) * every
+    inner = floored(first, every) + every
     found = [first]
     while inner < last:
         found.append(inner)
