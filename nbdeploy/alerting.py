@@ -202,7 +202,7 @@ class Desk:
     def _columns(self) -> list[str]:
         """Those of the live version's input, or the newest's; none where they have no names."""
         schema = self._manifest.schema
-        return [column.name for column in schema.columns] if schema.container in {"frame", "records"} else []
+        return [column.name for column in schema.columns] if schema.keyed else []
 
 
 class Readings:

@@ -60,7 +60,6 @@ LAST = "7d"
 AT_ONCE = 0.5  # of the false alarms that are accepted: for one window far beyond
 SIZES = 2  # of each doubling of a window's rows that have thresholds of their own
 THRESHOLDS = "thresholds"  # under the home: a cache, which may be removed
-RECORDS = {"frame", "records"}
 TARGET = "target"  # is counted in training, and never sent
 
 
@@ -305,7 +304,7 @@ class Look:
             profile=Profile.from_dict(json.loads((found.src / "profile.json").read_bytes())),
             schema=schema_id(schema),
             container=schema.container,
-            columns=frozenset(column.name for column in schema.columns) if schema.container in RECORDS else None,
+            columns=frozenset(column.name for column in schema.columns) if schema.keyed else None,
             labels={str(label): label for label in labels or ()},
             policy=self.log.policy(schema_id(schema)),
         )

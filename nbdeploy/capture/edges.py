@@ -75,7 +75,7 @@ def _alone(trial: Trial, what: str, item: Try) -> list[dict[str, Any]]:
 
 def _reordered(schema: Schema, seen: Seen) -> list[dict[str, Any]]:
     """The golden rows, whose answers are known, with their columns in reverse."""
-    if schema.container not in {"frame", "records"} or len(schema.columns) < 2:
+    if not schema.keyed or len(schema.columns) < 2:
         return []
     rows = [dict(reversed(row.items())) for row in seen.rows]
     return [{"name": "columns reordered", "rows": rows, "answers": seen.answers}]

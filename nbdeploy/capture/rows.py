@@ -89,7 +89,7 @@ def has_null(value: Any) -> bool:
 
 def cell(schema: Schema, row: Any, place: int) -> Any:
     """The value of the column at `place`."""
-    if schema.container in {"frame", "records"}:
+    if schema.keyed:
         return row[schema.columns[place].name]
     return row[place] if isinstance(row, list) and len(schema.columns) > 1 else row
 
@@ -130,7 +130,7 @@ def _extremes(values: Sequence[Any]) -> Iterator[int]:
 
 def _shaped(schema: Schema, number: int) -> Any:
     values = [_invented(column, number, place) for place, column in enumerate(schema.columns)]
-    if schema.container in {"frame", "records"}:
+    if schema.keyed:
         return dict(zip((column.name for column in schema.columns), values, strict=True))
     if schema.container != "array" or not schema.shape:
         return values[0]

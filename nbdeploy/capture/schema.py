@@ -25,7 +25,7 @@ def infer(sample: Any, keys: Sequence[str] = ()) -> Schema:
     """Raises UnsupportedData naming the column that has no JSON form, and what to do."""
     keys = tuple(keys)
     schema = _infer(sample, keys)
-    if keys and schema.container not in {"frame", "records"}:
+    if keys and not schema.keyed:
         raise WrongUse("--keys names columns beside the model's own; this sample's rows have no named columns.")
     return schema
 

@@ -100,7 +100,7 @@ def accepted(model: Any, schema: Schema, seen: Seen, budget: Budget, sample: Any
 
 def with_cell(schema: Schema, row: Any, place: int, value: Any) -> Any:
     """The row with another value in the column at `place`; a column that is a whole array has it in its first cell."""
-    if schema.container in {"frame", "records"}:
+    if schema.keyed:
         return {**row, schema.columns[place].name: value}
     if not isinstance(row, list):
         return value
@@ -140,7 +140,7 @@ def _beyond(column: Column) -> int | None:
 
 
 def _few(schema: Schema, column: Column) -> bool:
-    keyed = schema.container in {"frame", "records"}
+    keyed = schema.keyed
     return keyed and column.low is not None and column.high - column.low <= FEW_INTEGERS
 
 

@@ -176,7 +176,7 @@ def _tables_beside(path: Path) -> list[Path]:
 
 def _texts(schema: Schema | None) -> list[str]:
     """Columns that are texts to the model, whatever a file's values look like: 007 is no number there."""
-    columns = schema.columns if schema is not None and schema.container in {"frame", "records"} else ()
+    columns = schema.columns if schema is not None and schema.keyed else ()
     return [
         column.name
         for column in columns
@@ -305,7 +305,7 @@ def _moments(column: Any) -> tuple[str | None, bool]:
 
 
 def _cells(schema: Schema, rows: list[Any]) -> list[list[Any]]:
-    if schema.container in {"frame", "records"}:
+    if schema.keyed:
         return [[row[column.name] for row in rows] for column in schema.columns]
     if _positional(schema):
         return [[row[place] for row in rows] for place in range(len(schema.columns))]
@@ -313,7 +313,7 @@ def _cells(schema: Schema, rows: list[Any]) -> list[list[Any]]:
 
 
 def _rebuilt(schema: Schema, columns: list[list[Any]]) -> Any:
-    if schema.container in {"frame", "records"}:
+    if schema.keyed:
         names = [column.name for column in schema.columns]
         return build(schema, [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
     if _positional(schema):

@@ -57,7 +57,7 @@ class Served:
     @property
     def keyed(self) -> bool:
         """Whether a row is an object keyed by column."""
-        return self.schema.container in {"frame", "records"}
+        return self.schema.keyed
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -72,7 +72,7 @@ def _input(manifest: Manifest) -> str:
     schema = manifest.schema
     if schema.container == "array":
         return f"A row is a list of shape {escaped(schema.shape)} of {escaped(schema.dtype)}."
-    if schema.container in {"frame", "records"}:
+    if schema.keyed:
         keys = f" It may carry {escaped(', '.join(schema.keys))}, which is logged only." if schema.keys else ""
         return f"A row is an object with every column below.{keys}"
     return "A row is one value."

@@ -29,7 +29,7 @@ TEXT = core_schema.str_schema(strict=True, max_length=MAX_TEXT)
 
 
 def row_check(schema: Schema) -> CoreSchema:
-    if schema.container in {"frame", "records"}:
+    if schema.keyed:
         fields = {column.name: core_schema.typed_dict_field(cell_check(column)) for column in schema.columns}
         return core_schema.typed_dict_schema(fields, extra_behavior="forbid", strict=True)
     if schema.container == "array":

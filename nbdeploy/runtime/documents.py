@@ -28,7 +28,7 @@ def input_schema(schema: Schema, max_rows: int) -> dict[str, Any]:
 
 
 def _row(schema: Schema) -> dict[str, Any]:
-    if schema.container in {"frame", "records"}:
+    if schema.keyed:
         keys = {name: {"type": ["string", "number", "boolean", "null"]} for name in schema.keys}
         return {
             "type": "object",

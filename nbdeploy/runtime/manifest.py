@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 FILE = "manifest.json"
+KEYED = frozenset({"frame", "records"})  # containers whose rows are objects
 # Facts about how the bundle came to be; they may differ between two bundles that answer the same.
 UNCOVERED = ("digest", "created", "provenance", "metrics", "warnings")
 
@@ -68,6 +69,11 @@ class Schema:
     shape: tuple[int, ...] = ()
     name: str | None = None  # of a series
     keys: tuple[str, ...] = ()
+
+    @property
+    def keyed(self) -> bool:
+        """Whether a row is an object by column, not a list or one value."""
+        return self.container in KEYED
 
 
 @dataclass(frozen=True, slots=True)

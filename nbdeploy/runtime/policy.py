@@ -52,7 +52,7 @@ class Policy:
         """What is kept of one row; None where that is all of it."""
         if not any(column.name in self.columns for column in schema.columns):
             return None
-        if schema.container in {"frame", "records"}:
+        if schema.keyed:
             return _object(self._changes([(column.name, column.kind) for column in schema.columns]))
         changes = [self._change(column.name, column.kind) for column in schema.columns]
         if schema.container == "array" and len(schema.shape) == 1 and len(changes) == schema.shape[0]:
@@ -68,7 +68,7 @@ class Policy:
 
     def kinds(self, schema: Schema) -> dict[str, str]:
         """Of what is logged of rows that are objects, each column's kind; none of other rows."""
-        if schema.container not in {"frame", "records"}:
+        if not schema.keyed:
             return {}
         kinds = {column.name: column.kind for column in schema.columns}
         changed = {name: "text" for name, word in self.columns.items() if word == "hash"}

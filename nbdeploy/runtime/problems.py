@@ -76,7 +76,7 @@ def _fits(schema: Schema, check: SchemaValidator, row: Any) -> bool:
 
 
 def _row_problems(schema: Schema, check: SchemaValidator, number: int, row: Any) -> list[Detail]:
-    keyed = schema.container in {"frame", "records"}
+    keyed = schema.keyed
     found = _extra_problems(schema, number, row) if keyed and type(row) is dict else []
     if found or (keyed and schema.keys and type(row) is dict):
         names = {column.name for column in schema.columns}

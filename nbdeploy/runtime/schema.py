@@ -55,7 +55,7 @@ class Contract:
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
         self.names = frozenset(column.name for column in schema.columns)
-        self._keyed = schema.container in {"frame", "records"}
+        self._keyed = schema.keyed
         self._width = len(schema.columns) + len(schema.keys)
         row = row_check(schema)
         self._row = SchemaValidator(row)
@@ -167,7 +167,7 @@ def group_of(schema: Schema, rows: list[Any]) -> Hashable:
 def _grouping(schema: Schema) -> Callable[[list[Any]], Hashable]:
     """What of the rows decides the dtypes of their table, beside the schema."""
     at = {column.name: place for place, column in enumerate(schema.columns)}
-    keyed = schema.container in {"frame", "records"}
+    keyed = schema.keyed
     if schema.library != "pandas" and schema.container != "array":
         return _alike
     shifting = [column for column in schema.columns if column.nullable and shifts(column)]

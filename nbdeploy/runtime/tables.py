@@ -48,7 +48,7 @@ def rows_of(schema: Schema, data: Any) -> list[Any]:
         TypeError, ValueError: the data has no JSON form, or not that of rows of this schema.
     """
     _refuse_single(schema, data)
-    if schema.container in {"frame", "records"}:
+    if schema.keyed:
         return _keyed_rows(schema, data)
     values = _values(data)
     column = schema.columns[0]
@@ -65,7 +65,7 @@ def _refuse_single(schema: Schema, data: Any) -> None:
         raise SingleRow("is a single record", "give a list of rows: [record]")
     if data is None or isinstance(data, bool | int | float | np.generic):
         raise SingleRow(f"is a single {kind}", "give a list of rows: [value]")
-    wide = schema.container in {"frame", "records"} or bool(schema.shape)
+    wide = schema.keyed or bool(schema.shape)
     if wide and (polar.is_series(data) or (hasattr(data, "iloc") and not hasattr(data, "columns"))):
         raise SingleRow("is a Series: one row, or one column", "give a table: X.iloc[[0]] for one row of X")
 

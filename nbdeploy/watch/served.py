@@ -13,6 +13,7 @@ import numpy as np
 from nbdeploy.capture.columns import column_values
 from nbdeploy.capture.counts import Bins
 from nbdeploy.capture.profile import Profile
+from nbdeploy.runtime.manifest import KEYED
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.distinct import Distinct, expected, hashes_of
 from nbdeploy.watch.task import top
@@ -58,7 +59,7 @@ class Baseline:
     @property
     def named(self) -> bool:
         """Whether its columns have names in the log."""
-        return self.container in {"frame", "records"}
+        return self.container in KEYED
 
     def lacking(self, name: str) -> str | None:
         """Why a column cannot be counted."""

@@ -83,7 +83,7 @@ def fields(schema: Schema) -> tuple[Field, ...]:
 
 def row(schema: Schema, values: Mapping[str, Any]) -> Any:
     """The row as the service takes it, from its values by field."""
-    if schema.container in {"frame", "records"}:
+    if schema.keyed:
         return dict(values)
     if _in_places(schema):
         return [values[str(place)] for place in range(schema.shape[0])]
@@ -92,7 +92,7 @@ def row(schema: Schema, values: Mapping[str, Any]) -> Any:
 
 def values(schema: Schema, row: Any) -> dict[str, Any]:
     """By field, of a row as the service takes it."""
-    if isinstance(row, dict) and schema.container in {"frame", "records"}:
+    if isinstance(row, dict) and schema.keyed:
         return {column.name: row.get(column.name) for column in schema.columns}
     if _in_places(schema):
         return {str(place): value for place, value in enumerate(row)}
