@@ -12,6 +12,7 @@ from nbdeploy.errors import GateRequired, NotFound, WrongUse
 from nbdeploy.judge import gatebook, junit, validation
 from nbdeploy.judge.conditions import require_recorded
 from nbdeploy.judge.heldout import check_files, held_out
+from nbdeploy.judge.metrics import RECORDED
 from nbdeploy.judge.thresholds import conditions
 from nbdeploy.judge.validation import Order, Reached
 from nbdeploy.keep import store
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 TASKS = ("classification", "regression", "unsupervised")
 SUPERVISED = ("classification", "regression")
+OWN_NUMBERS = " A notebook of your own, given with --validate, may record others."
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Gate:
         if book is not None:
             validation.check_parameters(book, parameters or {})
         else:
-            require_recorded(asked, TASKS)
+            every = frozenset().union(*RECORDED.values())
+            require_recorded(asked, every, "the built-in validation notebooks", OWN_NUMBERS)
         return cls(settings, registry, data, target, book, asked, dict(parameters or {}))
 
     def of(self, bundle: Bundle, version: str | None = None) -> Order:
@@ -91,8 +94,8 @@ class Gate:
         book = self.book
         if book is None:
             task = _of_task(task, held)
-            require_recorded(self.conditions, (task,))
             book = gatebook.read(template(f"validate_{task}.ipynb"))
+            require_recorded(self.conditions, RECORDED[task], book.path.name, OWN_NUMBERS)
             validation.check_parameters(book, self.parameters)
         return Order(
             bundle=bundle, version=version, book=book, held=held, conditions=self.conditions, parameters=self.parameters

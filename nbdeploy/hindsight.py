@@ -11,10 +11,10 @@ from nbdeploy.capture.distributions import distributions
 from nbdeploy.errors import NotebookFailed, NotFound, Refused
 from nbdeploy.judge import replay as judge
 from nbdeploy.judge import rerun
-from nbdeploy.judge.conditions import Condition
+from nbdeploy.judge.conditions import Condition, require_recorded
 from nbdeploy.judge.logged import LIMIT, Selection
 from nbdeploy.judge.origin import Origin
-from nbdeploy.judge.replayed import Replay
+from nbdeploy.judge.replayed import METRICS, Replay
 from nbdeploy.judge.reproduction import Finding, Reproduction, closest, differences
 from nbdeploy.judge.sandbox import Sandbox, sandbox
 from nbdeploy.keep import store
@@ -51,6 +51,7 @@ def replay(
         Refused: nothing is logged; NotFound, Untrusted, Corrupt; BadCondition.
     """
     conditions = [Condition.parse(text) for text in gate]
+    require_recorded(conditions, METRICS, "a replay")
     name, against = versions
     candidate, live = registry.get(name, against), registry.live(name)
     if live is None:

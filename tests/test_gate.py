@@ -197,7 +197,7 @@ def test_a_condition_for_the_worse_is_warned_of(workspace: Workspace, run: FakeR
         ({"skip_gate": ""}, WrongUse, "needs a reason"),
         ({"skip_gate": "\u200b"}, WrongUse, "needs a reason"),
         ({"data": 1, "gate": ["accuracy=>1"]}, WrongUse, 'Did you mean ">="?'),
-        ({"data": 1, "gate": ["r3>=0.9"]}, WrongUse, 'never record. Did you mean "r2"?'),
+        ({"data": 1, "gate": ["r3>=0.9"]}, WrongUse, 'built-in validation notebooks. Did you mean "r2"?'),
         ({"data": 1, "validate": "nowhere.ipynb"}, NotFound, "nowhere.ipynb"),
         ({"data": 1, "gate": ["nowhere.yaml"]}, WrongUse, "nowhere.yaml"),
         ({"data": "nowhere.csv"}, NotFound, "nowhere.csv"),
@@ -227,7 +227,7 @@ def test_a_metric_the_template_of_the_task_never_records_is_told_before_anything
     workspace: Workspace, run: FakeRun, gatebook: Path
 ) -> None:
     fitted = plain()
-    with pytest.raises(WrongUse, match=r"validate_classification\.ipynb never records\. Recorded: accuracy, .*roc_auc"):
+    with pytest.raises(WrongUse, match=r"never in validate_classification\.ipynb\. There is: accuracy, .*roc_auc"):
         deploy(workspace, data=(fitted.X, fitted.y), gate=["r2@island>=0.9"])
     with pytest.raises(WrongUse, match='Did you mean "recall_macro"'):
         workspace.validate(bundled(workspace), data=(fitted.X, fitted.y), gate=["recal_macro>=0.9"])

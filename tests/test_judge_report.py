@@ -92,6 +92,7 @@ def stored(settings: Settings) -> Report:
             "refused",
             "The notebook did not come to its end: the kernel died at In[3].",
         ),
+        ((), "stopped: compare it.", "refused", "The notebook did not come to its end: stopped: compare it."),
     ],
 )
 def test_the_verdict_in_words(tmp_path: Path, checks: Any, ended: str, verdict: str, sentence: str) -> None:

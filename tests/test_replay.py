@@ -18,12 +18,14 @@ from nbdeploy.front.verbs import exit_code
 from nbdeploy.judge import replay
 from nbdeploy.judge.conditions import Condition
 from nbdeploy.judge.logged import Selection
-from nbdeploy.judge.replayed import Replay
+from nbdeploy.judge.metrics import bare
+from nbdeploy.judge.replayed import METRICS, Replay
 from nbdeploy.judge.tally import KEPT, LARGEST, Tally, moved
 from nbdeploy.run.predictions import Predictions, Record
 from nbdeploy.run.transport import Answer
 from nbdeploy.runtime.policy import Policy
 from nbdeploy.runtime.records import head, line
+from nbdeploy.settings import Settings
 from nbdeploy.spans import span
 from nbdeploy.workspace import Workspace
 
@@ -131,6 +133,11 @@ def test_an_unknown_metric_is_told_with_those_of_a_replay(tmp_path: Path) -> Non
     (check,) = found.judged([Condition.parse("flip_rate@x=c<=1")]).checks
     assert check.detail.endswith("it has flip_rate@x=a, flip_rate@x=b")
     assert "notebook" not in check.detail
+
+
+def test_a_metric_no_replay_has_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(WrongUse, match=r'never in a replay\. Did you mean "flip_rate"'):
+        Workspace(Settings(tmp_path, tmp_path)).replay("penguins", "1.0.1", gate=["flips<=3", "flipp_rate@x<=0.1"])
 
 
 def test_numbers_that_change_are_moves_the_largest_kept(tmp_path: Path) -> None:
@@ -256,8 +263,6 @@ def test_the_label_of_probabilities_is_the_most_probable(tmp_path: Path) -> None
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, Service]]:
     """A service that was asked things, and a version 1.0.1 that is not live: fitted without much of an idea."""
-    from nbdeploy.settings import Settings
-
     folder = tmp_path_factory.mktemp("replay")
     workspace = Workspace(Settings(folder / "home", folder / "bentoml"))
     fitted, worse = classifier(), classifier(0.0003)
@@ -283,6 +288,7 @@ def test_a_version_is_asked_what_the_live_one_was(world: tuple[Workspace, Servic
     assert expected > 0
     assert found.metrics["flips"] == expected
     assert found.metrics["rows"] == 160
+    assert {bare(name) for name in found.metrics} <= METRICS
     assert found.coverage["replayed"] == 11
     assert found.coverage["refused then (invalid_rows): rows are not kept"] == 1
     assert found.metrics["p95_ratio"] > 0

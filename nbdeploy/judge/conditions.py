@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from nbdeploy.errors import BadCondition, WrongUse, did_you_mean
-from nbdeploy.judge.metrics import METRICS, RECORDED, metric
+from nbdeploy.judge.metrics import METRICS, metric
 from nbdeploy.judge.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from nbdeploy.judge.records import Record, Records
 
@@ -111,17 +111,12 @@ class Condition:
         return f"{self.text} is judged as written, but {better} is better for {self.metric}"
 
 
-def require_recorded(conditions: Iterable[Condition], tasks: Sequence[str]) -> None:
-    """Raises WrongUse for a metric that the validation notebook of none of these tasks records."""
-    known = sorted({name for task in tasks for name in RECORDED[task]})
+def require_recorded(conditions: Iterable[Condition], known: Collection[str], where: str, own: str = "") -> None:
+    """Raises WrongUse for a metric that is not among `known`, the numbers there are in `where`."""
     for condition in conditions:
         if condition.metric not in known:
-            books = " and ".join(f"validate_{task}.ipynb" for task in tasks)
-            hint = did_you_mean(condition.metric, known) or f" Recorded: {', '.join(known)}."
-            raise WrongUse(
-                f'The condition "{condition.text}" asks for a number that {books} never record{"s" * (len(tasks) == 1)}.{hint} '
-                "Numbers of your own are judged by a notebook of your own, given with --validate."
-            )
+            hint = did_you_mean(condition.metric, known) or f" There is: {', '.join(sorted(known))}."
+            raise WrongUse(f'The condition "{condition.text}" asks for a number that is never in {where}.{hint}{own}')
 
 
 def judged(conditions: Iterable[Condition], records: Records, *, live: bool) -> list[Outcome]:

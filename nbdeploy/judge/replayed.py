@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from nbdeploy.render import Tone
 
 LISTED = 10  # lines of a table
+METRICS = frozenset({
+    "requests", "coverage", "rows", "flips", "flip_rate", "change_rate", "mean_move", "largest_move", "new_errors",
+    "gone_errors", "latency_p50_ms", "latency_p95_ms", "p50_ratio", "p95_ratio",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)

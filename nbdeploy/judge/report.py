@@ -101,7 +101,7 @@ class Report(Shown):
     def sentence(self) -> str:
         """The verdict in words."""
         if self.ended != DONE:
-            return f"The notebook did not come to its end: {self.ended}."
+            return f"The notebook did not come to its end: {self.ended.removesuffix('.')}."
         counted = [check for check in self.checks if check.passed is not None]
         failed = [check for check in counted if not check.passed]
         if not counted:
