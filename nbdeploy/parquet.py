@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
-import struct
-import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +19,6 @@ if TYPE_CHECKING:
 
 KEY = "nbdeploy"  # of the file's metadata
 EXACT = 2**53
-_BLOCK = 2**20
 _WHOLE = {"BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT"}
 FEW = 256  # different texts of a categorical column
 _TEXTS = {"Infinity": math.inf, "-Infinity": -math.inf}
@@ -242,36 +237,6 @@ def reading() -> Iterator[Reader]:
         if connection.execute("SELECT 1 FROM duckdb_settings() WHERE name = 'enable_external_file_cache'").fetchall():
             connection.execute("SET enable_external_file_cache = false")  # another file may come under the same name
         yield Reader(connection)
-
-
-def seal(fd: int) -> None:
-    """Put a sum of the file's bytes right before its footer, where no reader of Parquet looks."""
-    start, footer = _footer(fd)
-    sealed = struct.pack("<I", zlib.crc32(footer, _sum(fd, start))) + footer
-    if os.pwrite(fd, sealed, start) != len(sealed):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def is_sealed(fd: int) -> bool:
-    """Whether each byte is as it was when it was sealed."""
-    start, footer = _footer(fd)
-    told = os.pread(fd, 4, max(0, start - 4))
-    return start > 4 and told == struct.pack("<I", zlib.crc32(footer, _sum(fd, start - 4)))
-
-
-def _footer(fd: int) -> tuple[int, bytes]:
-    """Where it begins, and what it is; its length stands before the last four bytes."""
-    size = os.fstat(fd).st_size
-    length = int.from_bytes(os.pread(fd, 4, max(0, size - 8)), "little")
-    start = max(0, size - 8 - length)
-    return start, os.pread(fd, size - start, start)
-
-
-def _sum(fd: int, end: int) -> int:
-    found = place = 0
-    while block := os.pread(fd, min(_BLOCK, end - place), place):
-        found, place = zlib.crc32(block, found), place + len(block)
-    return found
 
 
 def plain_column(values: pd.Series[Any]) -> Any:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from nbdeploy import parquet
 from nbdeploy.run import compaction, predictions, segments
 from nbdeploy.run.predictions import Predictions
+from nbdeploy.run.seal import is_sealed
 from nbdeploy.run.segments import Lines, copied, copy_of, table
 from nbdeploy.runtime.manifest import Column, Schema
 from nbdeploy.runtime.policy import Policy
@@ -271,7 +272,7 @@ def test_a_copy_with_one_bit_flipped_is_made_again(tmp_path: Path) -> None:
         copy_of(path).write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
         assert Predictions(tmp_path).frame().equals(whole)
         fd = os.open(copy_of(path), os.O_RDONLY)
-        assert parquet.is_sealed(fd)
+        assert is_sealed(fd)
         os.close(fd)
 
 

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SUMS = "SHA256SUMS"  # as `sha256sum --check` reads it
-KEPT = (
-    "secrets"  # a folder of its owner's: never written, and where `kept` names it, it stays when the rest is replaced
-)
+KEPT = "secrets"  # a folder of its owner's: never written; where `kept` names it, it stays as the rest is replaced
 
 
 def hand_out(folder: Path, doing: str, write: Callable[[Path], None], *, kept: str = "") -> Path:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy import parquet
 from nbdeploy.parquet import Column
 from nbdeploy.run import compaction
+from nbdeploy.run.seal import is_sealed, seal
 from nbdeploy.runtime.records import HEAD, parse
 from nbdeploy.runtime.retention import COPY, DRAFT
 from nbdeploy.runtime.segments import NoFile, is_growing, opened, worker_of
@@ -142,7 +143,7 @@ def _believed(copy: Path) -> int | None:
     except (FileNotFoundError, NoFile):
         return None
     own = not hasattr(os, "geteuid") or os.fstat(fd).st_uid == os.geteuid()
-    if own and parquet.is_sealed(fd):
+    if own and is_sealed(fd):
         return fd
     os.close(fd)
     return None
@@ -163,7 +164,7 @@ def _copy(reader: parquet.Reader, path: Path) -> int:
         if not compaction.convert(reader, path, target, worker_of(path), FORMAT):
             os.ftruncate(fd, 0)
             _by_lines(path, target)
-        parquet.seal(fd)
+        seal(fd)
         draft.replace(copy_of(path))
     except BaseException:  # also what interrupts it leaves nothing open
         os.close(fd)
