@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from nbdeploy.errors import NbdeployError
-from nbdeploy.front.session import Entry, session
+from nbdeploy.front.session import Entry, Outcome, session
 from nbdeploy.interruption import Interruption
 from nbdeploy.render.progress import Progress
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from nbdeploy.render import Tone
 
     Work = Callable[[Progress], Any]
-    Heard = Callable[["Action"], object]
+    Heard = Callable[["Action"], object]  # of each change of what is shown
+    Then = Callable[["Action"], object]
 
-State = Literal["running", "done", "failed", "cancelled"]
+State = Literal["running"] | Outcome
 
 
 @dataclass
@@ -40,25 +41,29 @@ class Action:
     error: Exception | None = None
     interruption: Interruption = field(default_factory=Interruption)
     ended: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def cancel(self) -> None:
         """As Ctrl-C: what is half done is undone, or made whole."""
-        if self.state == "running" and not self.interruption.asked:
+        if not self.interruption.asked:
             self.show(f"{self.text} · cancelling", "warning")
             self.interruption.interrupt()
 
     def show(self, text: str, tone: Tone) -> None:
-        """A surface of `Progress`."""
-        self.text, self.tone = text, tone
+        """A surface of `Progress`; nothing where it has ended meanwhile."""
+        with self._lock:
+            if self.state != "running":
+                return
+            self.text, self.tone = text, tone
         self.heard(self)
 
     close = show
 
-    def end(self, state: State, text: str, tone: Tone) -> None:
-        self.state, self.time = state, _clock()
-        if state != "running":
-            session().add(Entry(self.begun, self.code, state))
-        self.show(text, tone)
+    def end(self, state: Outcome, text: str, tone: Tone) -> None:
+        with self._lock:
+            self.state, self.time, self.text, self.tone = state, _clock(), text, tone
+        session().add(Entry(self.begun, self.code, state))
+        self.heard(self)
 
 
 class Actions:
@@ -71,25 +76,25 @@ class Actions:
     def running(self, name: str) -> Action | None:
         return self._running.get(name)
 
-    def start(self, name: str, code: Code, work: Work, heard: Heard) -> Action | None:
-        """None where something is under way for this name: a double click is one action."""
+    def start(self, name: str, code: Code, work: Work, heard: Heard, then: Then | None = None) -> Action | None:
+        """None where something is under way for this name. `then` is called once, in the thread, when it has ended."""
         with self._lock:
             if name in self._running:
                 return None
             action = Action(name, code, heard, begun=_clock())
             self._running[name] = action
         heard(action)
-        threading.Thread(target=self._run, args=(action, work), name=f"nbdeploy {name}", daemon=True).start()
+        threading.Thread(target=self._run, args=(action, work, then), name=f"nbdeploy {name}", daemon=True).start()
         return action
 
-    def _run(self, action: Action, work: Work) -> None:
+    def _run(self, action: Action, work: Work, then: Then | None) -> None:
         progress = Progress(action, listing="%deploy ps")
 
         def whole() -> Any:
             with progress:
                 return work(progress)
 
-        end: tuple[State, str, Tone]
+        end: tuple[Outcome, str, Tone]
         try:
             action.result = action.interruption.run(whole)
             end = "done", " · ".join(progress.done) or "done", "good"
@@ -100,8 +105,12 @@ class Actions:
             end = "failed", told(error), "bad"
         with self._lock:
             del self._running[action.name]
-        action.end(*end)
-        action.ended.set()
+        try:
+            action.end(*end)
+            if then is not None:
+                then(action)
+        finally:
+            action.ended.set()
 
 
 def told(error: Exception) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Confirm:
     def __init__(self) -> None:
         self.text = parts.html()
-        self.yes = parts.button("Yes", "check", "Do it", self._agreed, style="warning")
+        self.yes = parts.button("Yes", "check", "Do it", self._agreed, style="warning", double=0.0)
         self.no = parts.button("No", "times", "Change nothing", self.close)
         self.box = parts.column(self.text, parts.row(self.yes, self.no))
         self.box.add_class("nbd-ask")

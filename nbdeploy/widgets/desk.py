@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import NbdeployError, NotFound
+from nbdeploy.errors import NotFound
 from nbdeploy.front import commands, expressions, verbs
 from nbdeploy.front.code import Code, code
 from nbdeploy.widgets.actions import Actions, actions, told
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
     from nbdeploy.front.call import Call
     from nbdeploy.overview import Overview
     from nbdeploy.render.progress import Progress
-    from nbdeploy.widgets.actions import Action, Work
+    from nbdeploy.widgets.actions import Action, Then, Work
     from nbdeploy.workspace import Workspace
-
-    Then = Callable[[Action], object]
 
 MOST = 4  # panels that are kept up to date; the time on an older one says how old it is
 _desks: deque[Desk] = deque(maxlen=MOST)
@@ -58,10 +56,10 @@ class Desk:
     def name(self) -> str:
         return self.overview.name or ""
 
-    def choose(self, name: str | None) -> None:
-        """Another name is shown."""
-        self.wanted = name
-        self.read()
+    @property
+    def kept(self) -> bool:
+        """Whether it is one of the latest, which are kept up to date."""
+        return self in _desks
 
     def show_next(self, name: str) -> None:
         """From the next reading on."""
@@ -101,18 +99,28 @@ class Desk:
         return self.start(_name(call, asked), written, work, then)
 
     def start(self, name: str, written: Code, work: Work, then: Then | None = None) -> Action | None:
-        def heard(action: Action) -> None:
-            self.said(action, "")
-            if action.state != "running":
-                if then is not None:
-                    then(action)
-                everybody_reads()
+        def ended(action: Action) -> None:
+            if then is not None:
+                self.attempt(lambda: then(action))
+            everybody_reads()
 
-        action = self.actions.start(name, written, work, heard)
+        action = self.actions.start(name, written, work, lambda action: self.said(action, ""), ended)
         if action is None:
             self.said(None, f"{name or 'Something'} is being changed already; wait for it, or cancel it.")
             return None
         return action
+
+    def here(self, then: Then) -> Then:
+        """`then`, unless another name is shown when it is called: what came of one is no answer about another."""
+        name = self.name
+        return lambda action: then(action) if self.name == name else None
+
+    def attempt(self, work: Callable[[], object]) -> None:
+        """In a thread nobody would see what is raised: it is said, and the next look may be well."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # as said above
+            self.said(None, told(error))
 
 
 def cell_has_run(typed: str) -> None:
@@ -123,16 +131,13 @@ def cell_has_run(typed: str) -> None:
         threading.Thread(target=everybody_reads, name="nbdeploy panel", daemon=True).start()
         return
     for desk in list(_desks):
-        desk.changed()
+        desk.attempt(desk.changed)
 
 
 def everybody_reads() -> None:
     """Two panels agree."""
     for desk in list(_desks):
-        try:
-            desk.read()
-        except NbdeployError as error:
-            desk.said(None, told(error))
+        desk.attempt(desk.read)
 
 
 def _name(call: Call, asked: Call) -> str:

@@ -20,7 +20,7 @@ def register(shell: Any = None) -> None:
     def show(overview: Any) -> None:
         from nbdeploy.widgets.view import View
 
-        View(overview, lambda: shell.user_ns).display()
+        View(overview, lambda: dict(shell.user_ns)).display()  # a copy: cells go on changing it while threads look
 
     shell.display_formatter.ipython_display_formatter.for_type_by_name(*TYPE, show)
     if _told not in shell.events.callbacks["post_run_cell"]:

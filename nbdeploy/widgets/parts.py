@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
 
 import ipywidgets as widgets
 
@@ -17,6 +20,24 @@ if TYPE_CHECKING:
 
 LABEL = {"description_width": "9em"}
 WIDE = "min(calc(100% - 4px), 38em)"
+DOUBLE = 0.3  # seconds between the two of a double click
+
+
+class Quiet:
+    """Entered by who changes controls without meaning it: observers called in that thread then have nothing to do."""
+
+    def __init__(self) -> None:
+        self._here = threading.local()
+
+    def __bool__(self) -> bool:
+        return getattr(self._here, "entered", False)
+
+    def __enter__(self) -> Self:
+        self._here.entered = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._here.entered = False
 
 
 def html(value: str = "") -> Any:
@@ -37,11 +58,22 @@ def as_of(clock: str) -> str:
     return f'<span class="nbd-time">as of {markup.text(clock)}</span>'
 
 
-def button(text: str, icon: str, tip: str, clicked: Callable[[], object], *, style: str = "") -> Any:
+def button(
+    text: str, icon: str, tip: str, clicked: Callable[[], object], *, style: str = "", double: float = DOUBLE
+) -> Any:
+    """A click within `double` seconds after another is the same one."""
     made = widgets.Button(
         description=text, icon=icon, tooltip=tip, button_style=style, layout={"width": "auto", "min_width": "6em"}
     )
-    made.on_click(lambda _button: clicked())
+    before = -math.inf
+
+    def once(_button: Any) -> None:
+        nonlocal before
+        again, before = time.monotonic() - before < double, time.monotonic()
+        if not again:
+            clicked()
+
+    made.on_click(once)
     return made
 
 

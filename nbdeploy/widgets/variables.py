@@ -41,7 +41,7 @@ class Variables:
         tables = [table for name in expressions.variables(namespace) if (table := _table(name, namespace[name]))]
         held = {table.variable for table in tables}
         models = [name for name in expressions.models(namespace) if name not in held]  # a frame has a transform too
-        fitted = {model: _names(getattr(namespace[model], "feature_names_in_", ())) for model in models}
+        fitted = {model: _fitted_on(namespace[model]) for model in models}
         known = {key: names for key, names in fitted.items() if names}
         return cls(tuple(sorted(models, key=lambda model: model not in known)), tuple(tables), known)
 
@@ -83,14 +83,21 @@ class Variables:
 def _table(name: str, value: Any) -> Table | None:
     kind = type(value)
     if kind is list and value:
-        return Table(name, "list", len(value), len(value[0]) if isinstance(value[0], dict) else None)
+        return Table(name, "list", len(value), len(value[0]) if isinstance(value[0], dict | list | tuple) else None)
     if kind.__module__.partition(".")[0] not in LIBRARIES or not hasattr(value, "shape"):
         return None
-    shape = tuple(value.shape)
-    if not shape or len(shape) > 2 or not shape[0]:
+    shape = value.shape
+    if not isinstance(shape, tuple) or not shape or len(shape) > 2 or not shape[0]:
         return None
     columns = _names(value.columns) if hasattr(value, "columns") else ()
     return Table(name, kind.__name__, int(shape[0]), int(shape[1]) if len(shape) == 2 else None, columns)
+
+
+def _fitted_on(model: Any) -> tuple[str, ...]:
+    try:
+        return _names(getattr(model, "feature_names_in_", ()))
+    except Exception:  # noqa: BLE001  # the user's own property may raise anything; such a model does not know
+        return ()
 
 
 def _names(labels: Sequence[Any]) -> tuple[str, ...]:

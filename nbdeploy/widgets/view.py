@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import ipywidgets as widgets
 
-from nbdeploy.errors import NbdeployError
 from nbdeploy.render import markup, plain
 from nbdeploy.render.progress import PHASES
 from nbdeploy.widgets import parts
@@ -41,14 +40,14 @@ class View:
         self.desk = Desk(overview.workspace, namespace, overview, changed=self.draw, said=self.say)
         self.twin = Twin(self.desk)
         self._drawing = threading.RLock()
-        self._quiet = False
-        self._ticker = Ticker(self._tick)
+        self._quiet = parts.Quiet()
+        self.ticker = Ticker(self.tick)
         self.tabs: list[Any] = [
             tab(self.desk) for tab in (DeployTab, TryTab, ServicesTab, MonitorTab, ValidationTab, CodeTab)
         ]
         self.services, self.monitor = self._tab(ServicesTab), self._tab(MonitorTab)
-        for tick in (self.services.live, self.monitor.again):
-            tick.observe(lambda _change: self._watch(), "value")
+        for control in (self.services.live, self.services.log, self.monitor.again):
+            control.observe(lambda _change: self._watch(), "value")
         self.name = parts.chooser("Service", tip="The service that is shown")
         self.time = widgets.HTML()
         self.refresh = parts.button("Refresh", "refresh", "Look again", self._refresh)
@@ -88,13 +87,10 @@ class View:
     def draw(self) -> None:
         overview = self.desk.overview
         with self._drawing:
-            self._quiet = True
-            try:
+            with self._quiet:
                 parts.options(self.name, [(name, name) for name in overview.names] or [(NOBODY, "")])
                 if overview.name:
                     self.name.value = overview.name
-            finally:
-                self._quiet = False
             self.time.value = parts.as_of(overview.clock)
             self.problems.value = "".join(parts.note(text, "bad") for text in overview.problems)
             for tab in self.tabs:
@@ -115,7 +111,8 @@ class View:
 
     def _choose(self, change: Any) -> None:
         if not self._quiet and change["new"]:
-            self._apart(lambda: self.desk.choose(change["new"]))
+            self.desk.show_next(change["new"])
+            self._apart(self.desk.read)
 
     def _refresh(self) -> None:
         self._apart(self.desk.read)
@@ -126,24 +123,20 @@ class View:
         before, self.monitor.selected = self.monitor.selected, shown is self.monitor
         if self.monitor.selected and not before:
             self._apart(self.monitor.follow)
-        self._ticker.run(wanted=bool(self.watch.value) or self.monitor.watching or self.services.watching)
+        wanted = bool(self.watch.value) or self.monitor.watching or self.services.watching
+        self.ticker.run(wanted=wanted and self.desk.kept)
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        if not self.desk.kept:  # so many others were opened since that nobody looks at it any more
+            self.ticker.run(wanted=False)
+            return
         if self.watch.value or self.services.watching:
-            self._told(self.desk.read)
-        self._told(self.monitor.follow)
+            self.desk.attempt(self.desk.read)
+        self.desk.attempt(self.monitor.follow)
 
     def _apart(self, work: Callable[[], object]) -> None:
         """Not in the kernel's own thread: a service that does not answer takes its time."""
-        threading.Thread(target=self._told, args=(work,), name="nbdeploy panel", daemon=True).start()
-
-    def _told(self, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except NbdeployError as error:
-            self.say(None, str(error))
-        except Exception as error:  # noqa: BLE001 - in a thread nobody would see it, and the next look may be well
-            self.say(None, f"{type(error).__name__}: {error}")
+        threading.Thread(target=self.desk.attempt, args=(work,), name="nbdeploy panel", daemon=True).start()
 
 
 class Ticker:
@@ -152,14 +145,20 @@ class Ticker:
     def __init__(self, tick: Callable[[], object]) -> None:
         self._tick = tick
         self._stop: threading.Event | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def running(self) -> bool:
+        return self._stop is not None
 
     def run(self, *, wanted: bool) -> None:
-        if wanted and self._stop is None:
-            self._stop = threading.Event()
-            threading.Thread(target=self._go, args=(self._stop,), name="nbdeploy panel", daemon=True).start()
-        elif not wanted and self._stop is not None:
-            self._stop.set()
-            self._stop = None
+        with self._lock:
+            if wanted and self._stop is None:
+                self._stop = threading.Event()
+                threading.Thread(target=self._go, args=(self._stop,), name="nbdeploy panel", daemon=True).start()
+            elif not wanted and self._stop is not None:
+                self._stop.set()
+                self._stop = None
 
     def _go(self, stop: threading.Event) -> None:
         while not stop.wait(EVERY):
