@@ -406,6 +406,39 @@ def test_parquet_for_others(tmp_path: Path) -> None:
     assert [island for _, island in rows if island] == ["Dream"] * 3
 
 
+def test_parquet_for_others_is_one_table(tmp_path: Path) -> None:
+    """Whatever each segment happens to hold: no refusals, whole numbers beside missing ones, no rows at all."""
+    log = tmp_path / "log"
+    log.mkdir()
+    kinds = {"age": "integer", "mass": "number", "island": "text"}
+    refused = small(status=422, code="invalid_rows", rows=[], predictions=[])
+    said = [
+        [small(rows=[{"age": 1, "mass": 2, "island": "Dream"}], predictions=[1])],
+        [refused],
+        [small(rows=[{"age": None, "mass": None, "island": None}], predictions=[2])],
+        [small(rows=[{"age": 3, "mass": 4.5, "island": "Biscoe"}], predictions=[0.5]), refused],
+    ]
+    for number, records_ in enumerate(said):
+        content = b"".join(line(json.dumps(one).encode()) for one in records_)
+        (log / f"{number}-1.log").write_bytes(head("abc", Policy(), kinds, []) + content)
+    files = Predictions(log).write_parquet(tmp_path / "out")
+    tables = [duckdb.sql(f"FROM read_parquet('{file}')") for file in files]
+    assert len({(tuple(told.columns), tuple(map(str, told.types))) for told in tables}) == 1
+    assert len(list((tmp_path / "out").iterdir())) == 4
+    whole = duckdb.sql(f"FROM read_parquet('{tmp_path}/out/*.parquet')")
+    types = dict(zip(whole.columns, map(str, whole.types), strict=True))
+    wanted = {"row": "BIGINT", "code": "VARCHAR", "input.age": "BIGINT", "input.mass": "DOUBLE", "prediction": "DOUBLE"}
+    assert wanted.items() <= types.items()
+    rows = whole.project('code, "row", prediction, "input.age", "input.mass", "input.island"').fetchall()
+    nothing = ("invalid_rows", None, None, None, None, None)
+    assert rows == [
+        (None, 0, 1.0, 1, 2.0, "Dream"),
+        nothing,
+        (None, 0, 2.0, None, None, None),
+        *((None, 0, 0.5, 3, 4.5, "Biscoe"), nothing),
+    ]
+
+
 def test_names_that_duckdb_cannot_tell_apart_are_told_apart(tmp_path: Path) -> None:
     row = {"Age": 1, "age": 2, "": 3, 'a"b': 4, "x'y": 5}
     start = head("abc", Policy(), dict.fromkeys(row, "integer"), [])

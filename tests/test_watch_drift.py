@@ -121,6 +121,12 @@ PLANTED: dict[str, tuple[Callable[[pd.DataFrame], dict[str, Any]], str, str, str
     "constant": (lambda _: {"height": 171.5}, "height", "constant", "every value is 171.5"),
     "constant category": (lambda _: {"island": "Dream"}, "island", "constant", "'Dream'"),
     "was constant": (lambda f: {"fixed": np.where(np.arange(len(f)) % 20 == 0, 8.0, 7.0)}, "fixed", "unseen", "5 %"),
+    "a lump": (
+        lambda f: {"children": f["children"].where(np.arange(len(f)) % 4 > 0, 25)},
+        "children",
+        "unseen",
+        "25 % lie outside the range",
+    ),
     "counts": (lambda f: {"children": f["children"] + 1}, "children", "mean", "higher"),
     "far out": (
         lambda f: {"celsius": f["celsius"].where(np.arange(len(f)) % 20 > 0, 999.0)},
@@ -387,6 +393,7 @@ def test_a_budget_of_nothing_is_refused() -> None:
     with pytest.raises(WrongUse, match="is none"):
         Budget(windows=0)
     assert Budget(720, 2, 3).said() == "2 false alarms in 720 windows, 3 on end"
+    assert Budget(86_400, 1, 2).said() == "1 false alarm in 86,400 windows, 2 on end"
 
 
 @given(st.lists(st.integers(0, 400), max_size=5))

@@ -404,6 +404,30 @@ def test_what_the_log_does_not_keep_is_said(world: World, past: Past, monkeypatc
     assert isinstance(health.version.track("mass").now.verdict, str)
 
 
+def test_rows_that_the_log_does_not_tell_apart_are_no_duplicates(
+    world: World, past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few different rows are left of many: that is no repetition, and as much evidence as before."""
+    windows(past, 4, PLANTED["new category"][0])
+    kept = world.monitor().version
+    gone = ["age", "bill", "mass"]
+    monkeypatch.setattr(Predictions, "policy", lambda _self, _schema: dict.fromkeys(gone, "drop"))
+    real = Predictions.batches
+
+    def without(self: Predictions, *args: Any, **how: Any) -> Any:
+        return (batch.assign(**{f"input.{name}": None for name in gone}) for batch in real(self, *args, **how))
+
+    monkeypatch.setattr(Predictions, "batches", without)
+    health = world.monitor()
+    found = health.version
+    assert kept is not None
+    assert found is not None
+    assert found.track("island").now.verdict == kept.track("island").now.verdict == "drifted"
+    assert found.track("island").now.tests[0].limit.high < 1.5 * kept.track("island").now.tests[0].limit.high
+    assert all(isinstance(reading.value("duplicates"), NotComputable) for reading in health.readings)
+    assert "came before in the same window" not in health.text
+
+
 def test_a_bucketed_column_drifts_as_the_kept_one(world: World, past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
     windows(past, 4, PLANTED["mean"][0])
     kept = world.monitor().version

@@ -11,7 +11,7 @@ from nbdeploy import parquet
 from nbdeploy.errors import UnsupportedData
 from nbdeploy.homes import refuse_file
 from nbdeploy.render import Card, Shown
-from nbdeploy.run import secret
+from nbdeploy.run import onetable, secret
 from nbdeploy.run.glance import Glance
 from nbdeploy.run.segments import (
     FIXED,
@@ -152,17 +152,18 @@ class Predictions(Shown):
                 yield whole if len(whole) <= size else whole.iloc[start : start + size].reset_index(drop=True)
 
     def write_parquet(self, folder: Path) -> list[Path]:
-        """A file for each segment that has requests in this view, in `frame`'s columns; the files."""
+        """A file for each segment that has requests in this view, in `frame`'s columns, all of the same types; the files."""
         refuse_file(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        written = []
+        written, kinds = [], onetable.kinds_of(self._heads())
         with parquet.reading() as reader:
             for path in self.segments():
                 frame = self._frame(reader, path, None)
                 if frame is not None and len(frame):
                     target = folder / f"{path.stem}.parquet"
-                    reader.save(_by_time([frame], _SHOWN), target)
+                    reader.save(onetable.typed(_by_time([frame], _SHOWN), kinds), target)
                     written.append(target)
+            onetable.unify(reader, written)
         return written
 
     def policy(self, schema: str) -> Mapping[str, str]:

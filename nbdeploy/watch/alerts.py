@@ -90,7 +90,7 @@ class Alerts(Shown):
 
     def card(self) -> Card:
         firing = len(self.firing)
-        headers = ("rule", "when", "judged", "state", "since (UTC)", "now", "from")
+        headers = ("rule", "when", "state", "since (UTC)", "now")
         rows = [_line(rule, standing) for rule, standing in self.rules]
         posts = [
             (channel, self.shown.get(channel), *_delivery(post)) if channel != NOTEBOOK else NEXT
@@ -102,11 +102,25 @@ class Alerts(Shown):
             tone="bad" if firing else "good" if self.looked and not self.unjudged else "neutral",
             tables=(
                 Table(headers, rows, empty='no rules; `alerts NAME --when "error_rate>0.05"` adds one'),
+                *self._asked(),
                 Table(("channel", "to", "sent (UTC)", "waiting", "trouble"), posts),
                 *self._told(),
             ),
-            notes=[*self._gone(), *self._watched(), *self._damaged(), *self._unjudged()],
+            notes=[*self._unread(), *self._gone(), *self._watched(), *self._damaged(), *self._unjudged()],
         )
+
+    def _asked(self) -> list[Table]:
+        """How each rule is judged, in a table of its own: beside how it stands the lines would be too long to read."""
+        rows = [(rule.name, rule.said(), rule.source) for rule, _ in self.rules]
+        return [Table(("rule", "judged", "from"), rows)] if rows else []
+
+    def _unread(self) -> list[tuple[Tone, str]]:
+        """The rules whose last window could not be judged, by the reason."""
+        found: dict[str, list[str]] = {}
+        for rule, standing in self.rules:
+            if standing.why:
+                found.setdefault(standing.why, []).append(rule.name)
+        return [("neutral", f"not computable now, {why}: {', '.join(names)}") for why, names in found.items()]
 
     def _damaged(self) -> list[tuple[Tone, str]]:
         if not self.damaged:
@@ -124,7 +138,8 @@ class Alerts(Shown):
         looked = f"; last judged {clock(self.looked)}" if self.looked else ""
         if self.watch is not None:
             return [("good", f"watched by process {self.watch.pid} since {self.watch.since[:16]}{looked}")]
-        waits = f", and {self.waiting} messages wait for that" if self.waiting else ""
+        some = "1 message waits" if self.waiting == 1 else f"{self.waiting} messages wait"
+        waits = f", and {some} for that" if self.waiting else ""
         return [
             ("warning", f"nobody watches{looked}: `nbdeploy monitor {self.name} --watch` looks and delivers{waits}"),
         ]
@@ -154,9 +169,9 @@ def _worth(alert: Alert) -> str | None:
 
 def _line(rule: Rule, standing: Standing) -> tuple[Any, ...]:
     since = None if standing.state == "ok" or standing.since is None else clock(standing.since, zone=False)
-    now = f"not computable ({standing.why})" if standing.why else _number(rule, standing)
+    now = "not computable" if standing.why else _number(rule, standing)
     held = f", {standing.held} held" if standing.held and not standing.open else ""
-    return (rule.name, rule.when.text, rule.said(), standing.state + held, since, now, rule.source)
+    return (rule.name, rule.when.text, standing.state + held, since, now)
 
 
 def _number(rule: Rule, standing: Standing) -> str | None:

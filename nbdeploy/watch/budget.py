@@ -44,4 +44,4 @@ class Budget:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if math.isclose(value, round(value)) else f"{value:g}"
+    return f"{round(value):,}" if math.isclose(value, round(value)) else f"{value:g}"

@@ -111,7 +111,7 @@ def compared(served: Served, calibration: Calibration) -> Compared:
     drifts = [_explained(drift, served) for drift in history(calibration, windows)]
     whole = served.whole()
     qualities = [
-        quality(baseline.profile, window, distinct=served.distinct.get(place))
+        quality(baseline.profile, window, distinct=None if baseline.blurred else served.distinct.get(place))
         for place, window in zip(places, windows, strict=True)
     ]
     tracks = tuple(_track(name, places, drifts) for name in calibration.parts)

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
     from numpy.typing import NDArray
 
-    from nbdeploy.capture.profile import Profile
+    from nbdeploy.capture.counts import Counts
 
 KEPT = 65_536
 _ALL = 2.0**64
@@ -64,12 +66,12 @@ class Distinct:
         return hash((self.rows, self.hashes.tobytes()))
 
 
-def expected(profile: Profile, rows: int) -> float:
+def expected(columns: Iterable[Counts], rows: int) -> float:
     """How many different ones so many independent rows are, at least: two are taken for alike as often as all their columns
-    lie in the same bins, each for itself.
+    lie in the same bins, each for itself. `columns` are those by which rows are told apart.
     """
     alike = 1.0
-    for counts in profile.columns.values():
+    for counts in columns:
         shares = np.asarray([*counts.counts, counts.missing], dtype=np.float64)
         if shares.sum():
             alike *= float(np.sum((shares / shares.sum()) ** 2))

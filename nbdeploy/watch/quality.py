@@ -45,7 +45,7 @@ class ColumnQuality:
 @dataclass(frozen=True)
 class Quality(Shown):
     """`refused` counts requests that were not answered, by their code; type refusals are `invalid_rows`.
-    `duplicates` are rows that came before, None where nobody counted them.
+    `duplicates` are rows that came before, None where nobody counted them, or the log does not tell rows apart.
     """
 
     rows: int

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nbdeploy.render import Tone
     from nbdeploy.watch.compared import Compared, Track
     from nbdeploy.watch.health import Health
+    from nbdeploy.watch.quality import Quality
 
 COLUMNS = 12  # that are shown; the rest is counted
 QUIET = 6  # of them, where nothing is wrong
@@ -171,11 +172,19 @@ def _quality(health: Health) -> Section:
     )
     notes = [f"and {len(wrong) - COLUMNS} more columns"] if len(wrong) > COLUMNS else []
     if not rows:
-        notes.append(f"All {found.quality.rows:,} rows have values as in training.")
+        notes.append(_as_trained(found.quality))
     headers = ("column", "missing", "in training", "another type", "out of range", "unseen", "constant")
     return Section(
         f"Rows of {found.version}, in all {found.quality.rows:,}", headers if rows else (), rows, tuple(notes)
     )
+
+
+def _as_trained(found: Quality) -> str:
+    counted = [column for column in found.columns if column.rows]
+    if not counted and found.columns:
+        return "Nothing is known of their values: the log keeps none that could be compared."
+    kept = "" if len(counted) == len(found.columns) else " in the columns that the log keeps"
+    return f"All {found.rows:,} rows have values as in training{kept}."
 
 
 def _of(count: int, rows: int) -> str:

@@ -70,6 +70,15 @@ class Baseline:
             return f"{word} by the log's policy"
         return None
 
+    def has(self, name: str) -> bool:
+        """Whether the log has anything of that column."""
+        return (self.columns is None or name in self.columns) and self.policy.get(name) != "drop"
+
+    @property
+    def blurred(self) -> bool:
+        """Whether rows may look alike in the log that were not."""
+        return any(self.policy.get(name) in {"drop", "bucket"} for name in self.profile.columns)
+
     def bucketed(self, name: str) -> bool:
         """Whether the log has the lower edge of a value's own bin: counted over these bins it is what the value would be."""
         counts = self.profile.columns.get(name)
@@ -193,7 +202,8 @@ class Served:
             predictions=None if profile.predictions is None else kept.get(PREDICTION, profile.predictions.counted([])),
         )
         once = max(self._given[place].count, 1)
-        repeats = max(1.0, self.distinct[place].count / once, expected(profile, self.rows[place]) / once)
+        told = [counts for name, counts in profile.columns.items() if self.baseline.has(name)]
+        repeats = max(1.0, self.distinct[place].count / once, expected(told, self.rows[place]) / once)
         return Window(counted, self.baseline.schema, self.axis.begin(place), self.axis.begin(place + 1), repeats)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 AT = (0.1, 0.25, 0.5, 0.75, 0.9)
 WIDER = 1.25  # a spread this much larger, or smaller by as much, is said
 FAR = 0.2  # training standard deviations; a smaller move does not explain values outside the training range
+LUMP = (0.05, 0.5)  # shares of the values beyond the training range that may be something else than a move of all
 ALIKE = 0.15  # of the distance from the first to the ninth decile; a conversion within it is taken for what happened
 ALIKE_ENDS = 0.35  # of the distance from the lowest to the highest value
 RESOLVED = 8  # bins
@@ -92,20 +93,37 @@ def _of_numbers(reference: Bins, window: Bins, exceeded: Collection[str]) -> Ite
     before, now = quantiles(reference, AT), quantiles(window, AT)
     if before is None or now is None:
         return
+    share = sum(outside(reference, window)) / sum(window.counts)
+    text = (
+        f"{_percent(share)} lie outside the range of {{called}}, {_number(reference.low)} to {_number(reference.high)}"
+    )
+    if LUMP[0] <= share <= LUMP[1] and not _telling(_moved(reference, before, _within(reference, window))):
+        yield Shift("unseen", text, share)
+        return
     if unit := _unit(reference, window, before, now):
         yield unit
         return
     found = _moved(reference, before, now) if {"jensen_shannon", "wasserstein"} & set(exceeded) else []
     if "unseen" in exceeded:
-        share = sum(outside(reference, window)) / sum(window.counts)
-        text = f"{_percent(share)} lie outside the range of {{called}}, {_number(reference.low)} to {_number(reference.high)}"
-        explained = any(shift.kind == "scale" or abs(shift.size) > FAR for shift in found)
-        found.insert(len(found) if explained else 0, Shift("unseen", text, share))
+        found.insert(len(found) if _telling(found) else 0, Shift("unseen", text, share))
     yield from found or [Shift("shares", "values are spread in another way within the range", 0.0)]
 
 
-def _moved(reference: Bins, before: NDArray[np.float64], now: NDArray[np.float64]) -> list[Shift]:
+def _telling(found: Collection[Shift]) -> bool:
+    return any(shift.kind == "scale" or abs(shift.size) > FAR for shift in found)
+
+
+def _within(reference: Bins, window: Bins) -> NDArray[np.float64] | None:
+    """Quantiles of the values that lie in the training range: those of training, where the others are a lump of their own."""
+    first, last = inside(reference)
+    kept = tuple(count if first <= place <= last else 0 for place, count in enumerate(window.counts))
+    return quantiles(replace(window, counts=kept, low=reference.low, high=reference.high), AT)
+
+
+def _moved(reference: Bins, before: NDArray[np.float64], now: NDArray[np.float64] | None) -> list[Shift]:
     """The middle by the mean of the quantiles, the spread by the outer ones; what changed more comes first."""
+    if now is None:
+        return []
     spread, spread_now = before[-1] - before[0], now[-1] - now[0]
     ratio = float(spread_now / spread) if spread else 1.0
     moved = float(np.mean(now - before)) / reference.scale if reference.scale else 0.0
