@@ -87,6 +87,8 @@ def test_f14_a_service_is_ready_only_when_it_answers_with_its_own_nonce(tmp_path
             "pid": Process.current().pid,
             "workers": 2,
         }
+        recorded(tmp_path, url=url, pids=(), launcher="container")
+        assert probe(tmp_path).to_dict()["pid"] is None
     strangers: tuple[Any, ...] = ({"name": "penguins", "nonce": "other"}, {"name": "other", "nonce": "n"}, [], {})
     for stranger in strangers:
         with answering(stranger) as url:

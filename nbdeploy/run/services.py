@@ -59,7 +59,7 @@ class ServiceState:
             url=state.url,
             launcher=state.launcher,
             since=state.since,
-            pid=state.pid if word not in {"stopped", "dead"} else None,
+            pid=state.pid if word not in {"stopped", "dead"} and state.launcher == "local" else None,
             workers=state.workers,
             digest=state.digest,
             bundle=state.bundle,
