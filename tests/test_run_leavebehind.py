@@ -62,6 +62,25 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
     shutil.rmtree(home)
 
 
+@pytest.fixture(scope="module")
+def told(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """By the folder's first start, which makes its environment, where there is no network; empty if it cannot be taken away."""
+    folder = tmp_path_factory.mktemp("isolated")
+    environment = {"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "HOME": str(folder / "nowhere")}
+    if subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode != 0:
+        command = [exported.folder / "start", "--port", str(_free_port())]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, process_group=0) as process:
+            assert any("Ctrl-C stops it" in line for line in process.stdout or ())
+            os.killpg(process.pid, signal.SIGINT)
+        return {}
+    command = [sys.executable, str(ISOLATED), str(exported.requests), str(exported.folder / "start"), "--port", "3000"]
+    done = subprocess.run(
+        [*ALONE, *command], capture_output=True, text=True, check=False, timeout=250, cwd=folder, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
 def copied(exported: Exported, target: Path) -> Path:
     """The folder as it was written: the wheels are second names, so that a copy takes no time."""
     ignored = shutil.ignore_patterns("run")
@@ -94,22 +113,10 @@ def starting(folder: Path, *options: str, env: dict[str, str] | None = None) -> 
 @pytest.mark.slow
 @pytest.mark.thorough
 def test_a_folder_answers_as_the_local_service_did_where_there_is_no_network(
-    exported: Exported, tmp_path: Path
+    exported: Exported, told: dict[str, Any]
 ) -> None:
-    if subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode != 0:
+    if not told:
         pytest.skip("this user may make no network namespace (unshare --map-root-user --net)")
-    command = [sys.executable, str(ISOLATED), str(exported.requests), str(exported.folder / "start"), "--port", "3000"]
-    done = subprocess.run(
-        [*ALONE, *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-        cwd=tmp_path,
-        env={"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "HOME": str(tmp_path / "nowhere")},
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
     assert [answer["predictions"] for answer in told["answers"]] == exported.answers, told["said"]
     assert [answer["version"] for answer in told["answers"]] == ["1.0.0"]
     assert told["routes"] == []
@@ -123,7 +130,9 @@ def test_a_folder_answers_as_the_local_service_did_where_there_is_no_network(
 
 @pytest.mark.slow
 @pytest.mark.thorough
-def test_ctrl_c_stops_a_folder_and_a_token_of_ones_own_lets_in(exported: Exported, tmp_path: Path) -> None:
+def test_ctrl_c_stops_a_folder_and_a_token_of_ones_own_lets_in(
+    exported: Exported, told: dict[str, Any], tmp_path: Path
+) -> None:
     """A second start finds its environment; what another start holds is left to it."""
     token = tmp_path / "token"
     token.write_text("my-own-token\n")
@@ -148,7 +157,7 @@ def test_ctrl_c_stops_a_folder_and_a_token_of_ones_own_lets_in(exported: Exporte
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.thorough
 def test_a_start_that_is_stopped_before_it_serves_leaves_nothing_running(
-    exported: Exported, tmp_path: Path, number: signal.Signals
+    exported: Exported, told: dict[str, Any], tmp_path: Path, number: signal.Signals
 ) -> None:
     """Sent to every process of it, as terminals and service managers do, at its first word."""
     with starting(exported.folder, "--home", str(tmp_path / "home")) as (process, lines):
@@ -171,6 +180,7 @@ def test_a_start_that_is_stopped_before_it_serves_leaves_nothing_running(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["bundle/src/model.pkl", "serve.py", "requirements.txt", "start", "facts.json"])
+@pytest.mark.thorough
 def test_one_flipped_byte_is_refused_before_anything_runs(exported: Exported, tmp_path: Path, name: str) -> None:
     folder = copied(exported, tmp_path)
     path = folder / name
@@ -189,6 +199,7 @@ def test_one_flipped_byte_is_refused_before_anything_runs(exported: Exported, tm
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_missing_an_added_and_a_linked_file_are_refused(exported: Exported, tmp_path: Path) -> None:
     folder = copied(exported, tmp_path)
     wheel = min((folder / "wheels").iterdir())
@@ -208,6 +219,7 @@ def test_a_missing_an_added_and_a_linked_file_are_refused(exported: Exported, tm
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_another_python_platform_or_library_and_too_little_room_are_told(exported: Exported, tmp_path: Path) -> None:
     folder = copied(exported, tmp_path)
     facts = json.loads((folder / "facts.json").read_bytes())
@@ -305,6 +317,7 @@ def test_wheels_that_cannot_be_had_leave_nothing_behind(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_an_interpreter_without_pip_borrows_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As environments are that uv makes."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
