@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from nbdeploy.execution import formats
@@ -68,15 +69,39 @@ def _locked(path: Path, how: int) -> Iterator[None]:
         yield
 
 
+# Those that take longest, in that order: the last file to begin should be a short one. The others with slow tests follow.
+LONGEST = (
+    *(
+        "notebooks",
+        "containers",
+        "panel_lab",
+        "ci",
+        "containers_elsewhere",
+        "prometheus",
+        "end_to_end",
+        "run_leavebehind",
+    ),
+    *("reproduce", "acknowledged", "gate_end_to_end", "judge_templates", "handover", "elsewhere", "all_estimators"),
+    *("crashes", "capture_code", "watch_health", "run_local", "gate", "judge_gatebook", "hostile_requests"),
+)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not RUNS_CONTAINERS:  # of no other version can a base image be made without a registry
         contained = [item for item in items if item.get_closest_marker("containers")]
         config.hook.pytest_deselected(items=contained)
         items[:] = [item for item in items if item not in contained]
-    """Several processes are done at the same time where the files with slow tests are given out first."""
+    """Several processes are done at the same time where the long files are given out first."""
     if hasattr(config, "workerinput"):
+        longest = {f"test_{name}": place for place, name in enumerate(LONGEST)}
         slow = {item.path for item in items if item.get_closest_marker("slow")}
-        items.sort(key=lambda item: item.path not in slow)
+        items.sort(key=lambda item: (longest.get(item.path.stem, len(LONGEST)), item.path not in slow))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are processors: much of the slow tests is waiting."""
+    return (psutil.cpu_count() or 1) + 1
 
 
 LEFT = pytest.StashKey[int]()  # thorough tests that were not chosen
@@ -95,7 +120,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if left := config.stash.get(LEFT, 0):
+    if (left := config.stash.get(LEFT, 0)) and "not thorough" in config.getoption("markexpr"):
         terminalreporter.write_line(f"{left} thorough tests are left to `make test-all`")
 
 

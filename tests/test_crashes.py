@@ -163,6 +163,7 @@ def test_f04_a_crash_loop_is_slowed_down_and_named(settings: Settings, launcher:
     assert state(settings).pids == ()
 
 
+@pytest.mark.thorough
 @pytest.mark.alone
 def test_f05_workers_die_with_their_supervisor_and_the_port_can_be_had_again(
     settings: Settings, launcher: LocalLauncher
@@ -280,7 +281,6 @@ def test_f34_a_version_that_cannot_become_ready_never_takes_over(
     until(lambda: len(standin.processes(settings)) == 2)
 
 
-@pytest.mark.alone
 def test_f30_a_service_whose_home_is_deleted_serves_on(settings: Settings, launcher: LocalLauncher) -> None:
     launch = standin.launch(settings, 1)
     url = standin.deploy(launcher, launch, "1.0.0")
@@ -288,7 +288,7 @@ def test_f30_a_service_whose_home_is_deleted_serves_on(settings: Settings, launc
     (launch.folder / "state.json").unlink()
     (launch.folder / "control.sock").unlink()
     assert ask(url)["version"] == "1.0.0"
-    until(lambda: launcher.state(launch.folder).state == "ready", 8.0)
+    until(lambda: launcher.state(launch.folder).state == "ready")
     assert state(settings).pid == pid
 
 

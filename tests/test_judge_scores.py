@@ -99,6 +99,7 @@ def covered(make: Any, rows: int, repeats: int = 150) -> dict[str, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_intervals_of_95_percent_hold_the_truth_about_as_often() -> None:
     """Of 150 simulated samples each. Of 400, weighted precision held in 0.885 at 40 rows, all others in 0.91 to 0.975; three
     standard errors of 150 are 0.08 at 0.885 and 0.07 at 0.91; the metrics of one sample err together.

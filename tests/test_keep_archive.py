@@ -355,6 +355,7 @@ def test_a_damaged_archive_is_refused_or_the_same(
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_large_model_moves_in_bounded_memory(tmp_path: Path) -> None:
     """F31: the peak of a process that publishes, exports and imports them."""
     script = f"""

@@ -129,6 +129,7 @@ def ours(workspace: Workspace) -> dict[str, int]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.thorough
 def test_a_notebook_that_deploys_itself_gives_the_same_bytes_and_touches_nothing(
     made: tuple[Workspace, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -217,6 +217,7 @@ def test_labels_are_kept_beside_the_log(served: Served) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_without_a_token_file_it_is_open_and_says_so(published: Published, tmp_path: Path) -> None:
     with serving(published, published.tag, tmp_path / "log", {}) as running:
         good = {"Content_Type": "application/json"}

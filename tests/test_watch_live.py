@@ -140,6 +140,7 @@ def settled(
 
 @settings(max_examples=60, deadline=None)
 @given(streams(), st.integers(0, len(WAYS) - 1), st.integers(1, 5))
+@pytest.mark.thorough
 def test_any_stream_of_labels_gives_scikit_learns_numbers(stream: Any, way: int, size: int) -> None:
     labels, answers, events = stream
     with homes() as (folder, feedback), pytest.MonkeyPatch.context() as patch:
