@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KEY = "nbdeploy"  # of the file's metadata
 EXACT = 2**53
-_WHOLE = {"BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT"}
+WHOLE = {"BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT"}  # types of whole numbers
 FEW = 256  # different texts of a categorical column
 _TEXTS = {"Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -294,7 +294,7 @@ def frame(file: Path, *, exact: bool = False) -> Any:
         found = connection.execute("SELECT * FROM read_parquet(?)", [str(file)]).df()
         kinds = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(file)]).fetchall()
         for name, kind, *_ in kinds if exact else ():
-            if kind in _WHOLE and found[name].dtype.kind == "f":
+            if kind in WHOLE and found[name].dtype.kind == "f":
                 cells = connection.execute(f"SELECT {quoted(name)} FROM read_parquet(?)", [str(file)]).fetchall()  # noqa: S608 - quoted
                 found[name] = _exact(found[name], [cell for (cell,) in cells])
         return found

@@ -34,7 +34,7 @@ def ask(model: Any, method: str, table: Any) -> Any:
             return call(table)
         except Exception:  # as it is: only what is no Exception is made one
             raise
-        except BaseException as exc:
+        except BaseException as exc:  # a model may call sys.exit(), which must not end the kernel
             if pressed:
                 raise
             raise Escaped(f"{type(exc).__name__}: {exc}".removesuffix(": ")) from exc

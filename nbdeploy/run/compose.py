@@ -44,8 +44,7 @@ def write(
     """The Compose file and all that it mounts but the secrets.
 
     Raises:
-        WrongUse: no image that stays the same is named; Corrupt; DiskFailed.
-        Refused: the folder holds something else, or the image another version.
+        What `elsewhere.image_and_memory` and `hand_out` do.
     """
     line = f"export {version.tag} --compose {folder}"
     reference, memory = elsewhere.image_and_memory(version, image, settings, line, progress)

@@ -43,13 +43,13 @@ def image_and_memory(
     return reference, memory(version, intact(version))
 
 
-def checked_image(reference: str | None, version: Version, verb: str) -> str:
+def checked_image(reference: str | None, version: Version, line: str) -> str:
     """A reference that pins one image: with a tag that stays, or a digest.
 
     Raises:
         WrongUse: there is none, it is none, or it may be another image tomorrow.
     """
-    example = f"{verb} --image registry.example.org/{version.tag}"
+    example = f"{line} --image registry.example.org/{version.tag}"
     if reference is None:
         raise WrongUse(f"The manifests need the image of {version.tag} (`nbdeploy image` builds it): {example}")
     found = engine.REFERENCE.fullmatch(reference)

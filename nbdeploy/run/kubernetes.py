@@ -78,8 +78,7 @@ def write(
     """The manifests, one a file, and how to apply them.
 
     Raises:
-        WrongUse: no image that stays the same is named; Corrupt; DiskFailed.
-        Refused: the folder holds something else, or the image another version.
+        What `elsewhere.image_and_memory` and `hand_out` do.
     """
     line = f"export {version.tag} --kubernetes {folder}"
     subject = Subject(version, *elsewhere.image_and_memory(version, image, settings, line, progress), settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.parquet import quoted, text
+from nbdeploy.parquet import EXACT, WHOLE, quoted, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from nbdeploy.parquet import Reader
 
 NOTHING = '"NULL"'  # DuckDB's type of a column without a value
-NUMBERS = {"BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT", "DOUBLE"}
-EXACT = 2.0**53
+NUMBERS = {*WHOLE, "DOUBLE"}
 
 
 def kinds_of(heads: Iterable[Mapping[str, Any]]) -> dict[str, str]:

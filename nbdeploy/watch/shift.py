@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbdeploy.capture.counts import Bins, Tally
+from nbdeploy.render.plain import percent
 from nbdeploy.watch.cells import inside
 from nbdeploy.watch.factor import pins
 from nbdeploy.watch.quantiles import quantiles
@@ -77,7 +78,7 @@ def _shifts(reference: Counts, window: Counts, exceeded: Collection[str]) -> Ite
     """Texts have a place for the name of the reference, and so their other braces doubled."""
     if "missing" in exceeded:
         before, now = absent(reference) / reference.total, absent(window) / window.total
-        yield Shift("missing", f"{_percent(now)} are missing, {_percent(before)} in {{called}}", now - before)
+        yield Shift("missing", f"{percent(now)} are missing, {percent(before)} in {{called}}", now - before)
     if not {"jensen_shannon", "wasserstein", "unseen"} & set(exceeded) or not sum(window.counts) + _other(window):
         return
     if (constant := _constant(reference, window)) is not None:
@@ -95,7 +96,7 @@ def _of_numbers(reference: Bins, window: Bins, exceeded: Collection[str]) -> Ite
         return
     share = sum(outside(reference, window)) / sum(window.counts)
     text = (
-        f"{_percent(share)} lie outside the range of {{called}}, {_number(reference.low)} to {_number(reference.high)}"
+        f"{percent(share)} lie outside the range of {{called}}, {_number(reference.low)} to {_number(reference.high)}"
     )
     if LUMP[0] <= share <= LUMP[1] and not _telling(_moved(reference, before, _within(reference, window))):
         yield Shift("unseen", text, share)
@@ -191,12 +192,12 @@ def _of_values(reference: Tally, window: Tally, exceeded: Collection[str]) -> It
     present = sum(window.counts) + window.other
     if "unseen" in exceeded:
         share = window.other / present
-        yield Shift("unseen", f"{_percent(share)} are values that {{called}} never had", share)
+        yield Shift("unseen", f"{percent(share)} are values that {{called}} never had", share)
     if "jensen_shannon" in exceeded:
         before = np.asarray(reference.counts) / max(sum(reference.counts) + reference.other, 1)
         now = np.asarray(window.counts) / present
         most = int(np.argmax(np.abs(now - before)))
-        text = f"{_braced(reference.seen[most])} is {_percent(float(now[most]))}, {_percent(float(before[most]))} in {{called}}"
+        text = f"{_braced(reference.seen[most])} is {percent(float(now[most]))}, {percent(float(before[most]))} in {{called}}"
         yield Shift("shares", text, float(now[most] - before[most]))
 
 
@@ -233,10 +234,6 @@ def _other(counts: Counts) -> int:
 
 def _braced(value: Any) -> str:
     return repr(value).replace("{", "{{").replace("}", "}}")
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
 
 
 def _number(value: float | None) -> str:
