@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import threading
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
+from recording import Noun
 from test_panel_state import CODE, WAIT, Gate, Model, Stub, view
 
 from nbdeploy.front.session import session
-from nbdeploy.widgets import parts
+from nbdeploy.widgets import asking, parts, plot
 from nbdeploy.widgets.actions import Actions
+from nbdeploy.widgets.desk import cell_has_run
+from nbdeploy.widgets.monitoring import MonitorTab
 from nbdeploy.widgets.variables import Variables
+from nbdeploy.widgets.view import View
 
 if TYPE_CHECKING:
     import pytest
 
     from nbdeploy.widgets.actions import Action
+    from nbdeploy.widgets.deploying import DeployTab
 
 
 def test_a_second_click_at_once_is_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,3 +114,78 @@ def test_a_panel_left_behind_looks_no_more() -> None:
         view(Stub())
     first.tick()
     assert not first.ticker.running
+
+
+def test_a_sample_that_was_chosen_stays_though_no_labels_go_with_it() -> None:
+    X = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [1, 2, 3]})
+    variables: dict[str, Any] = {"clf": Model(), "X_train": X, "X_few": X.head(2), "y_train": [0, 1, 0]}
+    made = View(Stub().panel(), lambda: variables)
+    deploy = cast("DeployTab", made.tabs[0])
+    assert (deploy.sample.value, deploy.target.value) == ("X_train", "y_train")
+    deploy.sample.value = "X_few"
+    cell_has_run("more = 1")
+    assert (deploy.sample.value, deploy.target.value) == ("X_few", "")
+    del variables["X_few"]
+    cell_has_run("del X_few")
+    assert deploy.sample.value == "X_train"
+
+
+def test_a_page_of_the_monitor_is_not_shown_under_another_name() -> None:
+    def late(*_: object, **__: object) -> Any:
+        tab.name = "churn"
+        return Noun({})
+
+    desk = SimpleNamespace(workspace=SimpleNamespace(monitor=late), overview=SimpleNamespace(versions=("1.0.0",)))
+    tab = MonitorTab(cast("Any", desk))
+    tab.name, tab.selected = "penguins", True
+    tab.follow()
+    assert tab.page.value == ""
+    tab.follow()
+    assert "penguins" in tab.page.value
+
+
+def test_probabilities_that_are_no_numbers_leave_a_gap() -> None:
+    answers = [{"no": None, "yes": 0.2}, {"no": 0.7, "yes": None}, {"no": None, "yes": 0.4}]
+    told = {"predictions": answers, "version": "1.0.0"}
+    service: Any = SimpleNamespace(
+        methods=("predict", "predict_proba"),
+        probe=lambda: SimpleNamespace(state="ready"),
+        client=SimpleNamespace(post=lambda *_: told),
+    )
+    found = asking.sweep(service, [1, 2, 3], "age", (1.0, 2.0, 3.0))
+    drawn = plot.sweep(found)
+    assert "<polyline" in drawn
+    assert not re.search(r'(points|y|x)\d?="[^"]*nan', drawn)
+
+
+def test_a_log_is_followed_whichever_is_clicked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stub, "logs", lambda *_, **__: ["<a line>"], raising=False)
+    made, seen = view(Stub()), threading.Event()
+    made.services.log.observe(lambda _change: seen.set(), "value")
+    made.services.live.value = True
+    assert seen.wait(WAIT)
+    assert "&lt;a line&gt;" in made.services.log.value
+    assert made.ticker.running
+    made.services.live.value = False
+    assert not made.ticker.running
+
+
+def test_a_question_that_comes_late_is_not_asked_of_another_name() -> None:
+    made, asked = view(Stub()), list[Any]()
+    made.desk.do = lambda words, then=None: asked.append(then)  # type: ignore[method-assign]
+    made.services.versions.value = "1.0.0"
+    made.services.back.click()
+    made.desk.overview = replace(made.desk.overview, name="churn")
+    asked[0](SimpleNamespace(state="failed", text="", time=""))
+    assert made.services.confirm.box.layout.display == "none"
+
+
+def test_a_service_in_this_kernel_has_no_line_for_a_shell() -> None:
+    told = {"predictions": [1], "version": "1.0.0"}
+    service: Any = SimpleNamespace(
+        methods=("predict",), launcher="memory", probe=lambda: SimpleNamespace(state="ready"),
+        client=SimpleNamespace(post=lambda *_: told), curl=lambda *_: "curl memory://",
+    )  # fmt: skip
+    assert asking.ask(service, 1).curl == ""
+    service.launcher = "local"
+    assert asking.ask(service, 1).curl

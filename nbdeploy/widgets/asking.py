@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -51,7 +52,7 @@ class Sweep:
 
 def ask(service: Service, row: Any) -> Answer:
     """Raises CallRefused, Unreachable, NotRunning. The time is that of the first call alone."""
-    method = service.methods[0] if "predict" not in service.methods else "predict"
+    method = _preferred(service, "predict")
     _refuse_stopped(service)
     began = time.perf_counter()
     told = _post(service, method, [row])
@@ -66,18 +67,18 @@ def ask(service: Service, row: Any) -> Answer:
         None if scores else more,
         took,
         told["version"],
-        service.curl(method, [row]),
+        "" if service.launcher == "memory" else service.curl(method, [row]),
     )
 
 
 def sweep(service: Service, rows: Sequence[Any], column: str, points: Sequence[Any]) -> Sweep:
     """One request for all of them; probabilities where the model has them."""
     _refuse_stopped(service)
-    method = "predict_proba" if "predict_proba" in service.methods else service.methods[0]
+    method = _preferred(service, "predict_proba")
     told = _post(service, method, list(rows))
     answers, version = told["predictions"], told["version"]
-    if answers and isinstance(answers[0], dict):
-        series = tuple((label, tuple(float(answer[label]) for answer in answers)) for label in answers[0])
+    if answers and isinstance(answers[0], dict) and all(map(_numbers, answers)):
+        series = tuple((label, tuple(_real(answer[label]) for answer in answers)) for label in answers[0])
         return Sweep(column, method, tuple(points), series, version=version)
     if answers and all(isinstance(answer, int | float) and not isinstance(answer, bool) for answer in answers):
         return Sweep(column, method, tuple(points), ((method, tuple(map(float, answers))),), version=version)
@@ -85,16 +86,20 @@ def sweep(service: Service, rows: Sequence[Any], column: str, points: Sequence[A
 
 
 def asked(service: Service, row: Any) -> Code:
-    method = "predict" if "predict" in service.methods else service.methods[0]
+    method = _preferred(service, "predict")
     return Code("", f'nbdeploy.attach("{service.name}").{method}([{row!r}])')
 
 
 def swept(service: Service, rows: Sequence[Any], column: str, points: Sequence[Any]) -> Code:
-    method = "predict_proba" if "predict_proba" in service.methods else service.methods[0]
+    method = _preferred(service, "predict_proba")
     asked = f"[{', '.join(map(repr, rows))}]"
     if rows and isinstance(rows[0], dict):
         asked = f"[{{**{rows[0]!r}, {column!r}: value}} for value in {list(points)!r}]"
     return Code("", f'nbdeploy.attach("{service.name}").{method}({asked})')
+
+
+def _preferred(service: Service, method: str) -> str:
+    return method if method in service.methods else service.methods[0]
 
 
 def _refuse_stopped(service: Service) -> None:
@@ -104,6 +109,15 @@ def _refuse_stopped(service: Service) -> None:
 
 def _post(service: Service, method: str, rows: list[Any]) -> dict[str, Any]:
     return service.client.post(f"/{method}", json.dumps({"rows": rows}, allow_nan=False).encode())
+
+
+def _numbers(answer: dict[str, Any]) -> bool:
+    return all(value is None or isinstance(value, int | float) for value in answer.values())
+
+
+def _real(value: float | None) -> float:
+    """JSON has no NaN: it came as null."""
+    return math.nan if value is None else float(value)
 
 
 def _ranked(answer: Any) -> tuple[tuple[str, float], ...]:

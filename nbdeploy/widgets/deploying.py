@@ -32,7 +32,7 @@ class DeployTab:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.variables = Variables((), (), {})
-        self.drawing = False
+        self.quiet = parts.Quiet()
         self.model = parts.chooser("Model", tip="A variable that holds a fitted model")
         self.name = parts.line("Name", hint="the variable's name", tip="The service's name")
         self.sample = parts.chooser("Sample", tip="Rows like those the model will be asked about")
@@ -57,8 +57,9 @@ class DeployTab:
         self.shown = parts.html()
         self.suggested = ""  # the name, while nobody has typed another
         self.looked: tuple[str, Bundle] | None = None  # the card that is shown, and what it is of
-        self.model.observe(lambda _change: self._guess(chosen=True), "value")
-        self.sample.observe(lambda _change: self._guess(), "value")
+        self.fed = ""  # the model that has its sample, guessed or chosen
+        self.model.observe(lambda _change: self._guess(), "value")
+        self.sample.observe(lambda _change: self._guess(fed=True), "value")
         self.bump.observe(lambda _change: self._show_looked(), "value")
         for control in (self.data, self.gate, self.name):
             control.observe(lambda _change: self._advise(), "value")
@@ -82,37 +83,36 @@ class DeployTab:
     def draw(self) -> None:
         """The user's variables as they are now."""
         self.variables = Variables.of(self.desk.namespace())
-        self.drawing = True
-        try:
+        before = self.sample.value
+        with self.quiet:
             found = [(model, model) for model in self.variables.models]
             parts.options(self.model, found or [("no fitted model among your variables yet", "")])
             parts.options(
                 self.sample,
                 [(t.note, t.variable) for t in self.variables.samples] or [("no rows among your variables yet", "")],
             )
-        finally:
-            self.drawing = False
+        if self.sample.value != before:  # it was there no more
+            self.fed = ""
         self._guess()
 
-    def _guess(self, *, chosen: bool = False) -> None:
+    def _guess(self, *, fed: bool = False) -> None:
         """What goes with the model, where nobody has said otherwise; another model has another sample."""
-        if self.drawing:
+        if self.quiet:
             return
-        self.drawing = True
-        try:
+        with self.quiet:
             model = self.model.value or ""
             if self.name.value in {"", self.suggested}:
                 self.name.value = self.suggested = names.nearest(model) if model else ""
             sample, first = self.variables.sample_for(model), self.target.options in {(), (NONE,)}
-            if sample and (chosen or first):
-                self.sample.value = sample
+            if fed:
+                self.fed = model
+            elif sample and model != self.fed:
+                self.fed, self.sample.value = model, sample
             labels = self.variables.labels_for(self.sample.value or "")
             parts.options(self.target, [*((t.note, t.variable) for t in labels), NONE])
             if first:
                 self.target.index = 0
             self.data.options = list(self.variables.held_out_for(self.sample.value or ""))
-        finally:
-            self.drawing = False
         self._advise()
 
     def _advise(self) -> None:

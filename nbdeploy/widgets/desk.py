@@ -110,6 +110,10 @@ class Desk:
             return None
         return action
 
+    def do_here(self, words: Sequence[str], then: Then) -> Action | None:
+        """As `do`; `then` is left out where another name is shown when it has ended."""
+        return self.do(words, self.here(then))
+
     def here(self, then: Then) -> Then:
         """`then`, unless another name is shown when it is called: what came of one is no answer about another."""
         name = self.name

@@ -73,7 +73,7 @@ class ValidationTab:
 
     def _run(self) -> None:
         self.shown.value = ""
-        self.desk.do(self.form().validate(), self._judged)
+        self.desk.do_here(self.form().validate(), self._judged)
 
     def _judged(self, action: Action) -> None:
         report = action.result if action.state == "done" else getattr(action.error, "report", None)

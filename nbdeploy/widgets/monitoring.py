@@ -58,28 +58,30 @@ class MonitorTab:
 
     def follow(self) -> None:
         """Look again, in the thread that asks; a look that takes long is followed by a long rest."""
-        began = time.monotonic()
+        began, asked = time.monotonic(), (self.name, self.span.value)
         if not self.watching or began < self._until:
             return
         try:
             shown = parts.card(self.desk.workspace.monitor(self.name, last=self.span.value))
         except Exception as error:  # noqa: BLE001  # the thread that asks would end without a word; it is shown
             shown = parts.note(told(error), "bad")
+        if asked != (self.name, self.span.value):  # another was chosen meanwhile; it is looked at next
+            return
         self.page.value = shown + parts.as_of(datetime.now().astimezone().strftime("%H:%M:%S"))
         self._until = time.monotonic() + SHARE * (time.monotonic() - began)
 
     def _look(self) -> None:
-        self.desk.do(["monitor", self.desk.name, "--last", self.span.value], self._looked)
+        self.desk.do_here(["monitor", self.desk.name, "--last", self.span.value], self._looked)
 
     def _looked(self, action: Action) -> None:
         self.page.value = _shown(action)
 
     def _alerts(self) -> None:
-        self.desk.do(["alerts", self.desk.name], self._alerted)
+        self.desk.do_here(["alerts", self.desk.name], self._alerted)
 
     def _preview(self) -> None:
         words = ["--when", self.rule.value.strip(), "--preview", "--last", self.span.value]
-        self.desk.do(["alerts", self.desk.name, *words], self._alerted)
+        self.desk.do_here(["alerts", self.desk.name, *words], self._alerted)
 
     def _alerted(self, action: Action) -> None:
         self.told.value = _shown(action)

@@ -59,9 +59,9 @@ def as_of(clock: str) -> str:
 
 
 def button(
-    text: str, icon: str, tip: str, clicked: Callable[[], object], *, style: str = "", double: float = DOUBLE
+    text: str, icon: str, tip: str, clicked: Callable[[], object], *, style: str = "", double: float | None = None
 ) -> Any:
-    """A click within `double` seconds after another is the same one."""
+    """A click within `double` seconds (by default DOUBLE) after another is the same one."""
     made = widgets.Button(
         description=text, icon=icon, tooltip=tip, button_style=style, layout={"width": "auto", "min_width": "6em"}
     )
@@ -69,7 +69,7 @@ def button(
 
     def once(_button: Any) -> None:
         nonlocal before
-        again, before = time.monotonic() - before < double, time.monotonic()
+        again, before = time.monotonic() - before < (DOUBLE if double is None else double), time.monotonic()
         if not again:
             clicked()
 

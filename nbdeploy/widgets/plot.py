@@ -52,12 +52,16 @@ def bars(scores: Sequence[tuple[str, float]]) -> str:
 
 def _highest(series: Sequence[Series]) -> list[Series]:
     """As many as can be told apart, in their own order."""
-    kept = sorted(series, key=lambda line: -max(line[1], default=0.0))[:MOST_LINES]
+    kept = sorted(series, key=lambda line: -max(_finite(line), default=0.0))[:MOST_LINES]
     return [line for line in series if line in kept]
 
 
+def _finite(line: Series) -> list[float]:
+    return [value for value in line[1] if math.isfinite(value)]
+
+
 def _lines(item: Sweep, shown: Sequence[Series]) -> str:
-    flat = [value for _, line in shown for value in line if math.isfinite(value)] or [0.0]
+    flat = [value for line in shown for value in _finite(line)] or [0.0]
     low, high = (0.0, 1.0) if item.method == "predict_proba" else (min(flat), max(flat))
     high = high if high > low else low + 1.0
     xs = [float(point) for point in item.points]
@@ -71,7 +75,8 @@ def _lines(item: Sweep, shown: Sequence[Series]) -> str:
         f'points="{" ".join(place(x, y) for x, y in zip(xs, line, strict=True) if math.isfinite(y))}"/>'
         for n, (_, line) in enumerate(shown)
     ]
-    ends = _spread([(HEIGHT - BOTTOM - (line[-1] - low) / (high - low) * (HEIGHT - TOP - BOTTOM)) for _, line in shown])
+    last = [(_finite(line) or [low])[-1] for line in shown]
+    ends = _spread([HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM) for value in last])
     names = [
         f'<text x="{WIDTH - RIGHT + 8}" y="{y + 4:.1f}" fill="currentColor">{_text(name, 15)}</text>'
         f'<line x1="{WIDTH - RIGHT}" y1="{y:.1f}" x2="{WIDTH - RIGHT + 6}" y2="{y:.1f}" stroke="{COLOURS[n]}" stroke-width="3"/>'

@@ -46,6 +46,7 @@ class ServicesTab:
         self.seen: tuple[Any, ...] = ()  # of the service, when what is shown was new
         self.fresh = False
         self.versions.observe(lambda _change: self._allow(), "value")
+        self.live.observe(lambda _change: self._begin(), "value")
         self.box = parts.column(
             parts.heading("What runs"), self.services, parts.heading("Versions"), self.versions,
             parts.row(self.details, self.other, self.diff),
@@ -69,7 +70,10 @@ class ServicesTab:
         found = list(overview.versions or ())
         before = next((item.version for item in found if not item.live), None)
         parts.options(self.versions, [(_line(item), item.version) for item in found], before)
-        parts.options(self.other, [("the live version", ""), *((item.version, item.version) for item in found)])
+        parts.options(
+            self.other,
+            [("the live version; that, with the one before", ""), *((item.version, item.version) for item in found)],
+        )
         self._allow()
         if self.watching:
             self.follow()
@@ -81,6 +85,11 @@ class ServicesTab:
         if seen != self.seen and not self.fresh:
             self.shown.value = ""
         self.seen, self.fresh = seen, False
+
+    def _begin(self) -> None:
+        """There is a log to go on with."""
+        if self.live.value and not self.log.value and self.desk.name:
+            self._logs()
 
     def follow(self) -> None:
         """The log as it is now."""
@@ -107,11 +116,18 @@ class ServicesTab:
         return live.version if live else ""
 
     def _details(self) -> None:
-        self.desk.do(["show", f"{self.desk.name}:{self.versions.value}"], self._show)
+        self.desk.do_here(["show", f"{self.desk.name}:{self.versions.value}"], self._show)
 
     def _diff(self) -> None:
-        other = self.other.value or self._live or self.versions.value
-        self.desk.do(["diff", self.desk.name, other, self.versions.value], self._show)
+        other = self.other.value or self._beside(self.versions.value)
+        self.desk.do_here(["diff", self.desk.name, other, self.versions.value], self._show)
+
+    def _beside(self, chosen: str) -> str:
+        """The live version; of that one, the one before."""
+        if chosen != self._live:
+            return self._live or chosen
+        held = [item.version for item in self.desk.overview.versions or ()]  # newest first
+        return next(iter(held[held.index(chosen) + 1 :]), chosen)
 
     def _show(self, action: Action) -> None:
         self.fresh = True
@@ -126,7 +142,7 @@ class ServicesTab:
         if not live or live == to:
             self._ask_back(to, "", ["serve", f"{name}:{to}"])
             return
-        self.desk.do(["diff", name, live, to], lambda action: self._ask_back(to, _changes(action), going))
+        self.desk.do_here(["diff", name, live, to], lambda action: self._ask_back(to, _changes(action), going))
 
     def _ask_back(self, to: str, changes: str, words: list[str]) -> None:
         self.shown.value = ""
@@ -137,25 +153,26 @@ class ServicesTab:
             "Requests under way are finished; every version stays."
         )
         self.confirm.open(
-            told, changes, f"Make {to} live", "Leave it as it is", lambda: self.desk.do(words, self._done)
+            told,
+            changes,
+            f"Make {to} live",
+            "Leave it as it is",
+            lambda: self.desk.do_here(words, self._show),
         )
 
     def _start(self) -> None:
-        self.desk.do(["serve", self.desk.name], self._show)
+        self.desk.do_here(["serve", self.desk.name], self._show)
 
     def _stop(self) -> None:
         name, state = self.desk.name, self.desk.overview.state
         told = f"Callers of {state.url if state else name} get no answer until {name} is started again. Versions, log and token stay."
-        self.confirm.open(told, "", f"Stop {name}", "Let it run", lambda: self.desk.do(["stop", name], self._done))
-
-    def _done(self, action: Action) -> None:
-        self._show(action)
+        self.confirm.open(told, "", f"Stop {name}", "Let it run", lambda: self.desk.do_here(["stop", name], self._show))
 
     def _traffic(self) -> None:
-        self.desk.do(["predictions", self.desk.name, "--last", "1h"], self._show)
+        self.desk.do_here(["predictions", self.desk.name, "--last", "1h"], self._show)
 
     def _logs(self) -> None:
-        self.desk.do(["logs", self.desk.name, "--lines", LINES], self._logged)
+        self.desk.do_here(["logs", self.desk.name, "--lines", LINES], self._logged)
 
     def _logged(self, action: Action) -> None:
         if action.state == "done":
