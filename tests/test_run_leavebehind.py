@@ -68,9 +68,8 @@ def told(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     folder = tmp_path_factory.mktemp("isolated")
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "HOME": str(folder / "nowhere")}
     if subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode != 0:
-        command = [exported.folder / "start", "--port", str(_free_port())]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, process_group=0) as process:
-            assert any("Ctrl-C stops it" in line for line in process.stdout or ())
+        with starting(exported.folder, env=environment) as (process, lines):
+            assert any("Ctrl-C stops it" in line for line in lines)
             os.killpg(process.pid, signal.SIGINT)
         return {}
     command = [sys.executable, str(ISOLATED), str(exported.requests), str(exported.folder / "start"), "--port", "3000"]
