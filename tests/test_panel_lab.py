@@ -263,7 +263,7 @@ def it_is_seen_in_each_light_and_width(panel: Panel) -> None:
             for tab in ("Deploy", "Try it", "Services", "Monitor", "Validation", "Code"):
                 panel.tab(tab)
                 panel.shot(f"{light.lower()}-{width}-{tab.lower().replace(' ', '-')}")
-                wide = "e => [...e.querySelectorAll('.jupyter-widgets')].some(w => w.getBoundingClientRect().right > e.getBoundingClientRect().right + 2)"
+                wide = "e => [...e.querySelectorAll('.jupyter-widgets, .widget-html-content')].some(w => w.getBoundingClientRect().right > e.getBoundingClientRect().right + 2)"
                 assert not panel.root.evaluate(wide), (tab, width)
 
 

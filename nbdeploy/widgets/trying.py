@@ -284,7 +284,7 @@ def _input(item: Field) -> Any:
 def _ends(item: Field) -> Any:
     """The range seen in training, beside the slider that covers it."""
     ends = f'<span class="nbd-time" title="{markup.text(item.note)}">{item.low:g} to {item.high:g}</span>'
-    return widgets.HTML(ends, layout={"width": "8.5em"})
+    return widgets.HTML(ends, layout={"width": "8.1em"})
 
 
 def _slider(item: Field) -> Any:
