@@ -10,11 +10,12 @@ import stat
 import sys
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nbdeploy.errors import NotFound, RegistryDamaged, RegistryTooNew, RegistryUnavailable
+from nbdeploy.keep import damage
 from nbdeploy.keep.registry import Registry
 from nbdeploy.keep.version import Version
 
@@ -265,6 +266,39 @@ def test_a_newer_registry_is_read_but_not_written(filled: Registry) -> None:
     with pytest.raises(RegistryTooNew, match="schema 7, this one knows 1"):
         newer.record("penguins", "note")
     assert filled.path.exists()
+
+
+def test_f24_where_nothing_can_be_written_beside_it_it_is_read(
+    filled: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As SQLite fails on a read-only and on a full disk, where it shares nothing with other processes."""
+    settle(filled)
+    real = damage.connect
+
+    def connect(path: Path, **how: Any) -> sqlite3.Connection:
+        if "factory" in how:
+            return real(path, **how)
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
+
+    monkeypatch.setattr(damage, "connect", connect)
+    blocked = Registry(filled.path)
+    assert len(blocked.versions("penguins")) == 3
+    assert blocked.live("penguins") is not None
+    with pytest.raises(RegistryUnavailable, match="readable and writable"):
+        blocked.record("penguins", "note")
+    log = filled.path.with_name(f"{filled.path.name}-wal")
+    log.write_bytes(b"something that was not yet taken over")
+    with pytest.raises(RegistryUnavailable):
+        blocked.versions("penguins")
+    log.unlink()
+    content = filled.path.read_bytes()
+    for kept in (4_096, 100):
+        filled.path.write_bytes(content[:kept] + bytes(len(content) - kept))
+        with pytest.raises(RegistryUnavailable, match="nothing can be written beside it"):
+            Registry(filled.path).versions("penguins")
+    assert filled.path.exists(), "what is seen without a lock may be a change that is just being written"
 
 
 def test_a_home_that_cannot_be_written_is_named_with_the_way_out(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from urllib.parse import quote
 from nbdeploy.errors import RegistryDamaged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 APPLICATION = 1852978288  # as in registry.sql
@@ -33,7 +34,7 @@ def examine(path: Path) -> int:
     if path.stat().st_size == 0:
         raise ValueError("it is empty")
     try:
-        with closing(connect(path)) as connection:
+        with closing(reader(path)) as connection, unmoved(connection):
             return _examine(connection, path.stat().st_size)
     except sqlite3.DatabaseError as exc:
         if is_damage(exc):
@@ -78,10 +79,48 @@ def script() -> str:
     return files("nbdeploy.keep").joinpath("registry.sql").read_text(encoding="utf-8")
 
 
-def connect(path: Path, *, mode: str = "rw", timeout: float = 30.0) -> sqlite3.Connection:
+class AsItLies(sqlite3.Connection):
+    """To a file beside which nothing can be written, so that it is read without a lock: no proof that it is damaged."""
+
+
+def reader(path: Path) -> sqlite3.Connection:
+    """A connection that reads, also on a disk that is full or read-only; there unless a write-ahead log is to be read."""
+    try:
+        return connect(path)
+    except sqlite3.OperationalError as exc:
+        log = path.with_name(path.name + "-wal")
+        if exc.sqlite_errorcode & 0xFF not in _UNWRITABLE or (log.exists() and log.stat().st_size):
+            raise
+    try:
+        return connect(path, mode="ro&immutable=1", factory=AsItLies)
+    except sqlite3.DatabaseError as exc:
+        raise _as_it_lies(exc) from exc
+
+
+_UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+
+
+@contextmanager
+def unmoved(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is found wrong without a lock may be a change that is just being written: the file stays where it is."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, ValueError) as exc:
+        if isinstance(connection, AsItLies):
+            raise _as_it_lies(exc) from exc
+        raise
+
+
+def _as_it_lies(error: Exception) -> sqlite3.OperationalError:
+    return sqlite3.OperationalError(f"nothing can be written beside it, and as it lies it cannot be read: {error}")
+
+
+def connect(
+    path: Path, *, mode: str = "rw", timeout: float = 30.0, factory: type[sqlite3.Connection] = sqlite3.Connection
+) -> sqlite3.Connection:
     """A connection to a file that exists; autocommit, every commit fsynced."""
     uri = f"file:{quote(os.fsencode(path))}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)
+    connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, factory=factory)
     connection.row_factory = sqlite3.Row
     try:
         connection.execute("PRAGMA synchronous = FULL")

@@ -101,7 +101,7 @@ class Registry:
     def reading(self) -> Iterator[View]:
         """One consistent state, however long it is looked at."""
         self._ensure()
-        with self._door(), closing(damage.connect(self.path)) as connection:
+        with self._door(), closing(damage.reader(self.path)) as connection, damage.unmoved(connection):
             connection.execute("BEGIN")
             yield View(connection)
 
@@ -196,7 +196,7 @@ def _advice(error: sqlite3.Error) -> str:
     }.get(code, "look at the disk and the rights of that folder, then try again")
 
 
-class AlteredRow(Exception):
+class AlteredRow(ValueError):
     """A row whose checksum does not fit it."""
 
 
