@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REQUEST = "request_id"
+FURTHEST = 2**53  # beyond it floats are no exact places, and no request is that long
 ANSWERS = ("predict", "predict_proba")  # methods whose answers a label can be held against
 COLUMNS = ("on", "id", "row", "label")
 # of a table of labels, in the order they came; `on` is request_id or a key's name; row None: the only row, or any by a key
@@ -124,9 +125,6 @@ def _values(column: pd.Series[Any], name: str) -> list[Any]:
 
 def _is_long(value: Any) -> bool:
     return isinstance(value, int) and abs(value) > FURTHEST
-
-
-FURTHEST = 2**53  # beyond it floats are no exact places, and no request is that long
 
 
 def _places(column: pd.Series[Any]) -> list[int | None]:

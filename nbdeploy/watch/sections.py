@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nbdeploy.render import Tone
     from nbdeploy.watch.compared import Compared, Track
     from nbdeploy.watch.health import Health
+    from nbdeploy.watch.performance import Performance
+    from nbdeploy.watch.promise import Promise
     from nbdeploy.watch.quality import Quality
 
 COLUMNS = 12  # that are shown; the rest is counted
@@ -124,25 +126,31 @@ def _metrics(health: Health) -> Section:
         )
         for name in names
     )
-    notes = []
-    if isinstance(live, NotComputable):
-        notes.append(f"Live metrics: {live}.")
-        if "no label" in live.reason:
-            notes.append(f"Labels come with: nbdeploy feedback {health.name} labels.csv --on request_id")
-    elif found is not None:
-        notes.append(f"{found.labelled:,} of {found.rows:,} rows ({found.coverage:.0%}) have a label.")
-    if isinstance(ahead, NotComputable):
-        notes.append(f"Without labels: {ahead}.")
-    elif isinstance(ahead, Expected) and rows:
-        notes.append(f"Without labels it is assumed: {'; '.join(ahead.assumptions)}.")
-    if rows:
-        notes.append(
-            "Intervals are of 95 %; what is expected has too narrow ones while there are about a hundred labels."
-        )
-    if rows and promise and promise.metrics:
-        notes.append(f"Before: {promise.of}.")
+    notes = [*_of_labels(health, found), *_of_before(ahead, promise, shown=bool(rows))]
     headers = ("metric", "live", "expected", "before")
     return Section(f"Metrics of {version}" if version else "Metrics", headers if rows else (), rows, tuple(notes))
+
+
+def _of_labels(health: Health, found: Performance | None) -> Iterator[str]:
+    """How many rows have one; where none has, how they come."""
+    if isinstance(health.live, NotComputable):
+        yield f"Live metrics: {health.live}."
+        if "no label" in health.live.reason:
+            yield f"Labels come with: nbdeploy feedback {health.name} labels.csv --on request_id"
+    elif found is not None:
+        yield f"{found.labelled:,} of {found.rows:,} rows ({found.coverage:.0%}) have a label."
+
+
+def _of_before(ahead: Expected | NotComputable | None, promise: Promise | None, *, shown: bool) -> Iterator[str]:
+    """What the columns expected and before stand on; `shown`: whether there are metrics."""
+    if isinstance(ahead, NotComputable):
+        yield f"Without labels: {ahead}."
+    elif ahead is not None and shown:
+        yield f"Without labels it is assumed: {'; '.join(ahead.assumptions)}."
+    if shown:
+        yield "Intervals are of 95 %; what is expected has too narrow ones while there are about a hundred labels."
+    if shown and promise and promise.metrics:
+        yield f"Before: {promise.of}."
 
 
 def _shown(value: Any) -> str:

@@ -24,26 +24,16 @@ OF_REQUESTS = ("requests", *TRAFFIC)  # told without reading a row
 VOLUME = ("requests", "rows", "requests_per_second")  # none is a number as well
 COUNTS = (*VOLUME, "drift", "drifted_columns")  # say something of few rows
 BY_COLUMN = ("missing", "unseen", "out_of_range", "odd", "drift")
+OF_NUMBERS = ("mae", "mse", "rmse", "r2", "mape")  # what a regression answers with
 LABELLED = (
-    *("accuracy", "log_loss", "brier", "roc_auc", "mae", "mse", "rmse", "r2", "mape"),
+    *("accuracy", "log_loss", "brier", "roc_auc", *OF_NUMBERS),
     *(f"{kind}_{how}" for kind in ("precision", "recall", "f1") for how in ("macro", "weighted")),
 )
 LATE = frozenset(LABELLED)
-FORESEEN = (
-    "accuracy",
-    "precision_macro",
-    "recall_macro",
-    "f1_macro",
-    "roc_auc",
-)  # without labels, as expected.py has them
+FORESEEN = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "roc_auc")  # without labels: expected.py
 NAMES = (*STATES, *READ, *LABELLED, *(f"{EXPECTED}{name}" for name in FORESEEN))
 WITHOUT_COLUMN = "prediction"  # drift@prediction: what a rule may name beside the columns
-
-
-OF_TASK = {
-    "classification": tuple(name for name in LABELLED if name not in ("mae", "mse", "rmse", "r2", "mape")),
-    "regression": ("mae", "mse", "rmse", "r2", "mape"),
-}
+OF_TASK = {"classification": tuple(name for name in LABELLED if name not in OF_NUMBERS), "regression": OF_NUMBERS}
 
 
 def is_state(metric: str) -> bool:
