@@ -256,6 +256,10 @@ def test_an_engine_whose_daemon_is_down_is_passed_over(tmp_path: Path, monkeypat
     assert engine.find().name == "podman"
     with pytest.raises(EngineMissing, match=r"docker: Is the docker daemon running\?"):
         engine.find("docker")
+    down.write_text("#!/bin/sh\nexec sleep 20\n")
+    monkeypatch.setattr(engine, "PATIENCE", 0.2)
+    with pytest.raises(EngineMissing, match=r"docker: no answer within 0\.2 s"):
+        engine.find("docker")
 
 
 def test_a_wheelhouse_that_is_no_folder_is_wrong_use(
@@ -264,6 +268,29 @@ def test_a_wheelhouse_that_is_no_folder_is_wrong_use(
     fake(tmp_path, monkeypatch)
     with pytest.raises(WrongUse, match="is no folder"):
         published.image("scaled", wheelhouse=tmp_path / "none")
+
+
+def test_an_engine_that_talks_nonsense_is_told_about(tmp_path: Path) -> None:
+    odd = tmp_path / "podman"
+    odd.write_text("#!/bin/sh\necho hello\n")
+    odd.chmod(0o755)
+    with pytest.raises(
+        ServiceFailed, match=r"what it tells of an image is not JSON; see what `.*podman image inspect a:1`"
+    ):
+        engine.Engine("podman", str(odd)).image("a:1")
+    assert "it said nothing; see what `podman info` says" in str(
+        engine.explained(engine.Engine("podman", ""), "The image", 3, [])
+    )
+
+
+def test_a_home_that_no_engine_can_mount_is_refused(
+    published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path, monkeypatch)
+    version = published.versions("scaled")[0]
+    bundle = Bundle(version.bundle, version.manifest())
+    with pytest.raises(ImageFailed, match=r"has a comma in its path, .*; set NBDEPLOY_HOME to a folder without one"):
+        image.Builder(engine.find(), tmp_path / "a,b").image(bundle, ("a:1",), {})
 
 
 @pytest.mark.parametrize("tag", ["Scaled:1", "scaled:1 --privileged", "-v", "scaled@sha256:12", "https://a/b:1", ""])

@@ -46,6 +46,7 @@ class ContainerLauncher(LocalLauncher):
     name = "container"
 
     def prepare(self, launch: Launch, progress: Callable[[str], None]) -> LocalCandidate:
+        image.refuse_comma(launch.folder)
         found = engine.find(self.settings.engine)
         reference = self._image(found, launch, progress)
         with failing("preparing the folder of the prediction log", launch.folder):

@@ -62,7 +62,11 @@ class Engine:
     def image(self, reference: str) -> dict[str, Any] | None:
         """All it knows of an image that lies here; None where there is none."""
         told = self.ask("image", "inspect", reference)
-        found: list[dict[str, Any]] = json.loads(told) if told else []
+        try:
+            found: list[dict[str, Any]] = json.loads(told) if told else []
+        except ValueError:
+            advice = f"see what `{self.program} image inspect {reference}` says"
+            raise ServiceFailed(self.name, "what it tells of an image is not JSON", advice) from None
         return found[0] if found else None
 
     @staticmethod
@@ -185,7 +189,9 @@ def _trouble(program: str) -> str | None:
     """Why it cannot be used; None where it works."""
     try:
         done = _run([program, "version"], PATIENCE)
-    except (OSError, subprocess.TimeoutExpired) as exc:
+    except subprocess.TimeoutExpired:
+        return f"no answer within {PATIENCE:g} s"
+    except OSError as exc:
         return str(exc)
     if done.returncode == 0:
         return None
@@ -210,7 +216,8 @@ def explained(engine: Engine, what: str, code: int, said: Sequence[str]) -> Imag
         if match:
             named = {"what": next((group for group in match.groups() if group), ""), "engine": engine.name}
             return ImageFailed(what, fact.format(**named), advice.format(**named), log)
-    return ImageFailed(what, f"{engine.name} ended with exit code {code}", "its last words are below", log)
+    advice = "its last words are below" if log else f"it said nothing; see what `{engine.name} info` says"
+    return ImageFailed(what, f"{engine.name} ended with exit code {code}", advice, log)
 
 
 _KILLED = (

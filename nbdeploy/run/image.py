@@ -125,6 +125,7 @@ class Builder:
             ImageFailed: with the cause.
         """
         manifest = bundle.manifest
+        refuse_comma(self.home)
         if ENTRY not in manifest.files:
             raise Refused(
                 f"{bundle.reference} was bundled by an nbdeploy that made no images; deploy it again with --again."
@@ -246,6 +247,13 @@ def build(builder: Builder, bundle: Bundle, version: str, gate: str, tags: Seque
         sbom=beside / sbom.FILE,
         lock=beside / LOCK,
     )
+
+
+def refuse_comma(home: Path) -> None:
+    """Raises ImageFailed: an engine's mounts take a comma for the end of a path."""
+    if "," in str(home.absolute()):
+        fact = f"{home} has a comma in its path, and container engines cannot mount such a folder"
+        raise ImageFailed("The image", fact, "set NBDEPLOY_HOME to a folder without one")
 
 
 def labels(bundle: Bundle, version: str | None, gate: str | None) -> dict[str, str]:

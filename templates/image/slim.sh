@@ -16,7 +16,7 @@ rm -rf /usr/bin/perl* /usr/lib/*/perl* /usr/share/perl* /usr/share/debconf
 rm -rf /usr/share/man /usr/share/info /usr/share/locale /usr/share/lintian /usr/share/bash-completion /usr/lib/*/gconv
 find /usr/share/doc -type f ! -name copyright -delete
 rm -rf /var/lib/dpkg/info /usr/share/zoneinfo/right
-rm -rf /var/cache/* /var/log/* /root/.cache
+rm -rf /var/cache/* /var/log/* "$HOME/.cache"
 
 # Nobody becomes somebody else in here.
 find / -xdev -type f -perm /6000 -exec chmod a-s {} +
