@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -219,7 +221,8 @@ class Workspace:
         )
         wanted = Running(launcher, workers, port, None if env is None else tuple(env), no_auth, strict_log)
         progress("bundle")
-        bundle = self.bundle(
+        made = partial(
+            self.bundle,
             model,
             name=name,
             sample=sample,
@@ -228,10 +231,12 @@ class Workspace:
             real_rows=real_rows,
             cross_validated=asked is not None,
         )
-        for warning in bundle.warnings:
-            progress(warning)
-        deployment = self._deployment(bundle.name)
-        with deployment.turn(progress):
+        with ExitStack() as stack:
+            bundle = stack.enter_context(staging.kept(made))
+            for warning in bundle.warnings:
+                progress(warning)
+            deployment = self._deployment(bundle.name)
+            stack.enter_context(deployment.turn(progress))
             live = self.registry.live(bundle.name)
             if live is not None and live.digest == bundle.digest and not again:
                 progress(Outcome(f"no new version: this is {live.name} {live.version}, live already"))

@@ -318,6 +318,40 @@ def test_a_bundle_made_again_stays_where_another_deploy_is_at_work(workspace: Wo
     assert [path.name for path in first.folder.parent.iterdir()] == [first.folder.name]
 
 
+def test_a_model_that_was_published_once_is_deployed_beside_another_deploy_of_its_name(workspace: Workspace) -> None:
+    first = deploy(workspace)
+    deploy(workspace, C=0.1)
+    fitted = plain(0.1)
+    other = workspace.bundle(fitted.model, name="penguins", sample=fitted.X, target=fitted.y)
+    published = [version.digest for version in workspace.versions("penguins")]
+
+    def other_ends(said: str) -> None:
+        if said == "check":
+            bundle.clear(workspace.settings.bundles, other, published)
+
+    assert deploy(workspace, progress=other_ends).version == "1.0.2"
+    assert workspace.show("penguins").version.digest == workspace.show("penguins", first.version).version.digest
+    bundle.clear(workspace.settings.bundles, other, published)
+    assert list(workspace.settings.bundles.iterdir()) == []  # held no longer
+
+
+def test_a_bundle_that_was_cleared_before_it_was_held_is_made_again(workspace: Workspace) -> None:
+    fitted = plain()
+    made = 0
+
+    def make() -> bundle.Bundle:
+        nonlocal made
+        made += 1
+        found = workspace.bundle(fitted.model, name="penguins", sample=fitted.X, target=fitted.y)
+        if made == 1:
+            shutil.rmtree(found.folder)
+        return found
+
+    with bundle.kept(make) as found:
+        assert found.requirements.is_file()
+    assert made == 2
+
+
 def test_what_killed_checks_and_trials_left_is_swept_and_nothing_else(workspace: Workspace, settings: Settings) -> None:
     fitted = plain()
     bundle = workspace.bundle(fitted.model, name="penguins", sample=fitted.X)

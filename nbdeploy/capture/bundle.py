@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -365,17 +365,35 @@ def sweep(home: Path) -> list[str]:
     return swept
 
 
+@contextmanager
+def kept(make: Callable[[], Bundle]) -> Iterator[Bundle]:
+    """The bundle that `make` stages, which no other deploy clears away meanwhile."""
+    while True:
+        bundle = make()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(_locked(bundle.folder, shared=True))
+            except FileNotFoundError:
+                continue
+            if bundle.requirements.is_file():  # else it was cleared before it was locked
+                yield bundle
+                return
+
+
 def clear(home: Path, current: Bundle, published: Iterable[str]) -> None:
-    """Remove the staged copies of bundles with a published digest, but for the one whose worker has just been started."""
+    """Remove the staged copies of bundles with a published digest, but for those that are being deployed."""
     known = {short(digest) for digest in published}
     for folder in home.glob(f"{current.name}@*"):
         if folder != current.folder and folder.name.rpartition("@")[2] in known:
-            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(BlockingIOError, FileNotFoundError), _locked(folder):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Raises BlockingIOError where another process has it; the lock of one that died is free."""
+def _locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Raises BlockingIOError where somebody else has it; the lock of a process that died is free. One that is `shared`
+    waits, and keeps out those that are not.
+    """
     if sys.platform == "win32":
         yield
         return
@@ -383,7 +401,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
         os.close(descriptor)
