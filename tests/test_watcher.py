@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import random
@@ -150,6 +151,24 @@ def test_a_second_watcher_is_told_who_watches(tmp_path: Path) -> None:
         with pytest.raises(Refused, match=f"watched already, by process {os.getpid()} since 2"):
             world.watcher.run(threading.Event())
     assert watched(world.folder) is None
+
+
+def test_f24_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a lock lies there that nobody holds."""
+    (tmp_path / "watch.lock").touch()
+    real = os.open
+
+    def read_only(path: Any, flags: int, *args: Any, **named: Any) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return real(path, flags, *args, **named)
+
+    monkeypatch.setattr(os, "open", read_only)
+    with (
+        pytest.raises(HomeUnavailable, match=r"watching penguins failed at .*Read-only"),
+        watching(tmp_path, "penguins", 60),
+    ):
+        pass
 
 
 def test_who_only_asks_whether_somebody_watches_does_not_keep_a_watcher_from_it(tmp_path: Path) -> None:

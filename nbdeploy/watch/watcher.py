@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from nbdeploy.errors import NbdeployError, Refused
-from nbdeploy.homes import private, write_whole
+from nbdeploy.homes import failing, private, write_whole
 from nbdeploy.runtime.clock import now as stamped
 from nbdeploy.turns import claimed
 from nbdeploy.watch.alerts import Watch
@@ -119,16 +119,20 @@ def watching(folder: Path, name: str, interval: float) -> Iterator[Callable[[], 
 
     Raises:
         Refused: another process watches, which is named.
+        HomeUnavailable: the folder cannot be written.
     """
-    private(folder)
     lock = folder / LOCK
+    with failing(f"watching {name}", folder):
+        private(folder)
+        os.close(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     with ExitStack() as held:
         if not _claim(lock, held):
             who = watched(folder)
             by = f"process {who.pid} since {who.since}" if who else "another process"
             raise Refused(f"{name} is watched already, by {by}: one watcher is enough, and only it delivers.")
         told = {"pid": os.getpid(), "since": stamped(), "interval": interval}
-        write_whole(folder / WHO, json.dumps(told).encode(), 0o600)
+        with failing(f"watching {name}", folder):
+            write_whole(folder / WHO, json.dumps(told).encode(), 0o600)
         inode = lock.stat().st_ino
         yield lambda: lock.exists() and lock.stat().st_ino == inode
 
