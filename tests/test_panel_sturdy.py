@@ -9,22 +9,24 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
+import pytest
 from recording import Noun
 from test_panel_state import CODE, WAIT, Gate, Model, Stub, view
 
 from nbdeploy.front.session import session
-from nbdeploy.widgets import asking, parts, plot
+from nbdeploy.runtime.manifest import Column, Schema
+from nbdeploy.widgets import asking, fields, parts, plot
 from nbdeploy.widgets.actions import Actions
 from nbdeploy.widgets.desk import cell_has_run
 from nbdeploy.widgets.monitoring import MonitorTab
+from nbdeploy.widgets.trying import Control
 from nbdeploy.widgets.variables import Variables
 from nbdeploy.widgets.view import View
 
 if TYPE_CHECKING:
-    import pytest
-
     from nbdeploy.widgets.actions import Action
     from nbdeploy.widgets.deploying import DeployTab
+    from nbdeploy.widgets.trying import TryTab
 
 
 def test_a_second_click_at_once_is_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,3 +191,61 @@ def test_a_service_in_this_kernel_has_no_line_for_a_shell() -> None:
     assert asking.ask(service, 1).curl == ""
     service.launcher = "local"
     assert asking.ask(service, 1).curl
+
+
+def trying(columns: tuple[Column, ...], variables: dict[str, Any]) -> TryTab:
+    made = view(Stub(columns=columns), variables)
+    tried = cast("TryTab", made.tabs[1])
+    assert tried.service is not None
+    cast("Any", tried.service.client).rows = lambda rows: rows.to_dict("records")
+    return tried
+
+
+MASS = Column("mass", "number", "float64", low=0.0, high=9.0)
+
+
+def test_a_row_that_was_picked_and_changed_stays_as_it_is_when_a_cell_has_run() -> None:
+    variables = {"X": pd.DataFrame({"mass": [float(n) for n in range(50)]})}
+    tried = trying((MASS,), variables)
+    tried.source.value = "X"
+    tried.number.value = 40
+    assert tried.controls["mass"].value == 40.0
+    tried.controls["mass"].input.value = 5.5
+    variables["more"] = variables["X"].copy()
+    cell_has_run("more = X.copy()")
+    assert (tried.source.value, tried.number.value, tried.controls["mass"].value) == ("X", 40, 5.5)
+    variables["X"] = variables["X"].head(3)
+    cell_has_run("X = X.head(3)")
+    assert (tried.number.value, tried.controls["mass"].value) == (2, 2.0)
+
+
+def test_a_variable_that_went_while_its_rows_were_picked_is_told() -> None:
+    variables = {"X": pd.DataFrame({"mass": [1.0, 2.0]})}
+    tried = trying((MASS,), variables)
+    tried.source.value = "X"
+    del variables["X"]
+    tried.number.value = 1
+    assert "row 1 of X" in tried.advice.value
+
+
+def test_what_is_null_in_the_row_can_be_given_a_value_though_the_model_takes_no_null() -> None:
+    tried = trying((MASS,), {})
+    control = tried.controls["mass"]
+    control.set(None)
+    assert (control.value, control.null.layout.display) == (None, None)
+    control.null.value = False
+    assert (control.input.disabled, control.value) == (False, 1.0)
+    control.set(2.0)
+    assert control.null.layout.display == "none"
+    bare = Control(fields.Field("value", "json"), None)
+    assert bare.null.layout.display is None
+
+
+def test_a_control_alters_no_value() -> None:
+    whole = Control(fields.Field("age", "slider", whole=True, high=90.0), 3.0)
+    with pytest.raises(ValueError, match=r"age: 3\.5 is not a whole number"):
+        whole.set(3.5)
+    (item,) = fields.fields(Schema("frame", (replace(MASS, nonfinite=True),)))
+    assert Control(item, "Infinity").value == "Infinity"
+    (item,) = fields.fields(Schema("frame", (replace(MASS, low=-2.3, high=2.5),)))
+    assert (item.low, item.high) == (-2.3, 2.5)

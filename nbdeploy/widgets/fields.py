@@ -60,6 +60,11 @@ class Field:
             return list(range(int(self.low), int(self.high) + 1, width))
         return [float(f"{self.low + (self.high - self.low) * n / (POINTS - 1):.6g}") for n in range(POINTS)]
 
+    def written(self, value: Any) -> str:
+        """As `read` takes it."""
+        text = self.control == "text" and isinstance(value, str)
+        return value if text else json.dumps(value, ensure_ascii=False)
+
     def read(self, text: str) -> Any:
         """The JSON value of what was typed. Raises ValueError, in words."""
         if self.control == "text":
@@ -108,7 +113,7 @@ def _field(column: Column) -> Field:
     plain = Field(column.name, "json", nullable=column.nullable, unseen=column.unseen)
     if column.categories is not None and len(column.categories) <= MOST_CHOICES:
         return replace(plain, control="choice", choices=tuple(column.categories))
-    if column.kind in {"integer", "number"}:
+    if column.kind in {"integer", "number"} and not column.nonfinite:  # that is the text "Infinity" in JSON
         whole = column.kind == "integer"
         if not _ranged(column.low, column.high):
             return replace(plain, control="number", whole=whole)
@@ -124,7 +129,8 @@ def _field(column: Column) -> Field:
 def _on_grid(item: Field) -> Field:
     """Its ends on multiples of the step, where a slider stops: the values of most rows then lie on one too."""
     step = item.step
-    return replace(item, low=math.floor(item.low / step) * step, high=math.ceil(item.high / step) * step)
+    low, high = math.floor(item.low / step) * step, math.ceil(item.high / step) * step
+    return replace(item, low=float(f"{low:.12g}"), high=float(f"{high:.12g}"))  # -2.3, not -2.3000000000000003
 
 
 def _ranged(low: Any, high: Any) -> bool:
@@ -135,11 +141,6 @@ def _ranged(low: Any, high: Any) -> bool:
 
 def _no_constant(text: str) -> Any:
     raise ValueError(text)
-
-
-def text_of(value: Any) -> str:
-    """As it is typed."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def choices_of(shown: Sequence[Field]) -> list[str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
 from nbdeploy.errors import NbdeployError
-from nbdeploy.render import markup
+from nbdeploy.render import markup, plain
 from nbdeploy.widgets import asking, fields, parts, plot
+from nbdeploy.widgets.actions import told
 from nbdeploy.widgets.variables import Variables
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ class TryTab:
         self.values: dict[str, Any] = {}
         self.controls: dict[str, Control] = {}
         self.rows: list[Any] = []
+        self.quiet = parts.Quiet()
+        self.forming = threading.RLock()  # a form is made in a thread, and read by clicks
         self.source = parts.chooser("Row from", [OWN], tip="Where the values come from")
         self.number = widgets.BoundedIntText(
             0, 0, 0, description="Row", style=parts.LABEL, layout={"width": "16em"}, tooltip="Number of the row"
@@ -72,8 +76,13 @@ class TryTab:
         self.go.disabled = self.sweep.disabled = not running
         if running and state is not None and not self._is(state.version, state.url):
             self._attach()
-        parts.show(self.inner, shown=self.service is not None)
-        parts.options(self.source, [OWN, *((t.note, t.variable) for t in self._tables())])
+        parts.show(self.inner, shown=self.service is not None and self.service.name == self.desk.name)
+        before = self.source.value, self.number.value
+        with self.quiet:
+            parts.options(self.source, [OWN, *((t.note, t.variable) for t in self._tables())])
+            self._limit()
+        if (self.source.value, self.number.value) != before:
+            self._fill()
 
     def _is(self, version: str | None, url: str | None) -> bool:
         own = self.service
@@ -86,19 +95,21 @@ class TryTab:
         except NbdeployError as error:  # it ended just now
             self.advice.value = parts.note(str(error), "bad")
             return
-        before, self.service = self.service, service
-        if before is not None and before.name == service.name and before.manifest.schema == service.manifest.schema:
-            return
-        self.answer.value = self.curve.value = ""
-        self.rows = service.examples
-        self.fields = fields.fields(service.manifest.schema)
-        self.controls = {}
-        self.values = {item.name: _start(item) for item in self.fields}
-        self.form.children = ()
-        for item in self.fields[:AT_FIRST]:
-            self._control(item)
-        self._place()
-        self._choose()
+        with self.forming:
+            before, self.service = self.service, service
+            if before is not None and before.name == service.name and before.manifest.schema == service.manifest.schema:
+                return
+            self.answer.value = self.curve.value = ""
+            self.rows = service.examples
+            self.fields = fields.fields(service.manifest.schema)
+            self.controls = {}
+            self.values = {item.name: _start(item) for item in self.fields}
+            self.form.children = ()
+            for item in self.fields[:AT_FIRST]:
+                self._control(item)
+            self._place()
+        self._limit()
+        self._fill()
 
     def _place(self) -> None:
         self.form.children = [control.box for control in self.controls.values()]
@@ -117,8 +128,9 @@ class TryTab:
     def _add(self, name: str | None) -> None:
         found = next((item for item in self.fields if item.name == name and name not in self.controls), None)
         if found is not None:
-            self._control(found)
-            self._place()
+            with self.forming:
+                self._control(found)
+                self._place()
 
     def _tables(self) -> list[Any]:
         """Variables that could be rows of this schema."""
@@ -129,13 +141,26 @@ class TryTab:
         return [table for table in found if wanted <= set(table.columns) or not table.columns]
 
     def _choose(self) -> None:
+        if not self.quiet:
+            self._limit()
+            self._fill()
+
+    def _limit(self) -> None:
+        """As many rows as there are to pick from."""
         table = next((t for t in self._tables() if t.variable == self.source.value), None)
         self.number.max = max(0, (table.rows if table else len(self.rows)) - 1)
-        self._fill()
 
     def _fill(self) -> None:
         """The values of the row that was picked."""
-        row = self._row()
+        if self.quiet:
+            return
+        try:
+            with self.forming:
+                self._take(self._row())
+        except Exception as error:  # noqa: BLE001  # the user's own variable may be anything by now; it is said
+            self.advice.value = parts.note(f"row {self.number.value} of {self.source.value}: {told(error)}", "bad")
+
+    def _take(self, row: Any) -> None:
         if row is None or self.service is None:
             return
         self.values |= fields.values(self.service.manifest.schema, row)
@@ -146,30 +171,32 @@ class TryTab:
         number = self.number.value
         if not self.source.value:
             return self.rows[number] if number < len(self.rows) else None
-        held: Any = self.desk.namespace().get(self.source.value)
-        try:
-            some = held.iloc[[number]] if hasattr(held, "iloc") else held[number : number + 1]
-            rows = self.service.client.rows(some) if self.service else []
-        except (NbdeployError, TypeError, IndexError) as error:
-            self.advice.value = parts.note(f"{self.source.value}: {error}", "bad")
-            return None
+        held: Any = self.desk.namespace()[self.source.value]
+        some = held.iloc[[number]] if hasattr(held, "iloc") else held[number : number + 1]
+        rows = self.service.client.rows(some) if self.service else []
         return rows[0] if rows else None
 
-    def _now(self) -> dict[str, Any] | None:
-        """The values as they stand in the form; None where one of them cannot be read, which is said."""
-        try:
-            return self.values | {name: control.value for name, control in self.controls.items()}
-        except ValueError as error:
-            self.answer.value = parts.note(str(error), "bad")
-            return None
+    def _now(self) -> tuple[Service, dict[str, Any]] | None:
+        """Who is asked, and the values as they stand in the form; None where one of them cannot be read, which is said."""
+        with self.forming:
+            try:
+                values = self.values | {name: control.value for name, control in self.controls.items()}
+            except ValueError as error:
+                self.answer.value = parts.note(str(error), "bad")
+                return None
+            return None if self.service is None else (self.service, values)
 
     def _ask(self) -> None:
-        values, service = self._now(), self.service
-        if values is None or service is None:
+        now = self._now()
+        if now is None:
             return
+        service, values = now
         row = fields.row(service.manifest.schema, values)
         self.desk.start(
-            f"{service.name} ask", asking.asked(service, row), lambda _told: asking.ask(service, row), self._answered
+            f"{service.name} ask",
+            asking.asked(service, row),
+            lambda _told: asking.ask(service, row),
+            self.desk.here(self._answered),
         )
 
     def _answered(self, action: Action) -> None:
@@ -179,7 +206,7 @@ class TryTab:
         found: asking.Answer = action.result
         took = f"{found.milliseconds:.1f} ms there and back, version {found.version}"
         code = parts.codes((("in a shell", found.curl), ("in Python", action.code.python)))
-        more = parts.note(f"also: {found.more}") if found.more is not None else ""
+        more = parts.note(f"also: {plain.cut(found.more)}") if found.more is not None else ""
         self.answer.value = (
             f'<div role="status"><strong style="font-size:15px">{markup.text(found.sentence)}</strong> '
             f'<span class="nbd-time">{markup.text(took)} · {parts.as_of(action.time)}</span></div>'
@@ -187,17 +214,18 @@ class TryTab:
         )
 
     def _sweep(self) -> None:
-        values, service = self._now(), self.service
+        now = self._now()
         moved = next((item for item in self.fields if item.name == self.column.value), None)
-        if values is None or service is None or moved is None:
+        if now is None or moved is None:
             return
+        service, values = now
         points = moved.points()
         rows = [fields.row(service.manifest.schema, values | {moved.name: point}) for point in points]
         self.desk.start(
             f"{service.name} ask",
             asking.swept(service, rows, moved.name, points),
             lambda _told: replace(asking.sweep(service, rows, moved.name, points), now=values[moved.name]),
-            self._swept,
+            self.desk.here(self._swept),
         )
 
     def _swept(self, action: Action) -> None:
@@ -220,7 +248,6 @@ class Control:
         self.input = _input(item)
         self.slider = _slider(item) if item.control == "slider" else None
         self.null = parts.tick("null", tip=f"{item.name} is null", clicked=self._null)
-        parts.show(self.null, shown=item.nullable)
         shown = (self.input, self.null) if self.slider is None else (self.input, self.slider, _ends(item), self.null)
         self.box = parts.row(*shown)
         if self.slider is not None:
@@ -229,10 +256,14 @@ class Control:
         self.set(value)
 
     def set(self, value: Any) -> None:
+        """Raises ValueError where the control cannot show it."""
         self.null.value = value is None
+        parts.show(self.null, shown=self.field.nullable or value is None)  # by it a value can be given again
         if value is None:
             return
         if self.field.control == "slider":
+            if self.field.whole and value != int(value):
+                raise ValueError(f"{self.field.name}: {value} is not a whole number.")
             self.input.value = int(value) if self.field.whole else float(value)
         elif self.field.control == "choice":
             if value not in self.field.choices:
@@ -241,7 +272,7 @@ class Control:
         elif self.field.control == "switch":
             self.input.value = bool(value)
         else:
-            self.input.value = fields.text_of(value)
+            self.input.value = self.field.written(value)
 
     @property
     def value(self) -> Any:
@@ -270,7 +301,7 @@ class Control:
 
 def _input(item: Field) -> Any:
     common = {"description": item.name, "tooltip": f"{item.name} {item.note}".strip(), "style": parts.LABEL}
-    wide = {**common, "layout": {"width": parts.WIDE}}
+    wide = {**common, "layout": {"width": "min(calc(100% - 76px), 38em)"}}  # with room for "null"
     if item.control == "slider":
         kind = widgets.IntText if item.whole else widgets.FloatText
         return kind(int(item.low) if item.whole else item.low, layout={"width": "17em"}, **common)
@@ -292,7 +323,7 @@ def _slider(item: Field) -> Any:
     if item.whole:
         kind, low, high, step = widgets.IntSlider, int(low), int(high), 1
     about = f"{item.name} {item.note}"
-    return kind(low, min=low, max=high, step=step, readout=False, tooltip=about, layout={"width": "min(100%, 11em)"})
+    return kind(low, min=low, max=high, step=step, readout=False, tooltip=about, layout={"width": "auto", "flex": "1 1 6em", "max_width": "11em"})
 
 
 def _start(item: Field) -> Any:
