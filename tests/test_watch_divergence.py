@@ -64,6 +64,11 @@ def test_drift_takes_another_reference(world: World, past: Past) -> None:
     assert "mass" in before._repr_html_()
 
 
+def test_drift_of_no_rows_names_no_version(world: World, past: Past) -> None:
+    past.ask(frame(7, 1), NOW - timedelta(days=2), NOW - timedelta(days=1))
+    assert "\n0 rows beside " in world.drift(last="1h").text
+
+
 def test_drift_of_too_few_rows_is_not_computable_and_fails_closed(world: World, past: Past) -> None:
     past.ask(frame(7, 1), NOW - timedelta(hours=2), NOW)
     found = world.drift()

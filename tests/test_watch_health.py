@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -295,6 +296,14 @@ def test_without_labels_probabilities_say_how_good_the_answers_probably_are(worl
     assert 0.9 < value <= 1
     assert "Live metrics: not computable (no label came yet)." in health.text
     assert "nbdeploy feedback birds labels.csv" in health.text
+    assert "believe labels" not in health.text
+    past = world.past("birds")
+    windows(past, 4, PLANTED["units"][0], methods=("predict_proba",))
+    labelled(past, world, ["r1"], ["light"])
+    few = world.monitor()
+    assert "so that these assumptions are in doubt: believe labels." in few.text
+    assert re.search(r"\b1 of [\d,]+ rows \(0\.\d\d%\) have a label", few.text)
+    assert re.search(r"\b1 of [\d,]+\s+\(0\.\d\d%\)$", few.text, re.MULTILINE)
     windows(world.past("birds"), 2)
     assert "no request asked for probabilities" in str(world.monitor().expected["1.0.0"])
 

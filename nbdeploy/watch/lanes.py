@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nbdeploy.judge.metrics import metric
 from nbdeploy.render.plain import percent
+from nbdeploy.watch import received
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.reading import EXPECTED
 
@@ -186,7 +187,7 @@ def _metrics(health: Health) -> Iterator[Lane]:
     bottom = min([0.5 if share else 0.0, *values])
     yield Lane(known.title.lower() if known else name, _metric_words(health, name), tuple(series), bottom, top)
     if not isinstance(health.live, NotComputable):
-        words = f"{health.live.labelled:,} of {health.live.rows:,} ({health.live.coverage:.0%})"
+        words = f"{health.live.labelled:,} of {health.live.rows:,} ({received.share(health.live.coverage)})"
         coverage = Series("coverage", "bars", _points(health, "coverage"))
         yield Lane("rows with a label", words, (coverage,), top=1.0)
 

@@ -12,6 +12,7 @@ from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.drift import DRIFTED, SUSPECTED
 from nbdeploy.watch.expected import Expected
 from nbdeploy.watch.findings import blind
+from nbdeploy.watch.received import share
 from nbdeploy.watch.tenure import moment
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ def _metrics(health: Health) -> Section:
         )
         for name in names
     )
-    notes = [*_of_labels(health, found), *_of_before(ahead, promise, shown=bool(rows))]
+    drifted = bool(health.version and health.version.drifted)
+    notes = [*_of_labels(health, found), *_of_before(ahead, promise, shown=bool(rows), drifted=drifted)]
     headers = ("metric", "live", "expected", "before")
     return Section(f"Metrics of {version}" if version else "Metrics", headers if rows else (), rows, tuple(notes))
 
@@ -138,15 +140,19 @@ def _of_labels(health: Health, found: Performance | None) -> Iterator[str]:
         if "no label" in health.live.reason:
             yield f"Labels come with: nbdeploy feedback {health.name} labels.csv --on request_id"
     elif found is not None:
-        yield f"{found.labelled:,} of {found.rows:,} rows ({found.coverage:.0%}) have a label."
+        yield f"{found.labelled:,} of {found.rows:,} rows ({share(found.coverage)}) have a label."
 
 
-def _of_before(ahead: Expected | NotComputable | None, promise: Promise | None, *, shown: bool) -> Iterator[str]:
+def _of_before(
+    ahead: Expected | NotComputable | None, promise: Promise | None, *, shown: bool, drifted: bool
+) -> Iterator[str]:
     """What the columns expected and before stand on; `shown`: whether there are metrics."""
     if isinstance(ahead, NotComputable):
         yield f"Without labels: {ahead}."
     elif ahead is not None and shown:
         yield f"Without labels it is assumed: {'; '.join(ahead.assumptions)}."
+        if drifted:
+            yield "Columns have drifted, so that these assumptions are in doubt: believe labels."
     if shown:
         yield "Intervals are of 95 %; what is expected has too narrow ones while there are about a hundred labels."
     if shown and promise and promise.metrics:
