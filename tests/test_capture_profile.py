@@ -58,6 +58,7 @@ SCHEMA = Schema(
 
 @given(st.data())
 @settings(max_examples=150, deadline=None)
+@pytest.mark.slow
 def test_merged_parts_equal_the_whole(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(sorted(VALUES)))
     training = data.draw(st.lists(VALUES[kind], min_size=1, max_size=30))

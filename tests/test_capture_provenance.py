@@ -239,6 +239,7 @@ def test_the_same_numbers_of_another_type_have_another_fingerprint() -> None:
     assert fingerprint(narrow)["sha256"] != fingerprint(wide)["sha256"]
 
 
+@pytest.mark.slow
 def test_the_fingerprint_is_the_same_for_the_same_data_in_another_process() -> None:
     code = (
         "import pandas as pd, numpy as np; from nbdeploy.capture.fingerprint import fingerprint;"

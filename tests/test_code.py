@@ -129,6 +129,7 @@ WORD = st.text(string.ascii_letters + string.digits + " '\"\\()[]{}#;,=<>.é?$%!
 
 
 @given(WORD, WORD)
+@pytest.mark.slow
 def test_any_reason_and_condition_survives_a_cell_in_both_forms(reason: str, condition: str) -> None:
     session, asked, wanted, stop = Session(), recorder(), recorder(), parsed("stop n")
     for call in (

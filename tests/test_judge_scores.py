@@ -124,6 +124,7 @@ def test_ten_right_of_ten_are_not_certain() -> None:
         assert 0.4 < (found[name].low or 0) < 0.9, name
 
 
+@pytest.mark.slow
 def test_a_thousand_resamples_of_ten_thousand_rows_take_a_few_seconds_at_most() -> None:
     start = time.process_time()
     estimates(classified(10_000, 3), {"": np.arange(10_000)}, Sampling(draws=1000))

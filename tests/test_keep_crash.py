@@ -92,6 +92,7 @@ def test_f27_a_rebuild_that_is_killed_at_any_step_is_none_or_whole(world: World)
     assert steps > 10
 
 
+@pytest.mark.slow
 def test_eight_processes_recover_one_lost_registry(world: World) -> None:
     for _ in range(3):
         world.publish()
@@ -102,6 +103,7 @@ def test_eight_processes_recover_one_lost_registry(world: World) -> None:
     assert len(damage.damaged(world.registry.path)) == 1
 
 
+@pytest.mark.slow
 def test_eight_processes_publish_one_name_and_get_eight_whole_versions(world: World) -> None:
     """F32"""
     bundles = [

@@ -181,6 +181,7 @@ def test_bento_yaml_holds_the_text_of_a_model_as_text(world: World) -> None:
     assert raw["service"] == "nbdeploy_runtime.service:ModelService"
 
 
+@pytest.mark.slow
 def test_a_failing_disk_leaves_the_old_state(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.publish()
     real = os.fsync

@@ -234,6 +234,7 @@ print(sorted(set(read)))
     assert said.splitlines() == ["0 ['uvicorn']", "['entry_points.txt']"]
 
 
+@pytest.mark.slow
 def test_pandas_and_uvicorn_work_behind_a_guard_without_their_optional_packages(tmp_path: Path) -> None:
     from nbdeploy.capture.environment import lock
 
@@ -255,6 +256,7 @@ except ModuleNotFoundError:
     assert said == "no polars"
 
 
+@pytest.mark.slow
 def test_bentoml_imports_behind_a_guard(tmp_path: Path) -> None:
     from nbdeploy.capture.environment import lock
 

@@ -231,6 +231,7 @@ def test_an_fsync_that_fails_as_a_segment_is_closed_is_not_durable(
     os.close(closing)
 
 
+@pytest.mark.slow
 def test_f06_kill_minus_nine_loses_no_acknowledged_record(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from nbdeploy.runtime.predlog import PredictionLog; from nbdeploy.runtime.rules import Rules;"

@@ -510,6 +510,7 @@ def test_jitter_keeps_a_wait_between_half_and_all(tmp_path: Path) -> None:
     assert ledger.read().post("ops").due == at(1) + timedelta(seconds=2.5)
 
 
+@pytest.mark.slow
 def test_a_queue_has_an_end_the_oldest_go_first_and_what_was_dropped_is_said(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     with ledger.turn() as page:
@@ -604,6 +605,7 @@ class Life(RuleBasedStateMachine):
         assert len(waiting) == len(set(waiting))
 
 
+@pytest.mark.slow
 def test_through_a_hard_life_nothing_is_lost_nothing_is_doubled(tmp_path: Path) -> None:
     Life.folder = tmp_path
     run_state_machine_as_test(Life, settings=settings(max_examples=25, stateful_step_count=20, deadline=None))

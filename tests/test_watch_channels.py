@@ -306,6 +306,7 @@ def mail(url: str) -> Elsewhere:
     return Elsewhere("mail", Address("mail", url), Reach())
 
 
+@pytest.mark.slow
 def test_an_e_mail_arrives_through_apprise() -> None:
     with smtp() as (port, received):
         mail(f"mailto://127.0.0.1:{port}?from=robot@example.com&to=boss@example.com&mode=insecure").send(MESSAGE)

@@ -142,6 +142,7 @@ def test_times_that_make_no_windows_are_wrong_use(began: datetime, ended: dateti
         traffic(logged([]), began, ended, every)
 
 
+@pytest.mark.slow
 def test_a_million_requests_of_many_windows_are_all_counted() -> None:
     random = np.random.default_rng(2)
     times = pd.to_datetime(START) + pd.to_timedelta(random.integers(0, 7 * 86_400, 1_000_000), unit="s")
