@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pytest
+
 from nbdeploy.runtime import environment
 from nbdeploy.runtime.environment import canonical, installed_distributions, minor, problems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pytest
 
 NUMPY = importlib.metadata.version("numpy")
 
