@@ -18,7 +18,7 @@ from toy import manifest
 from nbdeploy.errors import NotFound, WrongUse
 from nbdeploy.front import session as sessions
 from nbdeploy.front.code import Code
-from nbdeploy.front.session import Session
+from nbdeploy.front.session import Entry, Session
 from nbdeploy.keep.version import Version, Versions
 from nbdeploy.overview import Overview
 from nbdeploy.run.services import Services, ServiceState
@@ -361,6 +361,15 @@ def test_everything_shown_carries_its_time() -> None:
     clock = made.desk.overview.clock
     assert clock in made.time.value
     assert f"as of {clock}" in made.twin.forms()["text/plain"]
+
+
+def test_the_twin_has_the_lines_whole(session: Session) -> None:
+    line = "%deploy clf " + " ".join(f"--gate metric_{n}>=0.{n}" for n in range(9))
+    session.add(Entry("14:03:12", Code(line, ""), "done"))
+    forms = view(Stub()).twin.forms()
+    assert line in forms["text/plain"]
+    assert line.replace(">", "&gt;") in forms["text/html"]
+    assert "clicked 14:03:12 ✓ done" in forms["text/plain"]
 
 
 def test_two_panels_agree() -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.front.session import session
-from nbdeploy.render import Card, Table, markup, plain
+from nbdeploy.render import Card, markup, plain
 from nbdeploy.widgets.coding import OUTCOMES
 
 if TYPE_CHECKING:
@@ -32,11 +32,12 @@ class Twin:
         return f".lm-Widget .{self.mark}, body[data-vscode-theme-kind] .{self.mark} {{ display: none; }}"
 
     def card(self) -> Card:
+        """The lines that were clicked are whole, to be copied; a table would cut them."""
         card = self.desk.overview.card()
-        rows = [(entry.time, OUTCOMES[entry.outcome], entry.code.line) for entry in session().entries[-SHOWN:]]
-        if not rows:
-            return card
-        return replace(card, tables=[*card.tables, Table(("time", "", "clicked"), rows)])
+        clicked = [
+            (f"clicked {entry.time} {OUTCOMES[entry.outcome]}", entry.code.line) for entry in session().entries[-SHOWN:]
+        ]
+        return replace(card, code=[*card.code, *clicked])
 
     def forms(self) -> dict[str, str]:
         card = self.card()
