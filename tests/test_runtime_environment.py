@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import pytest
 
 from nbdeploy.runtime import environment
 from nbdeploy.runtime.environment import canonical, installed_distributions, minor, problems
