@@ -323,7 +323,15 @@ def _slider(item: Field) -> Any:
     if item.whole:
         kind, low, high, step = widgets.IntSlider, int(low), int(high), 1
     about = f"{item.name} {item.note}"
-    return kind(low, min=low, max=high, step=step, readout=False, tooltip=about, layout={"width": "auto", "flex": "1 1 6em", "max_width": "11em"})
+    return kind(
+        low,
+        min=low,
+        max=high,
+        step=step,
+        readout=False,
+        tooltip=about,
+        layout={"width": "auto", "flex": "1 1 6em", "max_width": "11em"},
+    )
 
 
 def _start(item: Field) -> Any:
