@@ -536,7 +536,7 @@ class Workspace:
             "every": every,
             "rows": rows,
             "repeat": repeat,
-            "send": tuple(send),
+            "send": (send,) if isinstance(send, str) else tuple(send),
             "remove": remove,
             "test": test,
         }

@@ -110,6 +110,7 @@ def test_a_preview_reads_rows_only_where_a_rule_is_about_them(
         ({"when": "drift@masss>1"}, 'no column "masss". Did you mean "mass"'),
         ({"when": "eror_rate>1"}, 'Did you mean "error_rate"'),
         ({"when": "p99_ms>1", "send": ["slack"]}, 'no channel .* "slack"'),
+        ({"when": "p99_ms>1", "send": "slack"}, 'no channel .* "slack"'),
         ({"when": "p99_ms>1", "send": ["https://hooks.example.com/s3cret"]}, "is an address"),
         ({"when": "p99_ms>1", "every": "soon"}, "is no span"),
         ({"when": "p99_ms>1", "windows": 0}, "windows = 0 .* no whole number from 1"),
@@ -313,6 +314,8 @@ def test_a_watcher_without_a_kernel_tells_what_happens_to_a_real_service(setting
         watcher = begun(tmp_path)
         service.predict(X)
         wait_for(lambda: any(alert["rule"] == "busy" for body in other.bodies for alert in body["alerts"]), 60)
+        ledger = Ledger(settings.services / "sums" / "alerts")
+        wait_for(lambda: ledger.read().post("ops").sent, 60)  # killed before that is noted, it would come again
         watcher.kill()
         watcher.communicate(timeout=20)
         watcher = begun(tmp_path)
