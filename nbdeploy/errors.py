@@ -84,7 +84,7 @@ class NbdeployError(Exception):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """' Did you mean "penguins"?' or ''."""
-    cutoff = 0.6 if len(word) > 2 else 0.5  # of two letters one may be wrong
+    cutoff = 0.5 if len(word) == 2 else 0.6  # of two letters one may be wrong
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f' Did you mean "{close[0]}"?' if close else ""
 

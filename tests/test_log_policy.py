@@ -137,7 +137,7 @@ def test_a_table_for_a_name_that_no_service_has_is_told(settings: Settings) -> N
         assert [line for line in said if "it holds for nobody" in line] == wanted
         said.clear()
         workspace.serve("people", progress=said.append)
-        assert said == wanted
+        assert [line for line in said if "it holds for nobody" in line] == wanted
     finally:
         workspace.stop("people")
 

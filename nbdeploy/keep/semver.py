@@ -83,6 +83,12 @@ def suggest(before: Manifest, after: Manifest) -> Suggestion:
     return Suggestion("patch", tuple(internals(before, after)) or (UNCHANGED,))
 
 
+def check_bump(asked: str | None) -> None:
+    """Raises WrongUse unless it is one, or none."""
+    if asked is not None and asked not in BUMPS:
+        raise WrongUse(f'"{asked}" is not a bump: say major, minor or patch.')
+
+
 def settled(suggestion: Suggestion, asked: str | None, *, force: bool = False) -> Suggestion:
     """The suggestion, or what `--bump` asked for: upward freely, downward only with `force`.
 
@@ -91,8 +97,7 @@ def settled(suggestion: Suggestion, asked: str | None, *, force: bool = False) -
     """
     if asked is None or asked == suggestion.bump:
         return suggestion
-    if asked not in BUMPS:
-        raise WrongUse(f'"{asked}" is not a bump: say major, minor or patch.')
+    check_bump(asked)
     bump = BUMPS[BUMPS.index(asked)]
     if BUMPS.index(bump) < BUMPS.index(suggestion.bump):
         if not force:

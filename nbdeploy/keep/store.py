@@ -10,7 +10,7 @@ from nbdeploy.errors import Corrupt, NbdeployError, NotFound, Refused, StoreUnav
 from nbdeploy.homes import path_of, sync_folder, write_whole
 from nbdeploy.keep import bento, trust
 from nbdeploy.keep.event import this_user
-from nbdeploy.keep.semver import FIRST, Number, Suggestion, next_number, settled, suggest
+from nbdeploy.keep.semver import FIRST, Number, Suggestion, check_bump, next_number, settled, suggest
 from nbdeploy.keep.staging import Store, link, sync_tree
 from nbdeploy.keep.version import Version, VersionDetails
 from nbdeploy.names import checked
@@ -164,6 +164,7 @@ def failing(doing: str, store: Store) -> Iterator[Aftermath]:
 
 
 def _asked(view: View, manifest: Manifest, bump: str | None, *, force: bool) -> Suggestion:
+    check_bump(bump)
     known = view.versions(manifest.name)
     if not known:
         return Suggestion("major", ("every earlier version was removed",) if view.issued(manifest.name) else _INITIAL)

@@ -21,6 +21,10 @@ LAUNCHERS = ("local", "container", "memory")
 FILE = "options.json"
 
 
+def _within(number: Any, most: int) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= most
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """None means: as it was, or the default."""
@@ -36,10 +40,10 @@ class Running:
     def __post_init__(self) -> None:
         if self.launcher is not None and self.launcher not in LAUNCHERS:
             raise UnknownOption(self.launcher, "launcher", LAUNCHERS)
-        if self.workers is not None and not 1 <= self.workers <= 64:
-            raise WrongUse(f"--workers {self.workers} is not possible: give a number from 1 to 64.")
-        if self.port is not None and not 1 <= self.port <= 65_535:
-            raise WrongUse(f"--port {self.port} is no port: give a number from 1 to 65535, or leave it out.")
+        if self.workers is not None and not _within(self.workers, 64):
+            raise WrongUse(f"--workers {self.workers!r} is not possible: give a number from 1 to 64.")
+        if self.port is not None and not _within(self.port, 65_535):
+            raise WrongUse(f"--port {self.port!r} is no port: give a number from 1 to 65535, or leave it out.")
 
     def over(self, kept: Mapping[str, Any]) -> Running:
         """These, and what was kept for the rest."""
