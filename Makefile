@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export BENTOML_DO_NOT_TRACK := True
-unexport VIRTUAL_ENV  # whoever has another environment active: IPython would add its packages to ours
+unexport VIRTUAL_ENV  # another environment active in the shell: IPython would put its packages before ours
 unexport PYTHONDONTWRITEBYTECODE  # where it is set, every process that starts compiles its modules anew
 
 # A file stays in one process, its services and kernels with it; load under test is exactly counted, so a busy neighbour
