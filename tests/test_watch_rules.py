@@ -157,6 +157,8 @@ def test_equality_is_over_when_it_no_longer_holds() -> None:
         ({"when": "p99_ms>1", "every": "0s"}, "out of range"),
         ({"when": "down>0", "every": "1h"}, "looked at each time"),
         ({"when": "p99_ms>1", "send": "ops"}, "is no list of names"),
+        ({"when": "p99_ms>1", "send": 5}, "is no list of names"),
+        ({"when": "p99_ms>1", "names": {"penguins": True}}, "is no list of names"),
         ({"when": "p99_ms>1", "rows": -1}, "rows = -1"),
     ],
 )

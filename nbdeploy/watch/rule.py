@@ -240,7 +240,7 @@ def _whole(given: Any, key: str, where: str, *, least: int) -> int:
 
 
 def _words(given: Any, key: str, where: str) -> tuple[str, ...]:
-    if isinstance(given, str) or not all(isinstance(item, str) for item in given):
+    if not isinstance(given, list | tuple) or not all(isinstance(item, str) for item in given):
         raise WrongUse(f'{key} = {given!r} in {where} is no list of names: write ["ops"].')
     return tuple(given)
 
