@@ -176,9 +176,7 @@ def _left_over(path: Path) -> str:
 
 def _write(node: Any, path: Path) -> None:
     """Without results of an earlier run, and without parameters papermill gave it then."""
-    formats.swiftly()
-    import nbformat
-
+    nbformat = formats.nbformat()
     node = nbformat.v4.upgrade(nbformat.from_dict(node))
     node.cells = [cell for cell in node.cells if "injected-parameters" not in cell.metadata.get("tags", ())]
     for cell in node.cells:

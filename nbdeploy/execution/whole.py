@@ -48,9 +48,7 @@ def run(
 
 
 def read(notebook: Path) -> Any:
-    formats.swiftly()
-    import nbformat
-
+    nbformat = formats.nbformat()
     if not notebook.is_file():
         raise NotFound("notebook", str(notebook), [str(path) for path in sorted(notebook.parent.glob("*.ipynb"))])
     try:
@@ -62,9 +60,7 @@ def read(notebook: Path) -> Any:
 
 
 def _with_cells(node: Any, cells: Sequence[str]) -> Any:
-    formats.swiftly()
-    import nbformat
-
+    nbformat = formats.nbformat()
     node = nbformat.v4.upgrade(node)
     node.cells += [nbformat.v4.new_code_cell(source) for source in cells]
     return node

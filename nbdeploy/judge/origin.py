@@ -124,21 +124,18 @@ class Origin:
 
 def sources(notebook: Path) -> list[str]:
     """Its code cells as Python; lines of magics and commands left out."""
-    formats.swiftly()
-    import nbformat
-
-    cells = nbformat.read(notebook, as_version=4).cells
-    return [re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", cell.source) for cell in cells if cell.cell_type == "code"]
+    return [re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", source) for source in _code(notebook)]
 
 
 def magics(notebook: Path, name: str) -> list[str]:
     """What follows `%name` on each line of the code cells, continued lines whole, also where its value is assigned."""
-    formats.swiftly()
-    import nbformat
-
-    cells = nbformat.read(notebook, as_version=4).cells
-    code = "\n".join(cell.source.replace("\\\n", " ") for cell in cells if cell.cell_type == "code")
+    code = "\n".join(source.replace("\\\n", " ") for source in _code(notebook))
     return re.findall(rf"(?m)^\s*(?:[\w, ]+=\s*)?%{name}[ \t]+(.+?);?\s*$", code)
+
+
+def _code(notebook: Path) -> list[str]:
+    cells = formats.nbformat().read(notebook, as_version=4).cells
+    return [cell.source for cell in cells if cell.cell_type == "code"]
 
 
 def _tree(source: str) -> ast.Module:
