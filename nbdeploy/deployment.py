@@ -23,7 +23,7 @@ from nbdeploy.errors import (
     WrongUse,
     did_you_mean,
 )
-from nbdeploy.render.progress import Outcome
+from nbdeploy.render.progress import Conclusion
 from nbdeploy.run import options, tokens
 from nbdeploy.run.options import Running
 from nbdeploy.runtime.retention import Removed, clean
@@ -185,7 +185,7 @@ class Deployment:
             self._tell_unmeant(progress)
             before = self.registry.live(self.name)
             if before is not None and before.version == version.version:
-                progress(Outcome(f"nothing changed: {version.version} answers already"))
+                progress(Conclusion(f"nothing changed: {version.version} answers already"))
             return self.handle(commit(), previous=before.version if before else None, already_live=True)
         return self.take_over(store.runnable(self.registry, version), wanted, commit, progress)
 

@@ -14,7 +14,7 @@ from nbdeploy import names, trial
 from nbdeploy.deployment import Deployment
 from nbdeploy.errors import BreaksCallers, NotFound, SampleMissing, WrongUse
 from nbdeploy.reference import Reference
-from nbdeploy.render.progress import Outcome
+from nbdeploy.render.progress import Conclusion
 from nbdeploy.run import tokens
 from nbdeploy.run.options import Running
 from nbdeploy.run.scratch import sweep
@@ -239,7 +239,7 @@ class Workspace:
             stack.enter_context(deployment.turn(progress))
             live = self.registry.live(bundle.name)
             if live is not None and live.digest == bundle.digest and not again:
-                progress(Outcome(f"no new version: this is {live.name} {live.version}, live already"))
+                progress(Conclusion(f"no new version: this is {live.name} {live.version}, live already"))
                 return gating.not_again(asked, replace(deployment.serve(live, wanted, progress), already_live=True))
             if require_compatible:
                 self._refuse_breaking(bundle.manifest)

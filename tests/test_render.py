@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from IPython.lib.pretty import pretty
 
 from nbdeploy.render import Card, Shown, Table, markup, plain
-from nbdeploy.render.progress import Outcome, Output, Overwritten, Progress, Silent, Written, surface
+from nbdeploy.render.progress import Conclusion, Output, Overwritten, Progress, Silent, Written, surface
 
 if TYPE_CHECKING:
     from nbdeploy.render import Tone
@@ -221,11 +221,11 @@ def test_the_last_state_is_one_line(clock: list[float]) -> None:
     assert screen.shown[1] == ("bundled 0.2 s · checking ...", "neutral")
 
 
-def test_an_outcome_stays_in_the_last_line(clock: list[float]) -> None:
+def test_a_conclusion_stays_in_the_last_line(clock: list[float]) -> None:
     screen = Remembering()
     with Progress(screen) as progress:
         progress("bundle")
-        progress(Outcome("nothing changed: 1.0.0 answers already"))
+        progress(Conclusion("nothing changed: 1.0.0 answers already"))
     assert screen.shown[-1] == ("bundled 0.2 s · nothing changed: 1.0.0 answers already", "neutral")
     assert screen.closed == [("bundled 0.2 s · nothing changed: 1.0.0 answers already", "good")]
 

@@ -32,7 +32,7 @@ _CHANGING = {"publish", "serve"}  # from here on, Ctrl-C may find the change mad
 _WORTH_TELLING = 0.05  # seconds
 
 
-class Outcome(str):
+class Conclusion(str):
     """A sentence that stays, also in the last line: what came of it where that is no phase."""
 
     __slots__ = ()
@@ -47,7 +47,7 @@ class Surface(Protocol):
 
 
 class Progress:
-    """Called with a phase of PHASES, a sentence about the one under way, or an Outcome; leave the `with` to end it."""
+    """Called with a phase of PHASES, a sentence about the one under way, or a Conclusion; leave the `with` to end it."""
 
     def __init__(self, surface: Surface, *, listing: str = "ps") -> None:
         self.surface = surface
@@ -58,7 +58,7 @@ class Progress:
         self.began = 0.0
 
     def __call__(self, said: str) -> None:
-        if isinstance(said, Outcome):
+        if isinstance(said, Conclusion):
             self._finish()
             self.done.append(said)
             self.surface.show(self._text(), "neutral")
