@@ -307,17 +307,14 @@ def _exact(rounded: pd.Series[Any], cells: Sequence[int | None]) -> pd.Series[An
     return pd.Series(list(cells), index=rounded.index, dtype=object) if beyond else rounded
 
 
-class _readable:  # noqa: N801 - used as a word of the with statement
-    def __init__(self, file: Path) -> None:
-        self.file = file
+@contextmanager
+def _readable(file: Path) -> Iterator[None]:
+    import duckdb
 
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        import duckdb
-
-        if isinstance(error, duckdb.Error):
-            raise UnsupportedData(str(self.file), f"cannot be read as Parquet ({error})", "write it again") from error
+    try:
+        yield
+    except duckdb.Error as exc:
+        raise UnsupportedData(str(file), f"cannot be read as Parquet ({exc})", "write it again") from exc
 
 
 def _kind(column: Column) -> str:

@@ -56,8 +56,8 @@ def _held(folder: Path, progress: Callable[[str], None]) -> int:
 
 @contextmanager
 def claimed(path: Path, *, make: bool = True) -> Iterator[bool]:
-    """Whether nobody holds this lock file, which is held meanwhile if so; a file that is missing is made. Not with
-    `make`, which also looks at one that cannot be written.
+    """Whether nobody holds this lock file, which is held meanwhile if so. One that is missing is made; without `make` it
+    counts as held, and one that cannot be written is looked at too.
     """
     try:
         descriptor = os.open(path, (os.O_RDWR | os.O_CREAT if make else os.O_RDONLY) | os.O_CLOEXEC, 0o600)

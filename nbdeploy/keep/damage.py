@@ -92,7 +92,7 @@ def reader(path: Path) -> sqlite3.Connection:
         if exc.sqlite_errorcode & 0xFF not in _UNWRITABLE or (log.exists() and log.stat().st_size):
             raise
     try:
-        return connect(path, mode="ro&immutable=1", factory=AsItLies)
+        return connect(path, query="mode=ro&immutable=1", factory=AsItLies)
     except sqlite3.DatabaseError as exc:
         raise _as_it_lies(exc) from exc
 
@@ -116,10 +116,10 @@ def _as_it_lies(error: Exception) -> sqlite3.OperationalError:
 
 
 def connect(
-    path: Path, *, mode: str = "rw", timeout: float = 30.0, factory: type[sqlite3.Connection] = sqlite3.Connection
+    path: Path, *, query: str = "mode=rw", timeout: float = 30.0, factory: type[sqlite3.Connection] = sqlite3.Connection
 ) -> sqlite3.Connection:
     """A connection to a file that exists; autocommit, every commit fsynced."""
-    uri = f"file:{quote(os.fsencode(path))}?mode={mode}"
+    uri = f"file:{quote(os.fsencode(path))}?{query}"
     connection = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, factory=factory)
     connection.row_factory = sqlite3.Row
     try:

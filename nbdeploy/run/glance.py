@@ -137,9 +137,8 @@ def _shown(value: Any) -> Any:
     """Numbers by class the highest first, as many as a cell has room for."""
     if isinstance(value, dict) and value and all(isinstance(score, float) for score in value.values()):
         ranked = sorted(value.items(), key=lambda item: -item[1])
-        return ", ".join(f"{label} {score:.3g}" for label, score in ranked[:SCORES]) + (
-            ", ..." * (len(ranked) > SCORES)
-        )
+        told = ", ".join(f"{label} {score:.3g}" for label, score in ranked[:SCORES])
+        return f"{told}, ..." if len(ranked) > SCORES else told
     return f"{value:.6g}" if isinstance(value, float) else value
 
 

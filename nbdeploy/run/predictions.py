@@ -227,10 +227,8 @@ class Predictions(Shown):
                 frame = self._by_copy(reader, copy, columns, requests=requests, last=last, categories=categories)
                 self._pass_over(copy.facts)
                 return frame
-        except (
-            OSError,
-            UnsupportedData,
-        ):  # no room for a copy, not our folder, gone: the segment is the truth, only slower
+        except (OSError, UnsupportedData):
+            # No room for a copy, not our folder, gone: the segment is the truth, only slower.
             return self._by_lines(path, columns, requests=requests)
 
     def _by_copy(

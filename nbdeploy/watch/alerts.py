@@ -137,12 +137,8 @@ class Alerts(Shown):
     def _watched(self) -> list[tuple[Tone, str]]:
         looked = f"; last judged {clock(self.looked)}" if self.looked else ""
         if self.watch is not None:
-            return [
-                (
-                    "good",
-                    f"watched by process {self.watch.pid} since {self.watch.since[:16].replace('T', ' ')} UTC{looked}",
-                )
-            ]
+            since = f"{self.watch.since[:16].replace('T', ' ')} UTC"
+            return [("good", f"watched by process {self.watch.pid} since {since}{looked}")]
         some = "1 message waits" if self.waiting == 1 else f"{self.waiting} messages wait"
         waits = f", and {some} for that" if self.waiting else ""
         return [

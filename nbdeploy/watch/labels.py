@@ -111,11 +111,10 @@ def _columns_wanted(on: str, names: Sequence[str]) -> str:
 
 def _values(column: pd.Series[Any], name: str) -> list[Any]:
     """JSON values; moments as the log has them, and whole numbers exact also beside a missing one."""
-    given, inferred = column, column.infer_objects()
-    if not (inferred.dtype.kind == "f" and given.dtype == object and given.map(_is_long).any()):
-        given = inferred
+    inferred = column.infer_objects()
+    rounded = inferred.dtype.kind == "f" and column.dtype == object and column.map(_is_long).any()
     try:
-        found = values_of(given.reset_index(drop=True))
+        found = values_of((column if rounded else inferred).reset_index(drop=True))
     except TypeError as exc:
         raise WrongUse(f'The column "{name}" holds what is no label: {exc}; give numbers, texts or booleans.') from exc
     if any(isinstance(value, list | dict) for value in found):
