@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sys
@@ -17,7 +18,7 @@ from nbdeploy.settings import Settings
 formats.swiftly()
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -49,6 +50,19 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Called, it has whatever is opened to be written refused, as on a disk that is mounted read-only."""
+    real = os.open
+
+    def refusing(path: Any, flags: int, *args: Any, **named: Any) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return real(path, flags, *args, **named)
+
+    return lambda: monkeypatch.setattr(os, "open", refusing)
+
+
+@pytest.fixture
 def _turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A test marked `alone` has the machine to itself, whatever the other processes of pytest-xdist are at."""
     if not hasattr(request.config, "workerinput"):
@@ -71,27 +85,19 @@ def _locked(path: Path, how: int) -> Iterator[None]:
 
 # Those that take longest, in that order: the last file to begin should be a short one. The others with slow tests follow.
 LONGEST = (
-    *(
-        "notebooks",
-        "containers",
-        "panel_lab",
-        "ci",
-        "containers_elsewhere",
-        "prometheus",
-        "end_to_end",
-        "run_leavebehind",
-    ),
-    *("reproduce", "acknowledged", "gate_end_to_end", "judge_templates", "handover", "elsewhere", "all_estimators"),
-    *("crashes", "capture_code", "watch_health", "run_local", "gate", "judge_gatebook", "hostile_requests"),
-)
+    "notebooks", "containers", "panel_lab", "ci", "containers_elsewhere", "prometheus", "end_to_end",
+    "run_leavebehind", "reproduce", "acknowledged", "gate_end_to_end", "judge_templates", "handover",
+    "elsewhere", "all_estimators", "crashes", "capture_code", "watch_health", "run_local", "gate",
+    "judge_gatebook", "hostile_requests",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several processes are done at the same time where the long files are given out first."""
     if not RUNS_CONTAINERS:  # of no other version can a base image be made without a registry
         contained = [item for item in items if item.get_closest_marker("containers")]
         config.hook.pytest_deselected(items=contained)
         items[:] = [item for item in items if item not in contained]
-    """Several processes are done at the same time where the long files are given out first."""
     if hasattr(config, "workerinput"):
         longest = {f"test_{name}": place for place, name in enumerate(LONGEST)}
         slow = {item.path for item in items if item.get_closest_marker("slow")}

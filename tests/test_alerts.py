@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -30,7 +29,7 @@ from nbdeploy.watch.watcher import watching
 from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from IPython.core.interactiveshell import InteractiveShell
@@ -181,20 +180,13 @@ def test_where_nobody_watches_the_list_judges_and_says_so(workspace: Workspace) 
 
 
 def test_f24_where_nothing_can_be_kept_the_list_is_shown_as_it_was(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, read_only: Callable[[], None]
 ) -> None:
     workspace.alerts("birds", when="requests>1", every="1h", rule="busy")
     workspace.alerts("birds")
     with watching(workspace.settings.services / "birds" / "alerts", "birds", 60):
         pass
-    real = os.open
-
-    def read_only(path: Any, flags: int, *args: Any, **named: Any) -> int:
-        if flags & (os.O_RDWR | os.O_WRONLY):
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-        return real(path, flags, *args, **named)
-
-    monkeypatch.setattr(os, "open", read_only)
+    read_only()
     listed = workspace.alerts("birds")
     assert "1 firing" in str(listed)
     assert "nothing can be judged now" in str(listed)
@@ -296,7 +288,6 @@ def test_the_list_reads_without_a_log_of_rows(workspace: Workspace, capsys: pyte
 # with a service that runs
 
 
-@pytest.mark.slow
 @pytest.mark.thorough
 def test_a_watcher_without_a_kernel_tells_what_happens_to_a_real_service(settings: Settings, tmp_path: Path) -> None:
     """Traffic fires a rule; the watcher is killed and begun again; the service dies, and is removed."""

@@ -232,9 +232,10 @@ def test_what_a_killed_build_left_is_not_built_upon(
     plan = builder._plan(Bundle(version.bundle, version.manifest()))
     for place in (plan.folder / f"{image.CONTEXT}dead" / "packages" / "half", builder.home / f"{image.MODEL}dead"):
         place.mkdir(parents=True)
-    monkeypatch.setattr(engine.Engine, "build", lambda _self, _what, folder, *_: seen.append(folder))
     seen: list[Path] = []
+    monkeypatch.setattr(engine.Engine, "build", lambda _self, _what, folder, *_: seen.append(folder))
     published.image("scaled")
+    assert len(seen) == 2
     assert "dead" not in {folder.name.rpartition("-")[2] for folder in seen}
     folders = [path.name for path in (*plan.folder.iterdir(), *builder.home.iterdir()) if path.is_dir()]
     assert sorted(folders) == ["dependencies", "scaled"]

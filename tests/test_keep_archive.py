@@ -354,7 +354,6 @@ def test_a_damaged_archive_is_refused_or_the_same(
     assert altered(made.src, made.manifest()) == []
 
 
-@pytest.mark.slow
 @pytest.mark.thorough
 def test_a_large_model_moves_in_bounded_memory(tmp_path: Path) -> None:
     """F31: the peak of a process that publishes, exports and imports them."""

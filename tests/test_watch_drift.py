@@ -311,7 +311,6 @@ def test_one_window_far_beyond_is_enough_where_the_budget_says_so(reference: Pro
     assert Budget(30, 1, 2, 0.5).said() == "1 false alarm in 30 windows, 2 on end or one far beyond"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("rows", [200, 5_000])
 @pytest.mark.thorough
 def test_many_kinds_of_columns_stay_within_the_budget(rows: int) -> None:

@@ -76,7 +76,6 @@ def test_overconfident_probabilities_are_corrected_by_labelled_rows() -> None:
     assert corrected.high - corrected.low > trusted.high - trusted.low  # the correction is not known for sure either
 
 
-@pytest.mark.slow
 @pytest.mark.thorough
 def test_corrected_intervals_hold_what_comes_true_at_their_rate() -> None:
     random = np.random.default_rng(0)

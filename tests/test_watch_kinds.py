@@ -100,7 +100,6 @@ def test_a_version_with_other_columns_is_compared_with_its_own_training(world: W
     assert not health.failed
 
 
-@pytest.mark.slow
 def test_a_service_in_this_process_is_watched_as_any_other(world: World) -> None:
     """What it logged itself, not what a test wrote."""
     rows = frame(2_000)

@@ -101,7 +101,6 @@ def test_text_and_html_say_the_same_things(world: World, past: Past) -> None:
     assert re.sub("\x1b\\[[0-9]*m", "", coloured) == health.text
 
 
-@pytest.mark.slow
 @pytest.mark.thorough
 def test_the_page_is_small_also_with_two_hundred_columns_and_ninety_days(
     world: World, monkeypatch: pytest.MonkeyPatch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
 import random
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence  # noqa: TC003 - a dataclass's
+from collections.abc import Callable, Iterator, Sequence  # noqa: TC003 - a dataclass's
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -153,17 +152,10 @@ def test_a_second_watcher_is_told_who_watches(tmp_path: Path) -> None:
     assert watched(world.folder) is None
 
 
-def test_f24_a_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_f24_a_folder_that_cannot_be_written_is_named(tmp_path: Path, read_only: Callable[[], None]) -> None:
     """Also where a lock lies there that nobody holds."""
     (tmp_path / "watch.lock").touch()
-    real = os.open
-
-    def read_only(path: Any, flags: int, *args: Any, **named: Any) -> int:
-        if flags & (os.O_RDWR | os.O_WRONLY):
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-        return real(path, flags, *args, **named)
-
-    monkeypatch.setattr(os, "open", read_only)
+    read_only()
     with (
         pytest.raises(HomeUnavailable, match=r"watching penguins failed at .*Read-only"),
         watching(tmp_path, "penguins", 60),

@@ -42,9 +42,7 @@ class Past:
         step = (ended - began) / max(requests, 1)
         lines, ids = [], []
         asked = json.loads(rows.to_json(orient="records")) if hasattr(rows, "to_json") else rows.iloc[:].tolist()
-        answers = {
-            method: self._answers(rows, method) for method in methods
-        }  # one call of the model, not one a request
+        answers = {method: self._answers(rows, method) for method in methods}  # in one call, not one a request
         for number in range(requests):
             part = slice(number * batch, (number + 1) * batch)
             for method in methods:
