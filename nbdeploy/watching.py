@@ -235,7 +235,7 @@ class Look:
         if not wholes:
             return NotComputable(f"there are no rows with this schema in the {written} before")
         whole = reduce(Window.merged, wholes)
-        return replace(own, profile=whole.profile, called=f"the {said(before)} before")
+        return replace(own, profile=whole.profile, called=f"the {said(before)} before", fitted=False)
 
     # the log
 

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from birds import HOURS, NOW, QUIET, World, classifier, in_kilograms, labels_of, number, published, told, windows
 from models import frame
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
 from nbdeploy import watching
@@ -100,6 +101,24 @@ def test_one_window_far_beyond_is_enough(world: World, past: Past) -> None:
     began = floored(NOW, timedelta(hours=HOURS))
     past.ask(frame(200, 1).assign(mass=lambda f: f["mass"] / 1_000), began, NOW)
     assert "values look divided by 1,000" in told(world.monitor())
+
+
+def test_a_forest_that_knows_its_rows_by_heart_is_not_wrong(world: World) -> None:
+    """One label in three is luck: to the rows it learnt the forest answers it, to others hardly ever."""
+    random = np.random.default_rng(0)
+    rows = pd.DataFrame(random.normal(size=(600, 2)), columns=["a", "b"])
+    luck = np.where(random.random(600) < 0.3, "late", "in time")
+    past = world.publish("forest", RandomForestClassifier(20, random_state=0).fit(rows, luck), rows, luck)
+    for place in range(4):
+        began = floored(NOW, timedelta(hours=HOURS)) - place * timedelta(hours=HOURS)
+        given = pd.DataFrame(random.normal(size=(300, 2)), columns=["a", "b"])
+        past.ask(given, began, began + timedelta(hours=1))
+    health = world.monitor("forest")
+    assert health.version is not None
+    assert health.version.track("prediction").now.doubt
+    assert not health.version.drifted
+    assert [one.tone for one in health.findings if "The answers" in one.text] == ["neutral"]
+    assert "knows its training rows by heart" in " ".join(health.text.split())
 
 
 def test_traffic_like_training_stays_within_the_budget(world: World, past: Past) -> None:

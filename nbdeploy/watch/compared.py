@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.watch.computable import NotComputable, plain
+from nbdeploy.watch.doubt import doubted
 from nbdeploy.watch.drift import DRIFTED, SUSPECTED, ColumnDrift, Drift, history
 from nbdeploy.watch.quality import Quality, quality
 from nbdeploy.watch.swapped import Swap, swaps
@@ -108,7 +109,8 @@ def compared(served: Served, calibration: Calibration) -> Compared:
     said = calibration.budget.said()
     if not windows:
         return Compared(baseline.version, baseline.called, said)
-    drifts = [_explained(drift, served) for drift in history(calibration, windows)]
+    found = history(calibration, windows)
+    drifts = [_explained(drift, served) for drift in (doubted(found, calibration) if baseline.fitted else found)]
     whole = served.whole()
     qualities = [
         quality(baseline.profile, window, distinct=None if baseline.blurred else served.distinct.get(place))

@@ -64,7 +64,8 @@ class ColumnDrift:
     """`name` as in `predictions().frame()`. `tests` decide; `measures`, all distances by their names, are for reading.
 
     verdict: stable | suspected (beyond a threshold, not for as many windows as the budget asks, nor far) | drifted, or why
-    there is none. `shifts` say what a drifted or suspected column looks like, the plainest explanation first.
+    there is none. `shifts` say what a drifted or suspected column looks like, the plainest explanation first; `doubt`, why it
+    is not held to have drifted though it lasts (see doubt.py).
     """
 
     name: str
@@ -75,6 +76,7 @@ class ColumnDrift:
     counts: tuple[Counts | None, Counts | None] = field(
         default=(None, None), repr=False
     )  # the reference's, the window's
+    doubt: str = ""
 
     @property
     def measures(self) -> Mapping[str, float | NotComputable]:
@@ -100,6 +102,7 @@ class ColumnDrift:
             "tests": [test.to_dict() for test in self.tests],
             "measures": {name: plain(value) for name, value in self.measures.items()},
             "shifts": [{"kind": item.kind, "text": item.text, "size": item.size} for item in self.shifts],
+            "doubt": self.doubt,
         }
 
 

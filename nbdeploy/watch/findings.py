@@ -37,6 +37,7 @@ NEXT = {
     "missing": "look where this column is filled in; a model that takes a missing value answers without this knowledge",
     "constant": "look where this column is filled in: a default or a stuck source gives one value for all",
     "unseen": "the model has not learnt these values: check their spelling, or train on rows that have them",
+    "doubt": "labels (feedback) say whether the answers are right",
     "mean": "see whether the answers are still right (feedback); if this is how the world is now, train again on recent rows",
 }
 TOLD = ("accuracy", "f1_macro", "roc_auc", "r2", "mae", "rmse")  # one of them is told
@@ -277,9 +278,12 @@ def _of_columns(health: Health, found: Compared) -> Iterator[Finding]:
         names = ", ".join(track.column for track in told[MOST : MOST + 5])
         more = f" and {len(told) - MOST - 5} more" if len(told) > MOST + 5 else ""
         yield Finding("bad", f"{len(told) - MOST} more columns drifted: {names}{more}", f"nbdeploy drift {health.name}")
-    if found.suspected:
-        count = len(found.suspected)
-        names = ", ".join(track.column for track in found.suspected[:5]) + (", ..." if count > 5 else "")
+    for track in found.suspected:
+        if track.now.doubt:
+            yield Finding("neutral", f"{drifted(track)}; {track.now.doubt}", NEXT["doubt"])
+    if suspected := [track for track in found.suspected if not track.now.doubt]:
+        count = len(suspected)
+        names = ", ".join(track.column for track in suspected[:5]) + (", ..." if count > 5 else "")
         words = f"{names} {'is' if count == 1 else 'are'} beyond the threshold in the last window; it takes two on end to be sure"
         yield Finding("warning", words, "look again after the next window")
     yield from _over(found)

@@ -97,7 +97,8 @@ def what(track: Track, called: str) -> str:
     if isinstance(track.now.verdict, NotComputable):
         return str(track.now.verdict)
     since = "" if track.since is None else f", since {clock(track.since)}"
-    return f"{track.what}{since}" if track.what else f"like {called}"
+    doubt = f"; {track.now.doubt}" if track.now.doubt else ""
+    return f"{track.what}{since}{doubt}" if track.what else f"like {called}"
 
 
 def sections(health: Health) -> list[Section]:

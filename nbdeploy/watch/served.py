@@ -43,7 +43,8 @@ class Baseline:
     """What the rows of a version are counted over. `called` says it in words; `columns` are those the version's rows have.
 
     `labels` are the classes of `predict_proba`, by the texts that stand for them in answers; `policy` names the columns
-    that the log does not keep as they came; `own` says whether the bins are those that its buckets were made of.
+    that the log does not keep as they came; `own` says whether the bins are those that its buckets were made of, `fitted`
+    whether the profile is of rows that a model was fitted on.
     """
 
     version: str
@@ -55,6 +56,7 @@ class Baseline:
     labels: Mapping[str, Any] = field(default_factory=dict)
     policy: Mapping[str, str] = field(default_factory=dict)
     own: bool = True
+    fitted: bool = True
 
     @property
     def named(self) -> bool:
