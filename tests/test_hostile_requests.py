@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 CANARY = "canary-5f0c1d"
+LEAVE_OUT = "leave it out, or have it named with --keys when the model is deployed"
 NUMBER = 987654321.125  # as CANARY, where a number is due
 SENT = (CANARY.encode(), b"987654321", b"1.5e", b"9007199254740993")
 GOOD = {"island": "Dream", "bill": 44.5, "mass": 4100.0, "age": 3, "tagged": True}
@@ -246,9 +247,9 @@ def without(*names: str) -> dict[str, Any]:
         (without("mass") | {"Mass": NUMBER}, "Mass", 'did you mean "mass"?'),
         (without("mass") | {"mas": NUMBER}, "mas", 'did you mean "mass"?'),
         (without("island") | {" island ": CANARY}, " island ", 'did you mean "island"?'),
-        (GOOD | {"extra": CANARY}, "extra", None),
-        (GOOD | {"__class__": CANARY}, "__class__", None),
-        (GOOD | {"": NUMBER}, "", None),
+        (GOOD | {"extra": CANARY}, "extra", LEAVE_OUT),
+        (GOOD | {"__class__": CANARY}, "__class__", LEAVE_OUT),
+        (GOOD | {"": NUMBER}, "", LEAVE_OUT),
         ([], None, None),
         (["Dream", 44.5, NUMBER, 3, True], None, None),
         (CANARY, None, None),

@@ -209,6 +209,10 @@ def test_hints_say_what_was_probably_meant() -> None:
         "hint": 'did you mean "Age"?',
     }
     assert (missing["column"], missing["problem"]) == ("Age", "is missing")
+    unlike = refused([{**GOOD, "order": 7}]).details
+    assert [item["hint"] for item in unlike] == [
+        "leave it out, or have it named with --keys when the model is deployed"
+    ]
 
 
 def test_all_problems_of_all_rows_are_told() -> None:
@@ -225,7 +229,7 @@ def test_details_are_capped_and_the_rest_is_counted() -> None:
 def test_an_unknown_columns_name_is_cut() -> None:
     found = refused([{**GOOD, "x" * 10_000: 1}]).details[0]
     assert len(found["column"]) < 100
-    assert found["hint"] is None
+    assert found["hint"] == "leave it out, or have it named with --keys when the model is deployed"
 
 
 @pytest.mark.timeout(120)  # 0.3 s; whoever compares each key with each other never ends

@@ -21,6 +21,7 @@ MAX_NAME = 80  # characters of a column's name that are shown
 _MAX_KNOWN = 300  # names or categories among which a similar one is looked for
 _MAX_LISTED = 8
 _MAX_HINTS = 20  # unknown columns of one row that get a hint
+_LEAVE_OUT = "leave it out, or have it named with --keys when the model is deployed"
 
 _WANTED = {
     "integer": "a whole number",
@@ -103,7 +104,7 @@ def _extra_problems(schema: Schema, number: int, row: dict[str, Any]) -> list[De
                 found.append(_detail(number, name, TOO_LARGE))
             continue
         meant = similar(name, free) if len(found) < _MAX_HINTS else None
-        found.append(_detail(number, name, "is not a column of the model", _did_you_mean(meant)))
+        found.append(_detail(number, name, "is not a column of the model", _did_you_mean(meant) or _LEAVE_OUT))
         if len(found) >= MAX_DETAILS:
             break
     return found
