@@ -393,6 +393,8 @@ def test_two_versions_are_compared_part_by_part(world: World) -> None:
     assert raw["metrics"]["changed"] == {"training.accuracy": {"from": 0.99, "to": 0.97}}
     assert list(raw["schema"]["removed"]) == ["predict_proba()"]
     assert "numpy" in str(diff)
+    (answer,) = [row[2] for row in diff.card().tables[0].rows if row[1] == "predict_proba()"]
+    assert answer.startswith("array float64")  # in words
     assert Diff.between("penguins", ("a", manifest()), ("b", manifest())).same
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -199,6 +200,9 @@ def test_a_what_if_says_where_the_row_is_and_which_classes_come_high() -> None:
     assert [f">class {n}<" in shown for n in range(10)] == [n >= 4 for n in range(10)]
     assert "and 4 more" in shown
     assert "now" not in plot.sweep(Sweep("age", "predict", (1.0, 2.0), (("predict", (0.1, 0.9)),), now=7.0))
+    left = plot.sweep(Sweep("age", "predict_proba", (1.0, 3.0), (("a", (0.1, 0.9)),), now=1.0))
+    (named,) = re.findall(r'<text x="([\d.]+)"[^>]*>now 1<', left)
+    assert float(named) > 100  # clear of the axis's title, which begins at 2
 
 
 def test_the_time_of_an_answer_is_that_of_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -623,6 +627,18 @@ def test_the_version_it_would_be_follows_the_bump_that_is_chosen() -> None:
     assert "It would be churn 2.0.0: why." in deploy.shown.value
     deploy._looked(SimpleNamespace(state="failed"))
     assert deploy.shown.value == ""
+
+
+def test_a_deploy_that_begins_makes_room_and_its_report_carries_its_time() -> None:
+    deploy = view(Stub(), namespace()).tabs[0]
+    begun = list[str]()
+    deploy.desk.do = lambda _words, _then=None: begun.append(deploy.shown.value)
+    deploy.shown.value = "what was looked at"
+    deploy.go.click()
+    assert begun == [""]
+    report = SimpleNamespace(_repr_html_=lambda: "a report")
+    deploy._deployed(SimpleNamespace(state="failed", error=SimpleNamespace(report=report), time="12:00:00"))
+    assert "as of 12:00:00" in deploy.shown.value
 
 
 def test_only_the_latest_panels_are_kept_up_to_date() -> None:

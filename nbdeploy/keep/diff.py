@@ -114,7 +114,11 @@ def _accepts(column: dict[str, Any], other: dict[str, Any]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return _cut(_text(value))
+    """What stands alone; the answer of a method is told by what holds it."""
+    if not (isinstance(value, dict) and "container" in value):
+        return _cut(_text(value))
+    labels = ", ".join(map(str, value.get("labels") or ()))
+    return _cut(" ".join(filter(None, (value["container"], value.get("dtype"), labels and f"of {labels}"))))
 
 
 def _text(value: Any) -> str:

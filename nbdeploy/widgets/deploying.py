@@ -152,13 +152,14 @@ class DeployTab:
         return parts.note(f"It would be {bundle.name} {number}{kind}: {suggestion.reason}.")
 
     def _deploy(self) -> None:
+        """What was shown makes room: progress and Cancel stand beneath it."""
+        self.looked, self.shown.value = None, ""
         self.desk.do(self.form().deploy(), self._deployed)
 
     def _deployed(self, action: Action) -> None:
         report = getattr(action.result if action.state == "done" else action.error, "report", None)
-        shown = parts.card(report) if report is not None else ""
+        shown = parts.card(report, action.time) if report is not None else ""
         if action.state == "done":
             shown += parts.card(action.result, action.time)
             self.desk.show_next(action.result.name)
-        self.looked = None
         self.shown.value = shown

@@ -23,6 +23,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 110, 24, 34
 COLOURS = ("#2f7ed8", "#c77c11", "#2e9e5b", "#a259c4", "#d64545", "#8a8a8a")
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4", "1 4")
 MOST_LINES = 6
+CHARACTER = 6.5  # px of width, about, at 11 px
 
 
 def sweep(item: Sweep) -> str:
@@ -95,8 +96,9 @@ def _axes(item: Sweep, xs: Sequence[float], ends: tuple[float, float]) -> str:
     right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
     shares = item.method == "predict_proba"
     low, high = ("0 %", "100 %") if shares else (f"{end:.4g}" for end in ends)
+    titled = "probability" if shares else plain.cut(item.method, 30)
     texts = [
-        f'<text x="2" y="{TOP - 10}" fill="currentColor">{"probability" if shares else _text(item.method, 30)}</text>',
+        f'<text x="2" y="{TOP - 10}" fill="currentColor">{html.escape(titled)}</text>',
         f'<text x="{LEFT - 6}" y="{floor}" text-anchor="end" fill="currentColor">{low}</text>',
         f'<text x="{LEFT - 6}" y="{TOP + 8}" text-anchor="end" fill="currentColor">{high}</text>',
         f'<text x="{LEFT}" y="{floor + 14}" fill="currentColor">{xs[0]:g}</text>',
@@ -104,17 +106,18 @@ def _axes(item: Sweep, xs: Sequence[float], ends: tuple[float, float]) -> str:
         f'<text x="{(LEFT + right) / 2}" y="{floor + 28}" text-anchor="middle" fill="currentColor">{_text(item.column, 60)}</text>',
     ]
     frame = f'<path d="M{LEFT} {TOP}V{floor}H{right}" fill="none" stroke="currentColor" stroke-opacity=".4"/>'
-    return frame + "".join(texts) + _now(item, xs)
+    return frame + "".join(texts) + _now(item, xs, len(titled))
 
 
-def _now(item: Sweep, xs: Sequence[float]) -> str:
-    """Where the row as it stands is."""
+def _now(item: Sweep, xs: Sequence[float], titled: int) -> str:
+    """Where the row as it stands is; its name beside the axis's title, which has so many characters."""
     if not _number(item.now) or not xs[0] <= item.now <= xs[-1]:
         return ""
-    across = LEFT + (item.now - xs[0]) / ((xs[-1] - xs[0]) or 1) * (WIDTH - LEFT - RIGHT)
+    across, name = LEFT + (item.now - xs[0]) / ((xs[-1] - xs[0]) or 1) * (WIDTH - LEFT - RIGHT), f"now {item.now:g}"
+    named = max(across, 2 + CHARACTER * (titled + 2 + len(name) / 2))
     return (
         f'<path d="M{across:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="currentColor" stroke-opacity=".5" stroke-dasharray="2 4"/>'
-        f'<text x="{across:.1f}" y="{TOP - 10}" text-anchor="middle" fill="currentColor">now {item.now:g}</text>'
+        f'<text x="{named:.1f}" y="{TOP - 10}" text-anchor="middle" fill="currentColor">{name}</text>'
     )
 
 

@@ -217,4 +217,4 @@ def _line(item: Version) -> str:
 
 
 def _changes(action: Action) -> Any:
-    return parts.card(action.result) if action.state == "done" else parts.note(action.text, "bad")
+    return parts.card(action.result, action.time) if action.state == "done" else parts.note(action.text, "bad")
