@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -206,6 +209,16 @@ def test_an_image_is_built_without_a_network_and_described_beside_it(
     assert len(known["components"]) == made.packages + 1
     assert len(made.lock.read_text().splitlines()) == made.packages
     assert "440 MB" in str(made)
+
+
+@pytest.mark.slow
+def test_what_a_worker_imports_is_compiled_in_an_image() -> None:
+    recipe = (template("image") / "dependencies.Containerfile").read_text(encoding="utf-8")
+    (left_out,) = re.findall(r"-x '([^']+)'", recipe)
+    asked = "import sklearn.ensemble, sklearn.pipeline, pandas, uvicorn, sys; print(*(getattr(m, '__file__', 0) for m in sys.modules.values()), sep='\\n')"
+    told = subprocess.run([sys.executable, "-P", "-c", asked], capture_output=True, text=True, check=True).stdout
+    assert "/site-packages/sklearn/" in told
+    assert [path for path in told.splitlines() if re.search(left_out, path)] == []
 
 
 def test_the_same_version_has_the_same_bill_of_materials(published: Workspace) -> None:
