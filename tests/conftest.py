@@ -9,6 +9,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import psutil
 import pytest
 
@@ -16,6 +17,9 @@ from nbdeploy.execution import formats
 from nbdeploy.settings import Settings
 
 formats.swiftly()
+# Another process may have the processor at any moment: how long an example takes says nothing.
+hypothesis.settings.register_profile("shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("shared")
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +89,7 @@ def _locked(path: Path, how: int) -> Iterator[None]:
 
 # Those that take longest, in that order: the last file to begin should be a short one. The others with slow tests follow.
 LONGEST = (
-    "notebooks", "containers", "panel_lab", "ci", "containers_elsewhere", "prometheus", "end_to_end",
+    "notebooks", "containers", "panel_lab", "ci", "containers_elsewhere", "prometheus", "end_to_end", "front_ends",
     "run_leavebehind", "reproduce", "acknowledged", "gate_end_to_end", "judge_templates", "handover",
     "elsewhere", "all_estimators", "crashes", "capture_code", "watch_health", "run_local", "gate",
     "judge_gatebook", "hostile_requests",

@@ -57,7 +57,7 @@ SCHEMA = Schema(
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @pytest.mark.slow
 def test_merged_parts_equal_the_whole(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(sorted(VALUES)))

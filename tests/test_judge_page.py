@@ -178,7 +178,7 @@ def test_no_name_of_the_user_s_is_markup(tmp_path: Path) -> None:
     assert found.text.count("alert(1)</script>") > 10
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.sampled_from([*re.findall(r"<[^>]*>|[^<]+", EVIL), "<", ">", "'", '"', "<!--", "]]>", "\x00", "\ud800"])

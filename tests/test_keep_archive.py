@@ -336,7 +336,7 @@ def test_an_edited_manifest_is_refused(elsewhere: World, file: Path, tmp_path: P
         take(elsewhere, tmp_path / "edited.bento")
 
 
-@hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(harm=st.tuples(st.integers(0, 20_000), st.integers(0, 255), st.integers(1, 30)))
 def test_a_damaged_archive_is_refused_or_the_same(
     tmp_path: Path, harm: tuple[int, int, int], file: Path, elsewhere: World

@@ -136,7 +136,6 @@ def expected(found: list[dict[str, Any]]) -> dict[str, list[Any]]:
 @settings(
     max_examples=25,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(records())

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import scipy.sparse
 from bundles import assert_identical
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -171,7 +171,6 @@ def test_missing_values_among_integers_make_floats() -> None:
     assert_identical(np.array([1.0, math.nan]), decode(output, [1.0, None]))
 
 
-@settings(deadline=None)
 @given(
     hnp.arrays(
         st.sampled_from(["float64", "float32", "int64", "uint8", "bool"]), hnp.array_shapes(max_dims=3, max_side=4)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nbdeploy.runtime.manifest import Column, Schema
@@ -120,7 +120,6 @@ def answered_by(contract: Contract, body: bytes) -> int:
     return 200
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_answered_or_refused(body: bytes) -> None:
     contract = Contract(Schema("values", (Column("value", "any", "object", nullable=True),)))
@@ -332,7 +331,6 @@ def _values(column: Column) -> st.SearchStrategy[Any]:
     )
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries({column.name: _values(column) for column in COLUMNS}))
 def test_rows_are_taken_or_every_wrong_column_is_named(row: dict[str, Any]) -> None:
     contract = Contract(FRAME)
@@ -347,7 +345,6 @@ def _is_valid(contract: Contract, name: str, value: Any) -> bool:
     return answered_by(contract, json.dumps({"rows": [{**GOOD, name: value}]}).encode()) == 200
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries({column.name: _values(column) for column in COLUMNS}))
 def test_the_json_schema_says_the_same(row: dict[str, Any]) -> None:
     import jsonschema

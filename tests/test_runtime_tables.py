@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal as assert_polars_equal
 
@@ -285,7 +285,6 @@ def any_frame(draw: st.DrawFn) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-@settings(deadline=None)
 @given(any_frame())
 def test_any_frame_comes_back_exactly(sample: pd.DataFrame) -> None:
     built = through_json(infer(sample), sample)
@@ -294,7 +293,6 @@ def test_any_frame_comes_back_exactly(sample: pd.DataFrame) -> None:
         assert list(map(type, built[name])) == list(map(type, sample[name]))
 
 
-@settings(deadline=None)
 @given(st.integers(-(2**63) + 1, 2**63 - 1), st.sampled_from(["ns", "us", "ms", "s"]))
 def test_durations_are_exact(count: int, unit: str) -> None:
     assert times.duration(times.duration_text(count, unit), unit) == count
@@ -319,7 +317,6 @@ def test_python_s_own_times_are_taken() -> None:
     ) == ["2024-01-02", "2024-01-02T03:04:00", "2024-01-02T01:04:00Z", "P1DT0H0M0S"]
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_times_of_any_text_are_values_or_value_errors(text: str) -> None:
     with contextlib.suppress(ValueError):

@@ -608,7 +608,7 @@ class Life(RuleBasedStateMachine):
 @pytest.mark.slow
 def test_through_a_hard_life_nothing_is_lost_nothing_is_doubled(tmp_path: Path) -> None:
     Life.folder = tmp_path
-    run_state_machine_as_test(Life, settings=settings(max_examples=25, stateful_step_count=20, deadline=None))
+    run_state_machine_as_test(Life, settings=settings(max_examples=25, stateful_step_count=20))
 
 
 def test_times_are_utc_whatever_the_zone_of_the_machine() -> None:

@@ -25,7 +25,7 @@ def bins(values: Any) -> Counts:
 
 
 @given(COUNTS, COUNTS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_distances_of_cells_are_those_of_scipy(left: list[int], right: list[int]) -> None:
     a, b = np.array(left, float), np.array(right, float)
     p, q = shares(a), shares(b)

@@ -138,7 +138,7 @@ def settled(
     return state, counts
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(streams(), st.integers(0, len(WAYS) - 1), st.integers(1, 5))
 @pytest.mark.thorough
 def test_any_stream_of_labels_gives_scikit_learns_numbers(stream: Any, way: int, size: int) -> None:
@@ -186,7 +186,7 @@ def test_any_stream_of_labels_gives_scikit_learns_numbers(stream: Any, way: int,
             assert number(version.metrics[f"{name}_{how}"]) == pytest.approx(value)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(

@@ -78,7 +78,7 @@ def test_duplicates_are_counted_over_batches() -> None:
 
 
 @given(st.lists(st.integers(0, 30), max_size=60), st.integers(0, 60))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_distinct_rows_of_parts_are_those_of_the_whole(values: list[int], cut: int) -> None:
     def counted(part: list[int]) -> Distinct:
         return Distinct().counted(pd.DataFrame({"a": np.array(part, dtype=np.int64)}))
