@@ -189,7 +189,7 @@ def test_f05_a_stop_of_a_dead_service_clears_it_away(settings: Settings, launche
     assert launcher.state(launch.folder).state == "stopped"
 
 
-@pytest.mark.parametrize("how", ["stopped", "dead loop", "stuck model"])
+@pytest.mark.parametrize("how", ["stopped", pytest.param("dead loop", marks=pytest.mark.thorough), "stuck model"])
 def test_f07_a_stuck_worker_is_killed_and_replaced_while_others_serve(
     settings: Settings, launcher: LocalLauncher, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,7 +146,7 @@ def test_eight_processes_deploying_one_name_make_eight_versions_of_which_one_is_
     intact(workspace)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("sign", [pytest.param(signal.SIGINT, marks=pytest.mark.thorough), signal.SIGKILL])
 @pytest.mark.parametrize(
     "phase", ["bundle", "check", "loading the model", "answering the golden rows", "publish", "serve"]
 )
@@ -249,6 +249,7 @@ bundle = %deploy bundle clf --name penguins --sample fitted.X --target fitted.y
 """
 
 
+@pytest.mark.thorough
 def test_the_same_notebook_run_again_makes_the_same_bundle(tmp_path: Path) -> None:
     digests = []
     for place in ("first", "second"):

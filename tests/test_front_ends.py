@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.settings import Settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 TRAIN = """
 import pandas as pd

@@ -50,7 +50,7 @@ def wait_for_answers(load: Load, version: str, number: int) -> None:
 def test_twenty_swaps_under_load_lose_nothing(
     settings: Settings, launcher: LocalLauncher, keep_alive: bool, loop: str
 ) -> None:
-    swaps = SWAPS if loop == "uvloop" else 6
+    swaps = SWAPS if loop == "uvloop" else 3
     first = standin.launch(settings, 0, loop=loop)
     url = standin.deploy(launcher, first, "1.0.0")
     with Load(url, clients=8, keep_alive=keep_alive, limit=280.0) as load:

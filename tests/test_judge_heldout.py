@@ -69,7 +69,7 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
     return frame
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(frames(), st.booleans())
 def test_a_frame_comes_back_with_the_same_values_and_dtypes(
     tmp_path: Path, frame: pd.DataFrame, labelled: bool

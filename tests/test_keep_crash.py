@@ -121,6 +121,7 @@ def test_eight_processes_publish_one_name_and_get_eight_whole_versions(world: Wo
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_publish_killed_at_any_time_leaves_the_old_state_or_the_new(world: World) -> None:
     """F27: 16 kills at random times around the commit, which is sought: later after the old state, earlier after the new.
 

@@ -348,6 +348,7 @@ def test_a_listing_asks_as_often_for_many_versions_as_for_one(registry: Registry
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_f31_a_hundred_thousand_versions_are_listed_each_with_its_checksum(settings: Settings) -> None:
     """How long that takes is measured in `benchmarks/`."""
     registry = Registry(settings.registry)

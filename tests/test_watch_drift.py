@@ -289,6 +289,7 @@ def null_alarms(
     return began
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rows", [50, 200, 1_000, 5_000])
 def test_a_thousand_null_windows_stay_within_the_budget(rows: int) -> None:
     # Were the budget used up, the count would be Poisson with mean 33; 51 is three standard deviations more. Bonferroni
@@ -333,6 +334,7 @@ def test_detection_rises_with_the_number_of_rows() -> None:
     assert seen[-1] == 39  # all but the first, which cannot last yet
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rows", [100, 10_000])
 @pytest.mark.parametrize(
     "population", [Population(stats.norm()), Population(stats.expon()), Population(shares=(0.6, 0.4))]
@@ -396,7 +398,7 @@ def test_a_budget_of_nothing_is_refused() -> None:
 
 
 @given(st.lists(st.integers(0, 400), max_size=5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_week_is_the_sum_of_its_days(cuts: list[int]) -> None:
     rows = people(400, 3)
     reference = Profile.from_dict(profile(people(300, 0), SCHEMA, predictions=[0, 1, 1]))

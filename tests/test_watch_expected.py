@@ -42,6 +42,7 @@ def realised(shares: Floats, truth: NDArray[np.intp]) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("labels", [2, 4])
 def test_what_comes_true_lies_in_the_interval_at_its_rate(labels: int) -> None:
     random = np.random.default_rng(labels)

@@ -248,6 +248,7 @@ def test_sigterm_and_ctrl_c_end_it_at_once_and_cleanly(tmp_path: Path, number: s
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_killed_again_and_again_it_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     """Real processes, kill -9 at moments of chance, an other side that is up, down and in between."""
     chance = random.Random(7)
