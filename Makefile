@@ -1,7 +1,7 @@
-# make demo   set up and run the main job end to end, headless          make lab     JupyterLab on the notebooks
-# make test   set up and run the tests, but for the thorough ones         make check   format, lint, types, layers
-# make test-fast  those of a minute    make test-all  every test, the thorough ones (containers, a browser, notebooks) too
-# make bench  serving beside its peers, and what we promise about time    make clean   remove what these made
+# make demo       set up and run the main job end to end, headless        make lab       JupyterLab on the notebooks
+# make test       set up and run the tests, but for the thorough ones     make check     format, lint, types, layers
+# make test-fast  those of a minute                                       make test-all  every test, also thorough ones
+# make bench      serving beside its peers, and what we promise of time   make clean     remove what these made
 
 PYTHON ?= python3
 VENV := .venv
@@ -69,7 +69,7 @@ bench: $(VENV)/.bench
 	env -u PYTHONDONTWRITEBYTECODE $(call home,build/bench) $(BIN)/python -m benchmarks
 
 clean:
-	rm -rf build $(VENV)
+	rm -rf build $(VENV) .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.ready:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
