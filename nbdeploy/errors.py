@@ -82,8 +82,10 @@ class NbdeployError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: object, known: Iterable[str]) -> str:
     """' Did you mean "penguins"?' or ''."""
+    if not isinstance(word, str):
+        return ""
     cutoff = 0.5 if len(word) == 2 else 0.6  # of two letters one may be wrong
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f' Did you mean "{close[0]}"?' if close else ""

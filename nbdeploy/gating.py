@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from nbdeploy.trial import trial
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
 
     from nbdeploy.capture.bundle import Bundle
     from nbdeploy.judge.conditions import Condition
@@ -68,6 +69,8 @@ class Gate:
     ) -> Gate:
         """Raises WrongUse, NotFound: for a condition, a notebook or a parameter that cannot be used."""
         given = [gate] if isinstance(gate, str | Path) else gate
+        if not isinstance(given, Sequence):
+            raise WrongUse(f'gate={gate!r} is no condition: give texts such as ["accuracy>=0.9"], or a YAML file.')
         if data is None and notebook is None:
             raise WrongUse(
                 f"{'--gate' if given else 'A gate'} needs rows to judge on, or a notebook that has them: "

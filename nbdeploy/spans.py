@@ -20,9 +20,9 @@ def shown(length: timedelta) -> str:
     return f"{seconds // size}{unit}"
 
 
-def span(text: str) -> timedelta:
+def span(text: object) -> timedelta:
     """Raises WrongUse: also where it is longer than a century."""
-    match = _SPAN.fullmatch(text.strip())
+    match = _SPAN.fullmatch(str(text).strip())
     try:
         length = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
     except OverflowError:

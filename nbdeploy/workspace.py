@@ -23,6 +23,7 @@ from nbdeploy.settings import Current
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from nbdeploy.capture.bundle import Bundle
     from nbdeploy.judge.away import Check
@@ -136,13 +137,13 @@ class Workspace:
 
         return bundle.find(self.settings.bundles, reference)
 
-    def check(self, bundle: Bundle, *, progress: Progress = silent) -> Check:
+    def check(self, bundle: str | Bundle, *, progress: Progress = silent) -> Check:
         """Have a fresh interpreter answer over HTTP what this kernel answered.
 
         Raises:
             NotReady, CheckFailed: with the culprit.
         """
-        return trial.check(self.settings, self.registry, bundle, progress)
+        return trial.check(self.settings, self.registry, self._bundle(bundle), progress)
 
     def foreseen(self, bundle: Bundle, bump: str | None = None) -> tuple[Number, Suggestion]:
         """The number `publish` would give the bundle now, and the reasons."""
@@ -152,7 +153,7 @@ class Workspace:
 
     def publish(
         self,
-        bundle: Bundle,
+        bundle: str | Bundle,
         report: Any = None,
         *,
         bump: str | None = None,
@@ -167,6 +168,7 @@ class Workspace:
         """
         from nbdeploy import admission
 
+        bundle = self._bundle(bundle)
         known = self.registry.find(bundle.name, bundle.digest)
         if known is not None and known.state == "ok" and not again:
             return replace(admission.noted(self.registry, known, bundle, report), already_published=True)
@@ -285,7 +287,7 @@ class Workspace:
         from nbdeploy.keep import store
 
         if not isinstance(what, str):
-            return trial.in_memory(self.settings, self.registry, what)
+            return trial.in_memory(self.settings, self.registry, self._bundle(what))
         wanted = Running(launcher, workers, port, None if env is None else tuple(env), no_auth, strict_log)
         name, number = _named(what, version)
         deployment = self._deployment(self._chosen(name, number).name)
@@ -373,11 +375,11 @@ class Workspace:
         old, new = (store.manifest_of(self.registry.get(name, version)) for version in (a, b))
         return diff.Diff.between(name, (a, old), (b, new))
 
-    def at(self, name: str, time: str) -> Moment:
+    def at(self, name: str, time: str | datetime) -> Moment:
         """Which version was live, and whether it was served, at "14:00", "2026-11-02 14:00" or an ISO time with a zone."""
         from nbdeploy.keep import history
 
-        return history.at(self.registry, name, time)
+        return history.at(self.registry, name, str(time))
 
     def remove(self, name: str, version: str | None = None) -> list[Version]:
         """Delete a version, or everything of a name that is not serving; the versions that are gone."""
@@ -668,6 +670,14 @@ class Workspace:
 
     def _deployment(self, name: str) -> Deployment:
         return Deployment(self.settings, self.registry, names.checked(name))
+
+    def _bundle(self, given: object) -> Bundle:
+        from nbdeploy.capture.bundle import Bundle
+
+        if not isinstance(given, str | Bundle):
+            step = "`b = nbdeploy.bundle(model, sample=ROWS)` makes one"
+            raise WrongUse(f"A {type(given).__name__} is no bundle; {step}, and a text names one: NAME@DIGEST12.")
+        return self.bundle_of(given) if isinstance(given, str) else given
 
     def _chosen(self, name: str, version: str | None) -> Version:
         """That version; else the live one; else, where none ever was, the newest."""

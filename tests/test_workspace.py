@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,7 @@ from nbdeploy.turns import claimed
 from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from nbdeploy.run.service import Service
@@ -455,6 +456,7 @@ def test_the_target_may_be_a_column_of_the_sample(workspace: Workspace) -> None:
         ({"gate": ["accuracy>=0.9"]}, WrongUse, "--data"),
         ({"data": 1, "gate": ["accuracy>=0.9"]}, UnsupportedData, "the held-out data is a int"),
         ({"data": 1, "gate": ["accuracy=>0.9"]}, WrongUse, 'Did you mean ">="?'),
+        ({"data": 1, "gate": 0.9}, WrongUse, "gate=0.9 is no condition"),
         ({"skip_gate": " "}, WrongUse, "needs a reason"),
         ({"skip_gate": "late", "data": 1}, WrongUse, "not both"),
         ({"env": ["NO_SUCH_VARIABLE"]}, WrongUse, "NO_SUCH_VARIABLE"),
@@ -467,6 +469,32 @@ def test_wrong_use_says_what_to_write(
     with pytest.raises(error, match=told):
         deploy(workspace, **options)
     assert workspace.names() == []
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "told"),
+    [
+        (lambda space: space.publish(3), WrongUse, "A int is no bundle"),
+        (lambda space: space.check(None), WrongUse, "A NoneType is no bundle"),
+        (lambda space: space.serve(3), WrongUse, "A int is no bundle"),
+        (lambda space: space.publish("penguins"), NotFound, 'no bundle "penguins"'),
+        (lambda space: space.rollback(None), NotFound, 'no service "None"'),
+        (lambda space: space.at("penguins", 3), WrongUse, '"3" is not a time'),
+        (lambda space: space.monitor("penguins", last=3), WrongUse, '"3" is no span of time'),
+    ],
+)
+def test_a_value_of_another_type_is_told_with_what_to_write(
+    workspace: Workspace, call: Callable[[Workspace], Any], error: type[Exception], told: str
+) -> None:
+    deploy(workspace)
+    with pytest.raises(error, match=told):
+        call(workspace)
+
+
+def test_a_bundle_is_named_by_its_reference_and_a_time_may_be_a_datetime(workspace: Workspace) -> None:
+    made = workspace.bundle(plain().model, name="penguins", sample=plain().X)
+    assert workspace.publish(made.reference).version == "1.0.0"
+    assert workspace.at("penguins", datetime.now(UTC)).version is None
 
 
 def test_a_function_is_served_as_predict(workspace: Workspace) -> None:
