@@ -11,6 +11,7 @@ import yaml
 from keep_world import World, manifest
 
 from nbdeploy.errors import Refused, WrongUse
+from nbdeploy.keep.bento import dump
 from nbdeploy.run import engine
 from nbdeploy.run.elsewhere import dns_name
 from nbdeploy.run.engine import Engine
@@ -58,6 +59,13 @@ def test_every_manifest_is_valid_for_the_newest_kubernetes(world: World, tmp_pat
     for document in documents.values():
         kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
         assert document["metadata"]["annotations"]["io.nbdeploy/name"] == name
+
+
+@pytest.mark.parametrize("text", ["1e5", "1234567890123e45", "1E+5", "0o17", "y", "N"])
+def test_what_other_readers_of_yaml_take_for_no_text_is_quoted(text: str) -> None:
+    assert dump({"key": text}) == f"key: '{text}'\n"
+    assert dump({"key": f"{text}-config"}) == f"key: {text}-config\n"
+    assert yaml.safe_load(dump({"key": 1e20})) == {"key": 1e20}
 
 
 def test_names_labels_and_volumes_keep_to_what_kubernetes_allows(world: World, tmp_path: Path) -> None:

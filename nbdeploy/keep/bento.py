@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FILE = "bento.yaml"
 SERVICE = "nbdeploy_runtime.service:ModelService"
 ENTRYPOINT = "env/docker/entrypoint.sh"
+# Text to PyYAML, and a number or a truth to readers written in Go: kubectl, docker compose.
+NO_TEXT = re.compile(r"(?:[-+]?[0-9._]+e[-+]?[0-9]+|[-+]?0o[0-7_]+|y|n)$", re.IGNORECASE)
 # Everything a bundle of ours may hold outside src/.
 KNOWN = frozenset(
     {
@@ -212,6 +214,7 @@ def dump(value: Any) -> str:
         def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the signature is PyYAML's
             return True
 
+    Plain.add_implicit_resolver("tag:yaml.org,2002:float", NO_TEXT, None)  # so that a text of that kind is quoted
     return str(yaml.dump(value, Dumper=Plain, sort_keys=False))
 
 
