@@ -54,6 +54,18 @@ def test_what_comes_after_an_action_comes_once_however_late_it_is_cancelled() ->
     assert len(session().entries) == many
 
 
+def test_code_of_the_user_s_that_exits_ends_its_action_and_no_other() -> None:
+    def leave(_progress: Any) -> None:
+        raise SystemExit(3)
+
+    running = Actions()
+    action = running.start("penguins", CODE, leave, lambda _action: None)
+    assert action is not None
+    assert action.ended.wait(WAIT)
+    assert (action.state, action.text) == ("failed", "SystemExit: 3")
+    assert running.running("penguins") is None
+
+
 def test_what_a_tab_fails_to_show_is_said_and_the_panels_look_again() -> None:
     def fail(_action: Action) -> None:
         raise ZeroDivisionError("<of a report>")
@@ -144,6 +156,34 @@ def test_a_page_of_the_monitor_is_not_shown_under_another_name() -> None:
     assert tab.page.value == ""
     tab.follow()
     assert "penguins" in tab.page.value
+
+
+def test_a_first_look_that_takes_long_says_so() -> None:
+    told = list[str]()
+
+    def slow(*_: object, **__: object) -> Any:
+        told.append(tab.page.value)
+        return Noun({})
+
+    desk = SimpleNamespace(workspace=SimpleNamespace(monitor=slow), overview=SimpleNamespace(versions=("1.0.0",)))
+    tab = MonitorTab(cast("Any", desk))
+    tab.name, tab.selected = "penguins", True
+    tab.follow()
+    assert "Reading the log" in told[0]
+    assert "Reading the log" not in tab.page.value
+
+
+def test_why_there_is_no_result_carries_its_time() -> None:
+    failed = cast("Action", SimpleNamespace(state="failed", text="<damaged>", time="12:00:00"))
+    made = view(Stub())
+    tried = cast("TryTab", made.tabs[1])
+    made.services._show(failed)
+    made.services._logged(failed)
+    made.monitor._looked(failed)
+    tried._answered(failed)
+    for shown in (made.services.shown, made.services.log, made.monitor.page, tried.answer):
+        assert "&lt;damaged&gt;" in shown.value
+        assert "as of 12:00:00" in shown.value
 
 
 def test_probabilities_that_are_no_numbers_leave_a_gap() -> None:

@@ -38,7 +38,7 @@ class Action:
     text: str = "working ..."
     tone: Tone = "neutral"
     result: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
     interruption: Interruption = field(default_factory=Interruption)
     ended: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -100,7 +100,7 @@ class Actions:
             end = "done", " · ".join(progress.done) or "done", "good"
         except KeyboardInterrupt:
             end = "cancelled", progress.interruption(), "warning"
-        except Exception as error:  # noqa: BLE001  # also what the user's own model raises; it is shown
+        except BaseException as error:  # noqa: BLE001  # also what the user's own code raises, sys.exit() too; it is shown
             action.error = error
             end = "failed", told(error), "bad"
         with self._lock:
@@ -113,7 +113,7 @@ class Actions:
             action.ended.set()
 
 
-def told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     """In words; those of nbdeploy say the next step themselves."""
     return str(error) if isinstance(error, NbdeployError) else f"{type(error).__name__}: {error}"
 
