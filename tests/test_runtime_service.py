@@ -229,6 +229,7 @@ def test_without_a_token_file_it_is_open_and_says_so(published: Published, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_f26_an_altered_model_is_alive_and_never_ready(published: Published, tmp_path: Path) -> None:
     import shutil
 

@@ -36,6 +36,7 @@ def test_an_installation_without_templates_says_so(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_wheel_holds_the_templates_and_finds_them(tmp_path: Path) -> None:
     source = tmp_path / "source"
     names = ["nbdeploy", "templates", "pyproject.toml", "README.md", "LICENSE"]
