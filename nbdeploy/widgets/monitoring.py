@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nbdeploy.widgets.desk import Desk
 
 SPANS = [("the last hour", "1h"), ("the last day", "1d"), ("the last 7 days", "7d"), ("the last 4 weeks", "4w")]
+READING = parts.note("Reading the log ...")
 SHARE = 5.0  # it rests at least so many times as long as a look takes
 
 
@@ -61,11 +62,15 @@ class MonitorTab:
         began, asked = time.monotonic(), (self.name, self.span.value)
         if not self.watching or began < self._until:
             return
+        if not self.page.value:  # of many columns it takes a while
+            self.page.value = READING
         try:
             shown = parts.card(self.desk.workspace.monitor(self.name, last=self.span.value))
         except Exception as error:  # noqa: BLE001  # the thread that asks would end without a word; it is shown
             shown = parts.note(told(error), "bad")
         if asked != (self.name, self.span.value):  # another was chosen meanwhile; it is looked at next
+            if self.page.value == READING:
+                self.page.value = ""
             return
         self.page.value = shown + parts.as_of(datetime.now().astimezone().strftime("%H:%M:%S"))
         self._until = time.monotonic() + SHARE * (time.monotonic() - began)
@@ -74,7 +79,7 @@ class MonitorTab:
         self.desk.do_here(["monitor", self.desk.name, "--last", self.span.value], self._looked)
 
     def _looked(self, action: Action) -> None:
-        self.page.value = _shown(action)
+        self.page.value = parts.came_of(action)
 
     def _alerts(self) -> None:
         self.desk.do_here(["alerts", self.desk.name], self._alerted)
@@ -84,8 +89,4 @@ class MonitorTab:
         self.desk.do_here(["alerts", self.desk.name, *words], self._alerted)
 
     def _alerted(self, action: Action) -> None:
-        self.told.value = _shown(action)
-
-
-def _shown(action: Action) -> str:
-    return parts.card(action.result, action.time) if action.state == "done" else parts.note(action.text, "bad")
+        self.told.value = parts.came_of(action)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nbdeploy.render import Tone
+    from nbdeploy.widgets.actions import Action
 
     Option = str | tuple[str, Any]
 
@@ -162,6 +163,15 @@ def card(result: Any, clock: str = "") -> str:
     """A result as it renders itself, with its time."""
     shown: str = result._repr_html_()  # IPython's own word for it
     return shown + (as_of(clock) if clock else "")
+
+
+def came_of(action: Action) -> str:
+    """The result as it renders itself, or why there is none; with its time."""
+    return card(action.result, action.time) if action.state == "done" else failed(action)
+
+
+def failed(action: Action) -> str:
+    return note(action.text, "bad" if action.state == "failed" else "warning") + as_of(action.time)
 
 
 def log(lines: Sequence[str]) -> str:

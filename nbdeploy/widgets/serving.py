@@ -131,9 +131,7 @@ class ServicesTab:
 
     def _show(self, action: Action) -> None:
         self.fresh = True
-        self.shown.value = (
-            parts.card(action.result, action.time) if action.state == "done" else parts.note(action.text, "bad")
-        )
+        self.shown.value = parts.came_of(action)
 
     def _back(self) -> None:
         """What will change is said before."""
@@ -142,7 +140,7 @@ class ServicesTab:
         if not live or live == to:
             self._ask_back(to, "", ["serve", f"{name}:{to}"])
             return
-        self.desk.do_here(["diff", name, live, to], lambda action: self._ask_back(to, _changes(action), going))
+        self.desk.do_here(["diff", name, live, to], lambda action: self._ask_back(to, parts.came_of(action), going))
 
     def _ask_back(self, to: str, changes: str, words: list[str]) -> None:
         self.shown.value = ""
@@ -178,7 +176,7 @@ class ServicesTab:
         if action.state == "done":
             self.log.value = parts.log(list(action.result)) + parts.as_of(action.time)
         else:
-            self.log.value = parts.note(action.text, "bad")
+            self.log.value = parts.failed(action)
 
 
 def _services(states: list[ServiceState], chosen: str) -> str:
@@ -214,7 +212,3 @@ def _line(item: Version) -> str:
         f"{item.version}{marks} · {item.created[:16].replace('T', ' ')} · gate {item.gate} · {item.bump}: {item.reason}",
         160,
     )
-
-
-def _changes(action: Action) -> Any:
-    return parts.card(action.result, action.time) if action.state == "done" else parts.note(action.text, "bad")

@@ -201,7 +201,7 @@ class TryTab:
 
     def _answered(self, action: Action) -> None:
         if action.state != "done":
-            self.answer.value = parts.note(action.text, "bad")
+            self.answer.value = parts.failed(action)
             return
         found: asking.Answer = action.result
         took = f"{found.milliseconds:.1f} ms there and back, version {found.version}"
@@ -230,7 +230,7 @@ class TryTab:
 
     def _swept(self, action: Action) -> None:
         if action.state != "done":
-            self.curve.value = parts.note(action.text, "bad")
+            self.curve.value = parts.failed(action)
             return
         said = f"the other columns stay as they are above; one request of {len(action.result.points)} rows to version {action.result.version}"
         self.curve.value = plot.sweep(action.result) + parts.note(said) + parts.as_of(action.time)
