@@ -184,10 +184,11 @@ class NotFound(NbdeployError):
     known: Sequence[str] = ()
 
     def message(self) -> str:
-        hint = did_you_mean(self.value, self.known)
-        if not hint and self.known:
-            shown = ", ".join(self.known[:8])
-            hint = f" There is: {shown}{', ...' if len(self.known) > 8 else '.'}"
+        known = [name for name in self.known if name != self.value]  # a folder may be called what a file should be
+        hint = did_you_mean(self.value, known)
+        if not hint and known:
+            shown = ", ".join(known[:8])
+            hint = f" There is: {shown}{', ...' if len(known) > 8 else '.'}"
         return f'There is no {self.kind} "{self.value}".{hint}'
 
 

@@ -58,3 +58,8 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 def test_wrong_use_ends_with_2_and_all_else_with_1() -> None:
     assert {cls.exit_code for cls in CLASSES if issubclass(cls, WrongUse)} == {2}
     assert {cls.exit_code for cls in CLASSES if not issubclass(cls, WrongUse)} == {1}
+
+
+def test_what_is_not_there_is_not_meant() -> None:
+    assert str(errors.NotFound("notebook", "a.ipynb", ["a.ipynb"])) == 'There is no notebook "a.ipynb".'
+    assert "b1.ipynb" in str(errors.NotFound("notebook", "b.ipynb", ["b.ipynb", "b1.ipynb"]))

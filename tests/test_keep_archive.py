@@ -128,6 +128,8 @@ def test_the_file_must_end_in_bento(world: World, tmp_path: Path) -> None:
     world.publish()
     with pytest.raises(WrongUse, match=r"x\.bento"):
         export(world.registry, "penguins", None, tmp_path / "x.zip")
+    with pytest.raises(WrongUse, match=r"penguins\.bento"):
+        export(world.registry, "penguins", None, Path())
 
 
 def test_without_trust_it_is_stored_and_not_served(elsewhere: World, file: Path) -> None:

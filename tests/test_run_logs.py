@@ -29,6 +29,7 @@ def test_the_last_lines_reach_back_into_rotated_files(tmp_path: Path) -> None:
     written(log, *(f"line-{number}" for number in range(8)))
     assert len(list(tmp_path.iterdir())) > 2
     assert words(logs.read_lines(tmp_path, 5)) == ["line-3", "line-4", "line-5", "line-6", "line-7"]
+    assert len(list(logs.read_lines(tmp_path, 10**20))) == 8
     assert list(logs.read_lines(tmp_path, 0)) == list(logs.read_lines(tmp_path / "none", 5)) == []
 
 

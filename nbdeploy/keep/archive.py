@@ -42,7 +42,8 @@ def export(registry: Registry, name: str, version: str | None, file: Path) -> Pa
         DiskFailed: the file cannot be written.
     """
     if file.suffix != ".bento":
-        raise WrongUse(f'An export is one file ending in .bento; write "{file.with_suffix(".bento")}".')
+        meant = file.with_suffix(".bento") if file.name else f"{name}.bento"
+        raise WrongUse(f'An export is one file ending in .bento; write "{meant}".')
     found = registry.get(name, version)
     manifest = intact(found)
     moment = int(datetime.fromisoformat(found.created).timestamp())

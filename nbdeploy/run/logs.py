@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import deque
 from typing import TYPE_CHECKING, BinaryIO
@@ -21,7 +22,7 @@ def read_lines(folder: Path, lines: int, *, follow: bool = False) -> Iterator[st
     path = folder / FILE
     file = _newer(path, None)
     try:
-        last = deque(() if file is None else _whole_lines(file), maxlen=lines)
+        last = deque(() if file is None else _whole_lines(file), maxlen=min(lines, sys.maxsize))
         yield from [*_rotated(folder, lines - len(last)), *last]
         while follow:
             if file is not None:
