@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from nbdeploy.run import container, engine, image, packages, sbom
 from nbdeploy.run.installers import Runner
 from nbdeploy.run.packages import Collector, Source, Target
 from nbdeploy.templates import template
+from nbdeploy.turns import turn
 from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -234,6 +236,32 @@ def test_a_builder_that_fails_leaves_nothing_behind(
         published.image("scaled")
     left = [path for path in published.settings.images.rglob("*") if path.is_file() and path.name != "turn.lock"]
     assert left == []
+
+
+def test_a_base_that_cannot_be_had_fails_the_image(
+    published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path, monkeypatch, missing="python:3.99")
+    with pytest.raises(ImageFailed, match="The image cannot be built: the base image is neither on this machine nor"):
+        published.image("scaled", base="python:3.99")
+
+
+def test_who_waits_for_another_build_is_told_for_what(
+    published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path, monkeypatch)
+    version = published.versions("scaled")[0]
+    builder, said = image.Builder(engine.find(), published.settings.images), list[str]()
+    bundle = Bundle(version.bundle, version.manifest())
+
+    def waited(text: str) -> None:
+        said.append(text)
+        held.close()
+
+    with ExitStack() as held:
+        held.enter_context(turn(builder._plan(bundle).folder, said.append))
+        replace(builder, progress=waited).dependencies(bundle)
+    assert said[0] == "waiting: another process builds the image of the same lock"
 
 
 def test_what_a_killed_build_left_is_not_built_upon(

@@ -37,6 +37,7 @@ ENTRY = "nbdeploy_runtime/contained.py"  # what an image starts
 USER = 10001  # that of templates/image
 OWN = "io.nbdeploy."  # labels of ours
 LICENCES = "licences.json"
+WAITING = "waiting: another process builds the image of the same lock"
 CONTEXT, MODEL = "context-", ".model-"  # what the engine reads, in folders that go
 
 
@@ -158,7 +159,7 @@ class Builder:
     def dependencies(self, bundle: Bundle) -> Layers:
         """The image of the bundle's lock, made where there is none yet."""
         plan = self._plan(bundle)
-        with turn(plan.folder, self.progress):
+        with turn(plan.folder, lambda _folder: self.progress(WAITING)):
             lock = _read(plan.folder / LOCK)
             if lock and self.engine.image(plan.reference) is not None:
                 licences = json.loads(_read(plan.folder / LICENCES) or "{}")
@@ -181,7 +182,7 @@ class Builder:
         lines = requirements_text(bundle.manifest).splitlines()
         python = _minor(bundle)
         base = self.base_for(python)
-        self.engine.pull("The base image", base)
+        self.engine.pull("The image", base)
         system = self.engine.image(base) or {}
         target = Target(python, str(system.get("Architecture") or "amd64"))
         key = _key(lines, target, str(system.get("Id")))
