@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy import admission
 from nbdeploy.errors import GateRequired, NotFound, WrongUse
+from nbdeploy.homes import writing
 from nbdeploy.judge import gatebook, junit, validation
 from nbdeploy.judge.conditions import require_recorded
 from nbdeploy.judge.heldout import check_files, held_out
@@ -246,8 +247,9 @@ def new_validation(
         raise WrongUse(f"{target} would be no notebook: name a file ending in .ipynb.")
     if target.exists() and not force:
         raise WrongUse(f"{target} is there already: --force writes over it, another name keeps both.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(source.read_bytes())
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
     return target
 
 

@@ -7,7 +7,7 @@ import secrets
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from nbdeploy.errors import HomeUnavailable, WrongUse
+from nbdeploy.errors import DiskFailed, HomeUnavailable, WrongUse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +72,15 @@ def refuse_file(folder: Path) -> None:
     """Raises WrongUse where a folder is to be written and a file is there."""
     if folder.exists() and not folder.is_dir():
         raise WrongUse(f"{folder} is a file, and several are to be written: name a folder.")
+
+
+@contextmanager
+def writing(file: Path) -> Iterator[None]:
+    """Raises DiskFailed where a file that the user named cannot be written."""
+    try:
+        yield
+    except OSError as exc:
+        raise DiskFailed(f"writing {file}", str(file), exc.strerror or str(exc)) from exc
 
 
 @contextmanager

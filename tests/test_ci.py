@@ -98,6 +98,7 @@ def test_a_file_that_is_there_is_left_alone(tmp_path: Path, monkeypatch: pytest.
     ("words", "fact"),
     [
         ({"notebook": Path("none.ipynb")}, r'no notebook "none.ipynb"'),
+        ({"notebook": Path("torn.ipynb")}, r"torn.ipynb cannot be read as a notebook"),
         ({"notebook": Path("plain.ipynb")}, "say which variable is the model"),
         ({"notebook": Path("plain.ipynb"), "model": "clf"}, "--sample X_train"),
         ({"notebook": Path("plain.ipynb"), "model": "clf", "sample": "X"}, "would publish anything"),
@@ -110,6 +111,7 @@ def test_what_is_missing_or_wrong_is_said(tmp_path: Path, words: dict[str, Any],
     folder = tmp_path / "project"
     folder.mkdir()
     notebook(folder / "train.ipynb", DEPLOY)
+    (folder / "torn.ipynb").write_text("{")
     notebook(folder / "plain.ipynb", "clf = 1")
     with pytest.raises(Exception, match=fact):
         workflow("github", folder, **words)

@@ -12,7 +12,7 @@ import pytest
 from gatebooks import faked, notebook
 from models import plain
 
-from nbdeploy.errors import GateRefused, GateRequired, NotFound, UnsupportedData, VersionRefused, WrongUse
+from nbdeploy.errors import DiskFailed, GateRefused, GateRequired, NotFound, UnsupportedData, VersionRefused, WrongUse
 from nbdeploy.front.grammar import VERBS
 from nbdeploy.gating import TASKS
 from nbdeploy.judge import heldout
@@ -519,6 +519,9 @@ def test_a_validation_notebook_is_copied_once(workspace: Workspace, tmp_path: Pa
     assert workspace.new_validation("regression", "checks/gate.ipynb", force=True).is_file()
     with pytest.raises(WrongUse, match=r"ending in \.ipynb"):
         workspace.new_validation("regression", "gate.py")
+    (tmp_path / "file").touch()
+    with pytest.raises(DiskFailed, match=r"file/gate\.ipynb"):
+        workspace.new_validation("regression", "file/gate.ipynb")
 
 
 def test_a_versions_task_chooses_its_notebook(workspace: Workspace, tmp_path: Path) -> None:

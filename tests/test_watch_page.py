@@ -16,6 +16,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from nbdeploy import cli
 from nbdeploy.capture.counts import counts_of
+from nbdeploy.errors import DiskFailed
 from nbdeploy.watch import null, power
 from nbdeploy.watch.axis import floored
 from nbdeploy.watch.histogram import histogram
@@ -162,6 +163,8 @@ def test_the_page_can_be_written(world: World, past: Past, tmp_path: Path) -> No
     windows(past, 2)
     path = world.monitor().write(tmp_path / "page.html")
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    with pytest.raises(DiskFailed, match="Is a directory"):
+        world.monitor().write(tmp_path)
 
 
 def test_small_bars_show_what_is_there_and_what_is_not() -> None:

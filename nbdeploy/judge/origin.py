@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.capture.provenance import code_of
 from nbdeploy.capture.repository import NoRepository, commits_since
 from nbdeploy.errors import Refused
-from nbdeploy.execution import formats
+from nbdeploy.execution import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +134,7 @@ def magics(notebook: Path, name: str) -> list[str]:
 
 
 def _code(notebook: Path) -> list[str]:
-    cells = formats.nbformat().read(notebook, as_version=4).cells
+    cells = whole.read(notebook).cells
     return [cell.source for cell in cells if cell.cell_type == "code"]
 
 

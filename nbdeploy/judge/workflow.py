@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy import names
 from nbdeploy.errors import NotFound, Refused, UnknownOption, WrongUse
-from nbdeploy.homes import failing
+from nbdeploy.homes import writing
 from nbdeploy.judge.conditions import Condition
 from nbdeploy.judge.origin import magics
 from nbdeploy.render import Card, Shown
@@ -64,7 +64,7 @@ class Workflow(Shown):
             raise Refused(
                 f"{self.file} is there already and stays as it is. Name another file, or insist with --force."
             )
-        with failing(f"writing {self.file}", self.file):
+        with writing(self.file):
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self.file.write_text(self.text(), encoding="utf-8")
 
@@ -194,12 +194,19 @@ def _notebook(folder: Path, given: Path | None) -> Path:
         if not path.is_file():
             raise NotFound("notebook", str(given), [item.name for item in there])
         return path
-    deploying = [path for path in there if magics(path, "deploy")]
+    deploying = [path for path in there if _deploys(path)]
     candidates = deploying or there
     if len(candidates) == 1:
         return candidates[0]
     found = f"there are {', '.join(path.name for path in candidates[:8])}" if candidates else f"{folder} holds none"
     raise WrongUse(f"Say which notebook trains the model, with --notebook: {found}.")
+
+
+def _deploys(notebook: Path) -> bool:
+    try:
+        return bool(magics(notebook, "deploy"))
+    except WrongUse:  # of another's torn file: one that was named is told
+        return False
 
 
 def _relative(notebook: Path, folder: Path) -> str:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.homes import write_whole
+from nbdeploy.homes import write_whole, writing
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.watch import findings, page, sheet
 from nbdeploy.watch.computable import NotComputable, plain
@@ -120,7 +120,9 @@ class Health(Shown):
 
     def write(self, file: str | os.PathLike[str]) -> Path:
         path = Path(file)
-        write_whole(path, self.html().encode("utf-8", "backslashreplace"))
+        content = self.html().encode("utf-8", "backslashreplace")
+        with writing(path):
+            write_whole(path, content)
         return path
 
     def card(self) -> Card:
