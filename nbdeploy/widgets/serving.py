@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from nbdeploy.widgets.actions import Action
     from nbdeploy.widgets.desk import Desk
 
-ROOM = 60_000  # characters of the list of services; it scrolls
+ROOM = 120_000  # characters of the list of services; it scrolls
 LINES = "100"  # of a log
+MOST_NOTES = 5  # about services; the chosen one's come first
 
 
 class ServicesTab:
@@ -194,16 +195,20 @@ def _services(states: list[ServiceState], chosen: str) -> str:
     ]
     headers = ("name", "state", "version", "url", "launcher", "workers", "since (UTC)")
     empty = "No service yet: deploy a model on the tab Deploy, or with %deploy MODEL --sample X_train."
-    dead = [
-        f"{state.name} is dead: nothing answers there any more; start it again here or with %deploy serve {state.name}."
-        for state in states
-        if state.state == "dead"
-    ]
-    told = "".join(parts.note(text, "bad") for text in dead[:5]) + "".join(
-        parts.note(f"{state.name}: {text}", tone) for state in states for tone, text in state.notes
-    )
+    told = [note for state in sorted(states, key=lambda state: state.name != chosen) for note in _notes(state)]
+    if len(told) > MOST_NOTES:
+        told[MOST_NOTES:] = [parts.note(f"and {len(told) - MOST_NOTES} more like these: %deploy ps --all has them.")]
     shown = markup.table(Table(headers, rows, empty=empty), ROOM)
-    return f'<div class="nbd-scroll" tabindex="0" role="region" aria-label="services">{shown}</div>{told}'
+    return f'<div class="nbd-scroll" tabindex="0" role="region" aria-label="services">{shown}</div>{"".join(told)}'
+
+
+def _notes(state: ServiceState) -> list[str]:
+    """What is wrong with it, and the next step."""
+    dead = (
+        f"{state.name} is dead: nothing answers there any more; start it again here or with %deploy serve {state.name}."
+    )
+    said = [parts.note(dead, "bad")] if state.state == "dead" else []
+    return [*said, *(parts.note(f"{state.name}: {text}", tone) for tone, text in state.notes)]
 
 
 def _line(item: Version) -> str:
