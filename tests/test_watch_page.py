@@ -163,15 +163,8 @@ def test_the_page_can_be_written(world: World, past: Past, tmp_path: Path) -> No
     windows(past, 2)
     path = world.monitor().write(tmp_path / "page.html")
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-<<<<<<< Updated upstream
     with pytest.raises(DiskFailed, match="Is a directory"):
         world.monitor().write(tmp_path)
-=======
-    for wrong in (tmp_path, tmp_path / "nowhere" / "page.html"):
-        with pytest.raises(DiskFailed, match=r"Writing the page failed at .*(directory|Is a)"):
-            world.monitor().write(wrong)
-    assert [item.name for item in tmp_path.iterdir()] == ["page.html"]
->>>>>>> Stashed changes
 
 
 def test_small_bars_show_what_is_there_and_what_is_not() -> None:

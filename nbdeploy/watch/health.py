@@ -7,12 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-<<<<<<< Updated upstream
 from nbdeploy.homes import write_whole, writing
-=======
-from nbdeploy.errors import DiskFailed
-from nbdeploy.homes import write_whole
->>>>>>> Stashed changes
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.watch import findings, page, sheet
 from nbdeploy.watch.computable import NotComputable, plain
@@ -124,19 +119,10 @@ class Health(Shown):
         return page.document(self)
 
     def write(self, file: str | os.PathLike[str]) -> Path:
-        """Raises DiskFailed where it cannot be written, a folder's name among the reasons."""
         path = Path(file)
-<<<<<<< Updated upstream
         content = self.html().encode("utf-8", "backslashreplace")
         with writing(path):
             write_whole(path, content)
-=======
-        try:
-            write_whole(path, self.html().encode("utf-8", "backslashreplace"))
-        except OSError as exc:
-            fact = exc.strerror or str(exc)
-            raise DiskFailed("Writing the page", str(path), fact, "There is none", "write it again") from exc
->>>>>>> Stashed changes
         return path
 
     def card(self) -> Card:
