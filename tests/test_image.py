@@ -54,6 +54,11 @@ NETWORK = (
 )
 FAULTS = [
     (1, "Error: write /var/tmp/x: no space left on device", "no space left"),
+    (
+        125,
+        'Error: initializing source x: storing layer "0cf03c93" to file: io: read/write on closed pipe',
+        "most likely because no space is left where it works",
+    ),
     (137, "Copying blob", "killed (137), most likely because memory ran out"),
     (1, "Error: while running runtime: exit status 137", "memory ran out"),
     (

@@ -239,6 +239,11 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "there is no space left where {engine} keeps its images",
         "free some: `{engine} system df` shows what is used, `{engine} image prune` removes what no tag names",
     ),
+    (  # all that podman says of a full disk while it makes a layer
+        r"storing layer .* to file: io: read/write on closed pipe",
+        "{engine} could not write a layer, most likely because no space is left where it works (TMPDIR, or /var/tmp)",
+        "see `df` there, and free some, or set TMPDIR to a folder on another disk",
+    ),
     (r"exit(?:ed with)?(?: code| status)?:? 137|signal: killed|\bOOM\b|out of memory|cannot allocate memory", *_KILLED),
     (
         r"cannot connect to (?:the docker daemon|podman)|is the docker daemon running|error during connect",
