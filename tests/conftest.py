@@ -91,8 +91,8 @@ def _locked(path: Path, how: int) -> Iterator[None]:
 LONGEST = (
     "notebooks", "containers", "panel_lab", "ci", "containers_elsewhere", "prometheus", "end_to_end", "front_ends",
     "run_leavebehind", "reproduce", "acknowledged", "gate_end_to_end", "judge_templates", "handover",
-    "elsewhere", "all_estimators", "crashes", "capture_code", "watch_health", "run_local", "gate",
-    "judge_gatebook", "hostile_requests",
+    "elsewhere", "all_estimators", "crashes", "capture_code", "runtime_service", "workspace", "judge_gatebook",
+    "hostile_requests", "run_local", "keep_crash", "gate", "replay", "watch_drift", "capture_stale", "watch_health",
 )  # fmt: skip
 
 
@@ -110,8 +110,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """With slow tests one more than there are processors: much of those is waiting."""
-    return (psutil.cpu_count() or 1) + ("not slow" not in config.getoption("markexpr"))
+    """With slow tests two more than there are processors: half of those is waiting."""
+    return (psutil.cpu_count() or 1) + 2 * ("not slow" not in config.getoption("markexpr"))
 
 
 LEFT = pytest.StashKey[int]()  # thorough tests that were not chosen
