@@ -171,3 +171,9 @@ def test_a_session_gives_what_was_done_as_a_cell() -> None:
         "%deploy stop a",
         'nbdeploy.attach("a").predict([1])',
     ]
+
+
+def test_what_was_refused_is_in_the_cell_as_the_line_that_goes_on() -> None:
+    session = Session()
+    session.add(Entry("14:00:00", Code("%deploy validate a v.ipynb", 'nbdeploy.validate("a", "v.ipynb")'), "refused"))
+    assert session.cell().text == '%load_ext nbdeploy\nimport nbdeploy\nnbdeploy.validate("a", "v.ipynb")'

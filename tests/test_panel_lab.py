@@ -251,7 +251,8 @@ def what_was_clicked_becomes_the_next_cell(panel: Panel) -> None:
     page = panel.page
     page.locator(".jp-InputArea .cm-content", has_text="%deploy panel --code").click()
     page.keyboard.press("Shift+Enter")
-    page.locator(".jp-InputArea .cm-content", has_text="%deploy rollback clf --to 1.0.0").wait_for()
+    lines = page.locator(".jp-InputArea .cm-content", has_text="%deploy rollback clf --to 1.0.0")
+    lines.filter(has_text="nbdeploy.validate(").wait_for()  # it was refused, and is marked so
 
 
 def it_is_seen_in_each_light_and_width(panel: Panel) -> None:

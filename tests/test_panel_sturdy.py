@@ -13,6 +13,7 @@ import pytest
 from recording import Noun
 from test_panel_state import CODE, WAIT, Gate, Model, Stub, view
 
+from nbdeploy.errors import GateRefused
 from nbdeploy.front.session import session
 from nbdeploy.runtime.manifest import Column, Schema
 from nbdeploy.widgets import asking, fields, parts, plot
@@ -52,6 +53,17 @@ def test_what_comes_after_an_action_comes_once_however_late_it_is_cancelled() ->
     action.cancel()
     assert (after, heard[-1], action.text) == ([""], "bundled", "bundled")
     assert len(session().entries) == many
+
+
+@pytest.mark.parametrize(("published", "outcome"), [(True, "refused"), (False, "failed")])
+def test_a_refusal_that_marks_its_version_is_kept_for_the_cell(published: bool, outcome: str) -> None:
+    def judge(_progress: Any) -> None:
+        raise GateRefused("penguins:1.0.0", ["accuracy 0.5 is below 0.9"], "", published=published)
+
+    action = Actions().start("penguins", CODE, judge, lambda _action: None)
+    assert action is not None
+    assert action.ended.wait(WAIT)
+    assert (action.state, session().entries[-1].outcome) == ("failed", outcome)
 
 
 def test_code_of_the_user_s_that_exits_ends_its_action_and_no_other() -> None:

@@ -11,7 +11,7 @@ from nbdeploy.errors import WrongUse
 if TYPE_CHECKING:
     from nbdeploy.front.code import Code
 
-Outcome = Literal["done", "failed", "cancelled"]
+Outcome = Literal["done", "failed", "cancelled", "refused"]
 LOAD = "%load_ext nbdeploy"
 
 
@@ -55,10 +55,13 @@ class Session:
     def cell(self) -> Cell:
         """What was done, in order; what failed or was cancelled is left out.
 
+        What was refused is marked on its version: it is there in Python, whose line goes on where the magic's stops.
+
         Raises:
             WrongUse: nothing was done yet.
         """
-        lines = [entry.code.line for entry in self.entries if entry.outcome == "done"]
+        kept = {"done": lambda code: code.line, "refused": lambda code: code.python}
+        lines = [kept[entry.outcome](entry.code) for entry in self.entries if entry.outcome in kept]
         if not lines:
             raise WrongUse("Nothing was clicked in this kernel yet; `%deploy panel` opens the panel.")
         imports = [] if all(line.startswith("%") for line in lines) else ["import nbdeploy"]

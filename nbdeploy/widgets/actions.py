@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from nbdeploy.errors import NbdeployError
-from nbdeploy.front.session import Entry, Outcome, session
+from nbdeploy.errors import GateRefused, NbdeployError
+from nbdeploy.front.session import Entry, session
 from nbdeploy.interruption import Interruption
 from nbdeploy.render.progress import Progress
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     Heard = Callable[["Action"], object]  # of each change of what is shown
     Then = Callable[["Action"], object]
 
-State = Literal["running"] | Outcome
+Ended = Literal["done", "failed", "cancelled"]
+State = Literal["running"] | Ended
 
 
 @dataclass
@@ -59,10 +60,11 @@ class Action:
 
     close = show
 
-    def end(self, state: Outcome, text: str, tone: Tone) -> None:
+    def end(self, state: Ended, text: str, tone: Tone) -> None:
         with self._lock:
             self.state, self.time, self.text, self.tone = state, _clock(), text, tone
-        session().add(Entry(self.begun, self.code, state))
+        refused = isinstance(self.error, GateRefused) and self.error.published
+        session().add(Entry(self.begun, self.code, "refused" if refused else state))
         self.heard(self)
 
 
@@ -94,7 +96,7 @@ class Actions:
             with progress:
                 return work(progress)
 
-        end: tuple[Outcome, str, Tone]
+        end: tuple[Ended, str, Tone]
         try:
             action.result = action.interruption.run(whole)
             end = "done", " · ".join(progress.done) or "done", "good"

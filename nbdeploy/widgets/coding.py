@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nbdeploy.widgets.desk import Desk
 
 NEXT = "%deploy panel --code"
-OUTCOMES = {"done": "✓ done", "failed": "✗ failed", "cancelled": "! cancelled"}
+OUTCOMES = {"done": "✓ done", "failed": "✗ failed", "cancelled": "! cancelled", "refused": "✗ refused"}
 SHOWN = 20  # of the latest
 
 
@@ -35,7 +35,7 @@ class CodeTab:
         except WrongUse:
             self.cell.value = ""
         parts.show(self.cell, shown=bool(self.cell.value))
-        told = f"{NEXT} puts these lines into the next cell; what failed or was cancelled is left out."
+        told = f"{NEXT} puts these lines into the next cell; what failed or was cancelled is left out. A check that was refused is there in Python, which goes on."
         if len(entries) > SHOWN:
             told += f" Below, the latest {SHOWN} of {len(entries)}."
         empty = "Nothing was clicked yet: each click is shown here as the line that does the same."
