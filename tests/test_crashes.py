@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.settings import Settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.thorough]
 
 KERNEL = """
 import sys
@@ -163,7 +163,6 @@ def test_f04_a_crash_loop_is_slowed_down_and_named(settings: Settings, launcher:
     assert state(settings).pids == ()
 
 
-@pytest.mark.thorough
 @pytest.mark.alone
 def test_f05_workers_die_with_their_supervisor_and_the_port_can_be_had_again(
     settings: Settings, launcher: LocalLauncher
@@ -189,7 +188,7 @@ def test_f05_a_stop_of_a_dead_service_clears_it_away(settings: Settings, launche
     assert launcher.state(launch.folder).state == "stopped"
 
 
-@pytest.mark.parametrize("how", ["stopped", pytest.param("dead loop", marks=pytest.mark.thorough), "stuck model"])
+@pytest.mark.parametrize("how", ["stopped", "dead loop", "stuck model"])
 def test_f07_a_stuck_worker_is_killed_and_replaced_while_others_serve(
     settings: Settings, launcher: LocalLauncher, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

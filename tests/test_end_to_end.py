@@ -180,6 +180,7 @@ def settled(workspace: Workspace) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.thorough
 def test_a_killed_supervisor_is_seen_and_served_again_at_the_same_port(workspace: Workspace) -> None:
     service = deploy(workspace)
     state = service.probe()

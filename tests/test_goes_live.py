@@ -116,6 +116,7 @@ def steps(world: World) -> Iterator[int]:
         yield step
 
 
+@pytest.mark.thorough
 def test_f27_a_deploy_killed_at_any_step_is_wholly_done_or_not_at_all(world: World, launcher: Launcher) -> None:
     up(world, 1)
     old = books(world)

@@ -66,6 +66,7 @@ def test_twenty_swaps_under_load_lose_nothing(
     assert all(len(seen) <= 1 for seen in tally.connections), "a connection belongs to one version"
 
 
+@pytest.mark.thorough
 def test_several_workers_share_the_socket_and_swap_without_loss(settings: Settings, launcher: LocalLauncher) -> None:
     url = standin.deploy(launcher, standin.launch(settings, 0, workers=2), "1.0.0")
     assert len({ask(url)["pid"] for _ in range(200)}) == 2

@@ -533,6 +533,7 @@ def test_f19_a_body_framed_in_two_ways_reaches_nobody(world: World, framing: str
     assert answer is None or 400 <= answer.status < 500, answer
 
 
+@pytest.mark.thorough
 def test_f17_headers_that_never_end_are_given_up(world: World) -> None:
     begun = time.monotonic()
     with socket.create_connection(("127.0.0.1", world.port), timeout=120) as slow:  # never given up, it times out

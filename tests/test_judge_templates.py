@@ -91,9 +91,7 @@ def rows(seed: int) -> Any:
     return found
 
 
-@pytest.fixture(
-    scope="module", params=[TASKS[0], *(pytest.param(task, marks=pytest.mark.thorough) for task in TASKS[1:])]
-)
+@pytest.fixture(scope="module", params=TASKS)
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp(request.param)
     settings = replace(Settings.load(folder), home=folder / "nbdeploy", bentoml_home=folder / "bentoml")
@@ -121,6 +119,7 @@ def given(service: Service, folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_papermill_runs_a_template_as_it_is(service: Service, tmp_path: Path) -> None:
     done = tmp_path / "executed.ipynb"
     argv = [sys.executable, "-m", "papermill", "--no-progress-bar", "-k", "python3"]

@@ -69,6 +69,7 @@ def lose(world: World, log: bytes) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_f27_a_rebuild_that_is_killed_at_any_step_is_none_or_whole(world: World) -> None:
     """An orphaned write-ahead log must never meet the new file: SQLite would take its pages for those of that file."""
     path, home = world.registry.path, world.settings.bentoml_home
@@ -192,7 +193,9 @@ def everything(world: World) -> Everything:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["publish", "import", "remove", "rollback"])
+@pytest.mark.parametrize(
+    "verb", ["publish", *(pytest.param(verb, marks=pytest.mark.thorough) for verb in ("import", "remove", "rollback"))]
+)
 def test_f27_whatever_is_killed_at_any_step_leaves_the_old_set_or_the_new(
     world: World, tmp_path: Path, verb: str
 ) -> None:

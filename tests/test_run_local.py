@@ -204,6 +204,7 @@ def test_a_bundle_that_moves_when_it_is_published_serves_on(settings: Settings, 
 
 
 @slow
+@pytest.mark.thorough
 def test_f32_eight_deploys_of_one_name_queue_and_none_is_lost(settings: Settings, launcher: LocalLauncher) -> None:
     launches = [standin.launch(settings, number) for number in range(8)]
     with ThreadPoolExecutor(8) as threads:
@@ -306,6 +307,7 @@ def test_f30_a_service_whose_socket_is_deleted_is_drained_by_a_stop(
 
 
 @slow
+@pytest.mark.thorough
 def test_a_stuck_supervisor_is_ended_by_a_stop(
     settings: Settings, launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ def expected(found: list[dict[str, Any]]) -> dict[str, list[Any]]:
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(records())
+@pytest.mark.thorough
 def test_every_way_of_reading_gives_what_was_written(found: list[dict[str, Any]]) -> None:
     wanted = expected(found)
     for says in (True, False):
@@ -263,6 +264,7 @@ def test_of_a_copy_that_goes_while_it_is_read_no_row_is_missed(tmp_path: Path, m
     assert [len(Predictions(tmp_path).frame()) for _ in range(2)] == [1, 1]
 
 
+@pytest.mark.thorough
 def test_a_copy_with_one_bit_flipped_is_made_again(tmp_path: Path) -> None:
     path = written(tmp_path, [small(request_id=f"id{number}") for number in range(5)])
     whole = Predictions(tmp_path).frame()
