@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import standin
+from boxes import until
 from load import ask
 
 from nbdeploy.errors import NotReady, NotRunning, PortTaken, ServiceFailed, Unsupported
@@ -28,7 +29,7 @@ from nbdeploy.runtime.process import Process
 from nbdeploy.runtime.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from nbdeploy.settings import Settings
 
@@ -152,10 +153,20 @@ def test_another_port_is_taken_with_the_next_version(settings: Settings, launche
         ask(old)
 
 
+def interrupt_when(true: Callable[[], bool]) -> None:
+    """As Ctrl-C, once it is so."""
+
+    def wait() -> None:
+        until(true, "what is to be interrupted has not begun")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 @slow
 def test_f33_an_interrupt_while_it_is_prepared_leaves_nothing(settings: Settings, launcher: LocalLauncher) -> None:
     launch = standin.launch(settings, 1, does={"load": "sleep"})
-    threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    interrupt_when((launch.folder / "service.log").exists)
     with pytest.raises(KeyboardInterrupt):
         launcher.prepare(launch, standin.quiet)
     assert not standin.processes(settings)
@@ -170,7 +181,8 @@ def test_f33_an_interrupt_while_it_is_prepared_leaves_nothing(settings: Settings
 @slow
 def test_f33_an_interrupt_of_a_redeploy_leaves_the_old_version(settings: Settings, launcher: LocalLauncher) -> None:
     url = standin.deploy(launcher, standin.launch(settings, 1), "1.0.0")
-    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    running = len(standin.processes(settings))
+    interrupt_when(lambda: len(standin.processes(settings)) > running)
     with pytest.raises(KeyboardInterrupt):
         launcher.prepare(standin.launch(settings, 2, does={"load": "sleep"}), standin.quiet)
     assert ask(url)["version"] == "1.0.0"
