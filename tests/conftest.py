@@ -110,8 +110,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """With slow tests two more than there are processors: half of those is waiting."""
-    return (psutil.cpu_count() or 1) + 2 * ("not slow" not in config.getoption("markexpr"))
+    """With slow tests one more than there are processors: much of those is waiting."""
+    return (psutil.cpu_count() or 1) + ("not slow" not in config.getoption("markexpr"))
 
 
 LEFT = pytest.StashKey[int]()  # thorough tests that were not chosen

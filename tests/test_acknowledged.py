@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from nbdeploy.settings import Settings
 
-pytestmark = [pytest.mark.slow, pytest.mark.thorough]
+pytestmark = [pytest.mark.slow, pytest.mark.thorough, pytest.mark.alone]
 RESTART = 10.0  # seconds
 
 
