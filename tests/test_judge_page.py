@@ -85,7 +85,7 @@ def test_the_verdict_and_the_failing_checks_come_first(tmp_path: Path) -> None:
         "no <leak>",
         "NaN is no number",
         "not applicable",
-        "95% interval",
+        "95 % interval",
         "0.9 to 0.96",
         "not published yet",
         "120 rows, 2 columns, target y",

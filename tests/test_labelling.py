@@ -109,7 +109,7 @@ def test_what_becomes_of_each_label_is_told(world: World) -> None:
     }  # fmt: skip
     assert (again.unknown, again.surplus, again.unplaced, again.labelled) == (1, 1, 1, 3)
     text = plain.card(again.card())
-    for said in ("3 of 4 rows have a label (75%)", "not in the log", "does not have", 'add a column "row"'):
+    for said in ("3 of 4 rows have a label (75 %)", "not in the log", "does not have", 'add a column "row"'):
         assert said in text
     assert len(counted["warnings"]) == 3
 

@@ -6,6 +6,7 @@ import html.parser
 import io
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.lib.pretty import pretty
 
+import nbdeploy
 from nbdeploy.render import Card, Shown, Table, markup, plain
 from nbdeploy.render.progress import Conclusion, Output, Overwritten, Progress, Silent, Written, surface
 
@@ -90,6 +92,15 @@ def test_colours_come_only_when_asked_for() -> None:
     coloured = plain.card(CARD, colour=True)
     assert re.sub(r"\x1b\[\d+m", "", coloured) == plain.card(CARD)
     assert coloured != plain.card(CARD)
+
+
+def test_percentages_are_written_in_one_way() -> None:
+    assert [plain.percent(share) for share in (0.0017, 0.084, 0.5, 1.0)] == ["0.17 %", "8.4 %", "50 %", "100 %"]
+    assert [plain.percent(0.0017, digits) for digits in (0, 1, 2)] == ["0 %", "0.2 %", "0.17 %"]
+    code = Path(nbdeploy.__file__).parent
+    lines = [line for file in code.rglob("*.py") for line in file.read_text(encoding="utf-8").splitlines()]
+    others = [line for line in lines if re.search(r":\.\d%\}", line) and "width:" not in line]  # of CSS
+    assert not others, "these write percentages by themselves: render.plain.percent does it"
 
 
 def test_an_empty_table_says_what_to_do() -> None:

@@ -20,6 +20,7 @@ from nbdeploy.judge.records import expect, note
 from nbdeploy.judge.section import Section, number, span
 from nbdeploy.judge.served import Served
 from nbdeploy.render import Table
+from nbdeploy.render.plain import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -467,7 +468,7 @@ class Evaluation:
 
     @property
     def _percent(self) -> str:
-        return f"{self.sampling.level:.0%} interval"
+        return f"{percent(self.sampling.level, 0)} interval"
 
     def _at(self, judged: Judged, places: Sequence[int]) -> Scored:
         """The scores of these rows of the examples."""

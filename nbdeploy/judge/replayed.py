@@ -11,6 +11,7 @@ from nbdeploy.judge.conditions import Condition, judged
 from nbdeploy.judge.outcome import failing_first, verdict
 from nbdeploy.judge.records import Record, Records
 from nbdeploy.render import Card, Shown, Table
+from nbdeploy.render.plain import percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -162,7 +163,9 @@ class Replay(Shown):
         metrics, total = self.metrics, self.seen.tally.total
         facts: list[tuple[str, Any]] = [("replayed", f"{self.seen.replayed:,} requests, {total.rows:,} rows")]
         if total.labelled:
-            facts.append(("flips", f"{total.flips:,} of {total.labelled:,} labels ({metrics['flip_rate']:.2%})"))
+            facts.append(
+                ("flips", f"{total.flips:,} of {total.labelled:,} labels ({percent(metrics['flip_rate'], 2)})")
+            )
         if total.measured:
             moves = f"{metrics['mean_move']:.4g} on average, {metrics['largest_move']:.4g} at most"
             facts.append(("moves", moves))
@@ -249,7 +252,7 @@ def _worst(segments: Mapping[tuple[str, Any], Count]) -> list[tuple[Any, ...]]:
             f"{column}={value}",
             count.rows,
             count.flips if count.labelled else None,
-            None if count.flip_rate is None else f"{count.flip_rate:.2%}",
+            None if count.flip_rate is None else percent(count.flip_rate, 2),
             None if count.mean_move is None else f"{count.mean_move:.4g}",
         )
         for (column, value), count in sorted(changed, key=rank)[:LISTED]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.judge.metrics import metric
 from nbdeploy.render.markup import text
+from nbdeploy.render.plain import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -69,7 +70,7 @@ def _metrics(measured: Sequence[Measured]) -> str:
     levels = {item.value.level for item in measured if item.value.low is not None}
     headers = ["", "metric", "value"]
     if levels:
-        headers.append(f"{levels.pop():.0%} interval" if len(levels) == 1 else "interval")
+        headers.append(f"{percent(levels.pop(), 0)} interval" if len(levels) == 1 else "interval")
     if live:
         headers.append("live version")
     return _table(headers, [_row(*_cells_of(item, len(headers), live=live)) for item in measured])

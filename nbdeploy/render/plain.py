@@ -82,8 +82,10 @@ def cut(value: Any, room: int = LONGEST) -> str:
     return shown if len(shown) <= room else shown[: room - 1] + "…"
 
 
-def percent(share: float) -> str:
-    """With two figures below ten, else whole."""
+def percent(share: float, digits: int | None = None) -> str:
+    """With so many digits behind the point; without `digits` two figures below ten, else whole."""
+    if digits is not None:
+        return f"{share * 100:.{digits}f} %"
     return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.render import Card, Shown, Table
+from nbdeploy.render.plain import percent
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.labels import ANSWERS, REQUEST, Joined, Keys, column_of, join, number_of
 from nbdeploy.watch.likeness import Part, unlike
@@ -65,7 +66,7 @@ class Live(Shown):
         )
         tables = (metrics, self._windows()) if self.windows else (metrics,)
         notes: list[tuple[Tone, str]] = [("warning", text) for text in self.warnings]
-        facts = (("rows", self.rows), ("labelled", f"{self.labelled} ({self.coverage:.0%})"))
+        facts = (("rows", self.rows), ("labelled", f"{self.labelled} ({percent(self.coverage, 0)})"))
         return Card("live metrics", facts=facts, tables=tables, notes=tuple(notes))
 
     def _windows(self) -> Table:

@@ -13,6 +13,7 @@ from nbdeploy.errors import WrongUse
 from nbdeploy.judge.estimate import Estimate
 from nbdeploy.judge.scores import Classified, Regressed, coded
 from nbdeploy.render import Card, Shown, Table
+from nbdeploy.render.plain import percent
 from nbdeploy.watch.computable import NotComputable, plain
 from nbdeploy.watch.intervals import Estimates, estimates
 from nbdeploy.watch.task import LABELLED, Task
@@ -70,7 +71,7 @@ class Performance(Shown):
 
     def card(self) -> Card:
         table = Table(("metric", "value"), [(name, str(value)) for name, value in self.metrics.items()])
-        facts = (("rows", self.rows), ("labelled", f"{self.labelled} ({self.coverage:.0%})"))
+        facts = (("rows", self.rows), ("labelled", f"{self.labelled} ({percent(self.coverage, 0)})"))
         return Card(title=f"version {self.version}", facts=facts, tables=(table,))
 
 

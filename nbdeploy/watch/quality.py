@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.counts import Bins, Counts, Tally
 from nbdeploy.render import Card, Shown, Table
+from nbdeploy.render.plain import percent
 from nbdeploy.watch.shift import is_constant, outside
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _line(column: ColumnQuality) -> tuple[Any, ...]:
         column.name,
         column.rows,
         column.missing,
-        f"{column.trained_missing:.1%}",
+        percent(column.trained_missing, 1),
         column.odd,
         column.below,
         column.above,

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.render import Card, Shown
+from nbdeploy.render.plain import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,9 +103,7 @@ class Received(Shown):
 
 def share(value: float) -> str:
     """A percentage that is 0 or 100 only where it is exact."""
-    if 0 < value < 0.01 or 0.99 < value < 1:
-        return f"{value:.2%}"
-    return f"{value:.0%}"
+    return percent(value, 2 if 0 < value < 0.01 or 0.99 < value < 1 else 0)
 
 
 def _labels(count: int) -> str:

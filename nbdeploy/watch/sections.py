@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.counts import Bins
 from nbdeploy.judge.metrics import metric
+from nbdeploy.render.plain import percent
 from nbdeploy.watch.axis import clock, said
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.drift import DRIFTED, SUSPECTED
@@ -177,7 +178,7 @@ def _quality(health: Health) -> Section:
         (
             column.name,
             _of(column.missing, column.rows),
-            f"{column.trained_missing:.1%}",
+            percent(column.trained_missing, 1),
             _of(column.odd, column.rows),
             _of(column.below + column.above, column.rows),
             "-" if column.unseen is None else _of(column.unseen, column.rows),
@@ -203,7 +204,7 @@ def _as_trained(found: Quality) -> str:
 
 
 def _of(count: int, rows: int) -> str:
-    return f"{count:,} ({count / rows:.1%})" if count and rows else "0"
+    return f"{count:,} ({percent(count / rows, 1)})" if count and rows else "0"
 
 
 def _events(health: Health) -> Section:

@@ -15,6 +15,7 @@ import numpy as np
 
 from nbdeploy.errors import WrongUse
 from nbdeploy.render import Card, Shown, Table
+from nbdeploy.render.plain import percent
 from nbdeploy.watch.axis import floored
 from nbdeploy.watch.computable import NotComputable, plain
 
@@ -299,7 +300,8 @@ def cells(flow: Flow) -> tuple[Any, ...]:
         few = f" (of {flow.answered})" if name in flow.thin else ""
         latencies.append(None if isinstance(value, NotComputable) else f"{_figures(value)}{few}")
     shares = [
-        None if isinstance(share, NotComputable) else f"{share:.2%}" for share in (flow.error_rate, flow.refused_rate)
+        None if isinstance(share, NotComputable) else percent(share, 2)
+        for share in (flow.error_rate, flow.refused_rate)
     ]
     return flow.requests, _figures(flow.requests_per_second), *shares, *latencies
 

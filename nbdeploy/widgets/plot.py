@@ -143,7 +143,7 @@ def _point(item: Sweep, point: Any) -> str:
 
 
 def _share(value: float) -> str:
-    return f"{value:.1%}".replace("%", " %")
+    return plain.percent(value, 1)
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
