@@ -13,7 +13,7 @@ from nbdeploy.errors import HomeUnavailable, NotFound, WrongUse
 from nbdeploy.keep import store
 from nbdeploy.run.feedback import FOLDER as LABELS
 from nbdeploy.run.predictions import Predictions
-from nbdeploy.spans import span
+from nbdeploy.spans import seconds, span
 from nbdeploy.watch import vocabulary
 from nbdeploy.watch.alerts import Alerts, Tested
 from nbdeploy.watch.axis import Axis, floored
@@ -79,9 +79,9 @@ def watch(
     name: str,
     say: Callable[[str], None],
     *,
-    interval: float | None = None,
+    interval: float | str | None = None,
 ) -> None:
-    """Look at the service every `interval` seconds (60), and deliver what waits, until Ctrl-C, SIGTERM or its removal.
+    """Look at the service every `interval` (seconds, or a span; 60), and deliver what waits, until Ctrl-C, SIGTERM or its removal.
 
     Raises:
         Refused: another process watches it; NotFound.
@@ -96,7 +96,7 @@ def watch(
         outbox=Outbox(ledger, desk.channels),
         gone=lambda: name not in registry.names(),
         say=lambda text: say(f"{datetime.now(UTC):%H:%M:%S} {text}"),
-        interval=interval or INTERVAL,
+        interval=INTERVAL if interval is None else seconds(interval),
     )
     with until_told() as ending:
         watcher.run(ending)

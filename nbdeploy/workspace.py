@@ -497,8 +497,8 @@ class Workspace:
         self.registry.versions(name)
         return self._deployment(name).predictions(last)
 
-    def watch(self, name: str, say: Callable[[str], None] = print, *, interval: float | None = None) -> None:
-        """Look every `interval` seconds (60), judge the rules and deliver what fires, until SIGTERM or Ctrl-C.
+    def watch(self, name: str, say: Callable[[str], None] = print, *, interval: float | str | None = None) -> None:
+        """Look every `interval` (seconds, or a text like 10s or 1m; 60), judge the rules and deliver what fires, until SIGTERM or Ctrl-C.
 
         Raises:
             Refused: another process watches this service.

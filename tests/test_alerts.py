@@ -269,6 +269,8 @@ def test_a_ledger_that_cannot_be_read_is_told_and_hinders_no_line(
         ("--watch --json", "--json prints one value"),
         ("--watch --last 7d", "--last is of the page"),
         ("--interval 5", "--interval is of --watch"),
+        ("--watch --interval soon", "like 30m, 1h, 7d or 2w"),
+        ("--watch --interval 0", "like 2.5 (seconds), 10s or 1m"),
     ],
 )
 def test_words_of_the_page_and_of_the_watch_do_not_mix(
@@ -325,7 +327,7 @@ def test_a_watcher_without_a_kernel_tells_what_happens_to_a_real_service(setting
 
 
 def begun(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "nbdeploy", "monitor", "sums", "--watch", "--interval", "1"]
+    command = [sys.executable, "-m", "nbdeploy", "monitor", "sums", "--watch", "--interval", "1s"]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     assert "watching sums every 1 s; channels: notebook, log, ops" in process.stdout.readline()

@@ -18,7 +18,7 @@ from watched import reading
 from nbdeploy import watching
 from nbdeploy.errors import NotFound, UnknownOption, WrongUse
 from nbdeploy.settings import Settings
-from nbdeploy.spans import shown, span
+from nbdeploy.spans import seconds, shown, span
 from nbdeploy.watch import vocabulary
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.expected import expected
@@ -314,6 +314,19 @@ def test_every_word_of_a_rule_is_in_the_guide(word: str) -> None:
 def test_a_span_is_no_longer_than_a_century(text: str) -> None:
     with pytest.raises(WrongUse, match="longer than a century"):
         span(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "length"), [(60, 60.0), (0.25, 0.25), ("2.5", 2.5), ("60", 60.0), ("10s", 10.0), (" 1m ", 60.0)]
+)
+def test_a_pause_is_a_span_or_a_number_of_seconds(text: object, length: float) -> None:
+    assert seconds(text) == length
+
+
+@pytest.mark.parametrize("text", ["0", "0s", 0, -1, "soon", "500ms", "1e9", "inf", ""])
+def test_what_is_no_pause_is_wrong_use(text: object) -> None:
+    with pytest.raises(WrongUse, match=r"no time to wait|no span of time"):
+        seconds(text)
 
 
 @pytest.mark.parametrize("look", [watching.monitor, watching.drift])

@@ -279,7 +279,9 @@ _ALL = (
             *_WINDOWS,
             _option("html", "file", "FILE", "Write the page to a file instead."),
             _flag("watch", "Look again and again, judge the rules of `alerts` and deliver, until Ctrl-C."),
-            _option("interval", "number", "SECONDS", "With --watch: between two looks; 60 by default."),
+            _option(
+                "interval", "text", "SPAN", "With --watch: between two looks, like 2.5 (seconds), 10s; 1m by default."
+            ),
         ),
     ),
     Verb(
