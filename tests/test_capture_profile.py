@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nbdeploy.capture.columns import column_values, columns_of
 from nbdeploy.capture.counts import Bins, Tally, counts_of
 from nbdeploy.capture.profile import Profile, profile
 from nbdeploy.runtime.manifest import Column, Schema
@@ -90,6 +91,33 @@ def test_a_profile_of_frames_merges_as_a_whole_and_survives_json() -> None:
     assert merged == whole
     assert whole.columns == read.columns
     assert whole.rows == read.rows == 300
+
+
+class Label(str):
+    """Of a column; counts how often any of them is read."""
+
+    __slots__ = ()
+    read = 0
+
+    def __str__(self) -> str:
+        Label.read += 1
+        return super().__str__()
+
+
+def test_the_labels_of_a_frame_are_read_once_and_not_once_for_each_column() -> None:
+    names = [f"c{number}" for number in range(100)]
+    rows = pd.DataFrame([[1.0] * 100, [2.0] * 100], columns=names)
+    schema = Schema("frame", tuple(Column(name, "number", "float64") for name in names))
+    read = Profile.from_dict(profile(rows, schema))
+    rows.columns = pd.Index([Label(name) for name in names], dtype=object)
+    Label.read = 0
+    assert read.counted(rows).columns == read.columns
+    assert Label.read == len(names)
+
+
+def test_of_two_labels_that_read_alike_the_first_is_the_column() -> None:
+    rows = pd.DataFrame([[1.0, 2.0]], columns=pd.Index(["1", 1], dtype=object))
+    assert column_values(rows, "1").tolist() == columns_of(rows)("1").tolist() == [1.0]
 
 
 def test_each_kind_is_counted_in_its_own_way() -> None:

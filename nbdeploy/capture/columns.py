@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nbdeploy.runtime.manifest import Schema
 
@@ -46,11 +46,19 @@ def column_values(rows: Any, name: str | None) -> Any:
 
     Empty where there is no such column, or where a row is more than one value.
     """
-    if name is None:
-        return _only(rows)
-    if hasattr(rows, "columns"):
-        label = next((label for label in rows.columns if str(label) == name), None)
-        return [] if label is None else _plain_series(rows[label])
+    return _only(rows) if name is None else columns_of(rows)(name)
+
+
+def columns_of(rows: Any) -> Callable[[str], Any]:
+    """`column_values` for many names of the same rows, whose labels are looked through once."""
+    if not hasattr(rows, "columns"):
+        return lambda name: _unlabelled(rows, name)
+    known = {str(label): label for label in reversed(list(rows.columns))}  # of two that read alike the first
+    return lambda name: _plain_series(rows[known[name]]) if name in known else []
+
+
+def _unlabelled(rows: Any, name: str) -> Any:
+    """Of an array, records or a list."""
     if _shape(rows) and len(_shape(rows)) == 2:
         return _of_matrix(rows, name)
     if isinstance(rows, list) and rows and isinstance(rows[0], dict):

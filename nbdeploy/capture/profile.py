@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.capture.columns import column_values, kind_of, labels, length, thinned
+from nbdeploy.capture.columns import column_values, columns_of, kind_of, labels, length, thinned
 from nbdeploy.capture.counts import Bins, Counts, Tally, counts_of
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ class Profile:
 
     def counted(self, rows: Any, *, target: Any = None, predictions: Any = None) -> Profile:
         """Other rows over the same bins. `rows` is of any container the schema knows; a missing column counts nothing."""
+        values = columns_of(rows)
         return Profile(
             rows=length(rows),
-            columns={name: own.counted(column_values(rows, name)) for name, own in self.columns.items()},
+            columns={name: own.counted(values(name)) for name, own in self.columns.items()},
             target=_over(self.target, target),
             predictions=_over(self.predictions, predictions),
         )
@@ -82,8 +83,9 @@ def profile(
     if isinstance(target, str):
         target = column_values(sample, target)
     rows = thinned(sample)
+    values = columns_of(rows)
     columns = {
-        name: counts_of(kind, column_values(rows, name), known)
+        name: counts_of(kind, values(name), known)
         for name, kind, known in labels(rows, schema)[:MOST_COLUMNS]
         if name not in hidden
     }
