@@ -190,6 +190,45 @@ def test_f33_an_interrupt_of_a_redeploy_leaves_the_old_version(settings: Setting
 
 
 @slow
+def test_f33_an_interrupt_does_not_wait_for_a_version_that_drains(settings: Settings, launcher: LocalLauncher) -> None:
+    url = standin.deploy(launcher, standin.launch(settings, 1, drain_timeout=15.0), "1.0.0")
+    first = ask(url)["pid"]
+    with ThreadPoolExecutor(1) as threads:
+        unanswered = threads.submit(ask, url, "/slower")
+        while ask(url, "/readyz")["slow"] == 0:
+            pass
+        standin.deploy(launcher, standin.launch(settings, 2), "1.0.1")
+        os.kill(first, signal.SIGSTOP)
+        candidate = launcher.prepare(standin.launch(settings, 3), standin.quiet)
+        before = set(standin.processes(settings))
+        candidate.discard()
+        gone = before - set(standin.processes(settings))
+        os.kill(first, signal.SIGKILL)
+        assert (len(gone), first in gone) == (1, False), "the candidate, and not what is asked something"
+        assert unanswered.exception() is not None
+    assert ask(url)["version"] == "1.0.1"
+
+
+@slow
+def test_f33_a_second_interrupt_lets_go_of_the_candidate(
+    settings: Settings, launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels: list[control.Channel] = []
+
+    def interrupted(channel: control.Channel, _message: object) -> None:
+        channels.append(channel)
+        raise KeyboardInterrupt
+
+    candidate = launcher.prepare(standin.launch(settings, 1), standin.quiet)
+    with monkeypatch.context() as patch:
+        patch.setattr(control.Channel, "send", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            candidate.discard()
+    assert channels[0].socket.fileno() == -1, "it is closed, and the supervisor knows"
+    until(lambda: not standin.processes(settings), "the candidate lives on")
+
+
+@slow
 def test_a_discarded_candidate_is_gone_and_its_successor_works(settings: Settings, launcher: LocalLauncher) -> None:
     launch = standin.launch(settings, 1)
     candidate = launcher.prepare(launch, standin.quiet)

@@ -287,17 +287,27 @@ def _start(name: str, folder: Path) -> None:
 
 
 def _discard(channel: Channel) -> None:
-    """Back to the old state, and wait for it; without an answer the closed connection says the same."""
-    ending = True
-    with contextlib.suppress(OSError, control.Garbled, KeyError):
+    """Back to the old state, and wait for it; without an answer the closed connection says the same.
+
+    It is closed in any case: another Ctrl-C meanwhile leaves a traceback, which would hold it open, and the candidate with it.
+    """
+    with contextlib.closing(channel):
+        if _is_ending(channel) and channel.peer is not None:
+            channel.peer.wait(GRACE)
+
+
+def _is_ending(channel: Channel) -> bool:
+    """Whether the supervisor goes with the candidate, once that is gone."""
+    try:
         channel.send({"op": "discard"})
         while (told := channel.receive(GRACE)) is not None:
             if told["event"] == "discarded":
-                ending = told["ending"]
-                break
-    if ending and channel.peer is not None:
-        channel.peer.wait(GRACE)
-    channel.close()
+                return bool(told["ending"])
+    except TimeoutError:  # it is stuck, and will not end for us
+        return False
+    except (OSError, control.Garbled, KeyError):
+        return True
+    return True
 
 
 def _ask_to_stop(folder: Path) -> State | None:

@@ -39,6 +39,7 @@ class Generation:
     def __init__(self, order: Order, nonce: str, parent: int, public: Listener, private: Listener | None) -> None:
         self.order = order
         self.version: str | None = None
+        self.served = False  # it has taken over
         self.public = public
         self.private = private
         self.report: Report | None = None

@@ -77,7 +77,7 @@ class Supervisor:
         self._callers: set[Caller] = set()
         self._stopping = False
         self._failure: str | None = None
-        self._waiting: list[Callable[[], object]] = []
+        self._waiting: list[tuple[set[Generation], Callable[[], object]]] = []
 
     def listen(self) -> None:
         self._control = control.serve(self._folder)
@@ -164,10 +164,15 @@ class Supervisor:
             self._activate(self._candidate, str(message["version"]), str(message["bundle"]))
 
     def _op_discard(self, caller: Caller, _: Message) -> None:
-        """Answered when its workers are gone; `ending`: and the supervisor with them. It calls off a hand-over as well."""
+        """Answered when its workers are gone; `ending`: and the supervisor with them. It calls off a hand-over as well.
+
+        Versions that have served, and finish what they were asked, are not waited for: that may take as long as a drain.
+        """
+        self._queue = deque(item for item in self._queue if item[0] is not caller)
         if self._owner is caller:
             self._discard("was discarded")
-        self._waiting.append(lambda: caller.tell({"event": "discarded", "ending": self._idle}))
+        awaited = {generation for generation in self._leaving if not generation.served}
+        self._waiting.append((awaited, lambda: caller.tell({"event": "discarded", "ending": self._idle})))
         self._settle()
 
     def _op_stop(self, caller: Caller, _: Message) -> None:
@@ -242,6 +247,7 @@ class Supervisor:
         """The new workers accept: now, and not before, the old ones may stop."""
         old, owner = self._live, self._owner
         self._live, self._candidate, self._failure = generation, None, None
+        generation.served = True
         self._log.note(f"version {generation.version} serves at {generation.public.url}")
 
         def told() -> None:
@@ -322,11 +328,11 @@ class Supervisor:
             self._reactor.stop()
 
     def _settle(self) -> None:
-        """Tell those who wait for it that no process is on its way out any more."""
-        if not self._leaving:
-            waiting, self._waiting = self._waiting, []
-            for told in waiting:
-                told()
+        """Tell those who wait for it that what they wait for is gone."""
+        over = [told for awaited, told in self._waiting if not awaited & self._leaving]
+        self._waiting = [item for item in self._waiting if item[0] & self._leaving]
+        for told in over:
+            told()
         self._end_if_idle()
 
     @property
