@@ -14,16 +14,20 @@ import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
 from nbdeploy.runtime.identity import schema_id
-from nbdeploy.runtime.records import SUFFIX, line
+from nbdeploy.runtime.policy import Policy
+from nbdeploy.runtime.records import SUFFIX, head, line
 from nbdeploy.settings import Settings
 from nbdeploy.workspace import Workspace
+
+if TYPE_CHECKING:
+    from nbdeploy.runtime.manifest import Schema
 
 ROWS = 1_000_000
 COLUMNS = 30
@@ -49,7 +53,7 @@ def rows_of(count: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(numbers | texts)
 
 
-def write(folder: Path, schema: str, rows: int) -> None:
+def write(folder: Path, schema: Schema, rows: int) -> None:
     """A week of requests."""
     folder.mkdir(parents=True)
     now = datetime.now(UTC)
@@ -58,22 +62,23 @@ def write(folder: Path, schema: str, rows: int) -> None:
     payloads = [
         json.dumps({"rows": batch, "predictions": [bool(row["x0"] > 0) for row in batch]})[1:] for batch in batches
     ]
-    parts: list[bytes] = []
-    size = 0
+    identity, policy = schema_id(schema), Policy()
+    begin = head(identity, policy, policy.kinds(schema), schema.keys)
+    parts, size = [begin], 0
     for number in range(rows // BATCH):
         at = began + number * step
-        head = {
+        start = {
             "time": at.timestamp(),
             "request_id": f"r{number}",
             "milliseconds": 3.0 + number % 5,
             "version": "1.0.0",
         }
-        head |= {"schema": schema, "method": "predict", "status": 200}
-        parts.append(line(f"{json.dumps(head)[:-1]}, {payloads[number % len(payloads)]}".encode()))
+        start |= {"schema": identity, "method": "predict", "status": 200}
+        parts.append(line(f"{json.dumps(start)[:-1]}, {payloads[number % len(payloads)]}".encode()))
         size += len(parts[-1])
         if size > SEGMENT or number == rows // BATCH - 1:
             (folder / f"{round(at.timestamp() * 1e6):016d}-1{SUFFIX}").write_bytes(b"".join(parts))
-            parts, size = [], 0
+            parts, size = [begin], 0
 
 
 def look(home: str, bentoml_home: str, told: Any) -> None:
@@ -95,7 +100,7 @@ def main(rows: int = ROWS) -> int:
         sample = rows_of(5_000, 10_000)
         fitted = LogisticRegression().fit(sample[["x0"]].to_numpy(), sample["x0"] > 0)
         version = workspace.publish(workspace.bundle(Mixed(fitted), name="wide", sample=sample))
-        write(settings.services / "wide" / "predictions", schema_id(version.manifest().schema), rows)
+        write(settings.services / "wide" / "predictions", version.manifest().schema, rows)
         context = multiprocessing.get_context("spawn")
         told = context.Queue()
         process = context.Process(target=look, args=(str(settings.home), str(settings.bentoml_home), told))

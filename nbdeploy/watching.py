@@ -23,6 +23,7 @@ from nbdeploy.runtime.identity import schema_id
 from nbdeploy.spans import span
 from nbdeploy.watch import labelled, promise
 from nbdeploy.watch.axis import Axis, axis, floored, said
+from nbdeploy.watch.baseline import Baseline
 from nbdeploy.watch.budget import Budget
 from nbdeploy.watch.calibration import Calibration
 from nbdeploy.watch.compared import Compared, compared
@@ -34,14 +35,14 @@ from nbdeploy.watch.incumbent import Incumbent, incumbent
 from nbdeploy.watch.live import Live, Log
 from nbdeploy.watch.outlook import Outlook, outlook
 from nbdeploy.watch.readings import readings
-from nbdeploy.watch.served import Baseline, Served, columns_of, read
+from nbdeploy.watch.served import Served, read
 from nbdeploy.watch.task import Task
 from nbdeploy.watch.tenure import tenures, within
 from nbdeploy.watch.traffic import traffic
 from nbdeploy.watch.window import Window, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -230,7 +231,7 @@ class Look:
         asked = log.requests()
         alike = [str(version) for version in asked.loc[asked["schema"] == own.schema, "version"].unique()]
         baselines = {version: replace(own, version=version, own=version == own.version) for version in alike}
-        served = read(log.batches(columns_of([own])), baselines, axis)
+        served = read(log.pieces(), baselines, axis)
         wholes = [whole for one in served.values() if (whole := one.whole()) is not None]
         if not wholes:
             return NotComputable(f"there are no rows with this schema in the {written} before")
@@ -264,16 +265,9 @@ class Look:
 
     def _read(self, baselines: Mapping[str, Any], log: Log | None) -> dict[str, Served]:
         known = {version: baseline for version, baseline in baselines.items() if isinstance(baseline, Baseline)}
-        columns: list[str] | None = columns_of(known.values())
-        if log is not None:
-            columns = None if log.columns is None or columns is None else list(dict.fromkeys([*columns, *log.columns]))
-        return read(self._batches(log, columns), known, self.axis)
-
-    def _batches(self, log: Log | None, columns: list[str] | None) -> Iterator[pd.DataFrame]:
-        for batch in self.view.batches(columns, categories=log is None):  # labels are joined to plain texts
-            if log is not None:
-                log.add(batch)
-            yield batch
+        if log is None:
+            return read(self.view.pieces(), known, self.axis)
+        return read(self.view.pieces(), known, self.axis, columns=log.columns, passing=log.add)
 
     @cached_property
     def view(self) -> Predictions:
@@ -396,7 +390,7 @@ class Look:
         codes = refused["code"].fillna(refused["status"].astype(str)).value_counts()
         return LogState(
             answered=int(inside.loc[answered, "rows"].sum()),
-            kept=sum(sum(one.rows.values()) for one in served.values()),
+            kept=sum(one.rows for one in served.values()),
             torn=self.view.torn,
             damaged=self.view.damaged,
             unlogged=self._unlogged(),

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from nbdeploy import parquet
-from nbdeploy.run import compaction, predictions, segments
+from nbdeploy.run import compaction, segments
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.run.seal import is_sealed
 from nbdeploy.run.segments import Lines, copied, copy_of, table
@@ -246,7 +246,7 @@ def test_f38_a_segment_that_goes_while_it_is_read_is_passed_over(
         return copied(reader, path)
 
     os.utime(path, (0, 0))
-    monkeypatch.setattr(predictions, "copied", late)
+    monkeypatch.setattr("nbdeploy.run.piece.copied", late)
     assert len(Predictions(tmp_path).frame()) == 0
     assert not list(tmp_path.iterdir())
 

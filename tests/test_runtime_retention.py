@@ -27,7 +27,8 @@ def segment(folder: Path, number: int, *, size: int = 100, days: float = 0.0, co
     path = folder / f"{number:016d}-1.log"
     path.write_bytes(b"x" * size)
     if copy:
-        path.with_suffix(".parquet").write_bytes(b"x" * copy)
+        path.with_suffix(".parquet").write_bytes(b"x" * (copy - 1))
+        path.with_name(f"{path.stem}.60us.arrays").write_bytes(b"x")
     at = time.time() - days * DAY
     os.utime(path, (at, at))
     return path
@@ -48,7 +49,7 @@ def test_a_segment_goes_by_its_age_and_its_copy_with_it(tmp_path: Path) -> None:
         segment(tmp_path, number, days=days, copy=10)
     assert clean(tmp_path, 30, None) == Removed(2, 220)
     assert names(tmp_path) == [2, 3]
-    assert len(list(tmp_path.glob("*.parquet"))) == 2
+    assert len(list(tmp_path.glob("*.parquet"))) == len(list(tmp_path.glob("*.arrays"))) == 2
 
 
 def test_the_oldest_go_until_all_take_no_more_than_allowed(tmp_path: Path) -> None:
@@ -126,12 +127,14 @@ def test_a_segment_that_was_removed_before_it_was_locked_is_begun_again(
 def test_what_has_no_segment_any_more_is_swept(tmp_path: Path) -> None:
     """A copy whose segment somebody removed holds what was to be removed; a draft may still be written to."""
     kept = segment(tmp_path, 1, copy=10)
-    orphan, old, young = (tmp_path / name for name in ("0000-9.parquet", f"{DRAFT}a", f"{DRAFT}b"))
-    for path in (orphan, old, young):
+    names = ("0000-9.parquet", "0000-9.60us.arrays", f"{DRAFT}a", f"{DRAFT}b")
+    *orphans, old, young = (tmp_path / name for name in names)
+    for path in (*orphans, old, young):
         path.write_bytes(b"x")
     os.utime(old, (0, 0))
     clean(tmp_path, None, None)
-    assert sorted(tmp_path.iterdir()) == sorted([kept, kept.with_suffix(".parquet"), young])
+    made = [kept.with_suffix(".parquet"), kept.with_suffix(".60us.arrays")]
+    assert sorted(tmp_path.iterdir()) == sorted([kept, *made, young])
 
 
 def test_a_folder_in_the_place_of_a_copy_keeps_nothing_else_from_going(tmp_path: Path) -> None:

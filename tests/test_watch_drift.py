@@ -20,11 +20,11 @@ from nbdeploy.capture.profile import Profile, profile
 from nbdeploy.errors import WrongUse
 from nbdeploy.runtime.manifest import Column, Schema
 from nbdeploy.runtime.policy import bucket as bucket_of
+from nbdeploy.watch.baseline import Baseline
 from nbdeploy.watch.budget import Budget
 from nbdeploy.watch.calibration import Calibration, bucket
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.drift import DRIFTED, STABLE, SUSPECTED, ColumnDrift, Drift, drift, history
-from nbdeploy.watch.served import Baseline
 from nbdeploy.watch.window import Window, parts_of
 
 if TYPE_CHECKING:

@@ -29,10 +29,10 @@ from nbdeploy.run.services import ServiceState
 from nbdeploy.runtime.counters import Counts
 from nbdeploy.runtime.policy import bucket
 from nbdeploy.watch.axis import floored
+from nbdeploy.watch.baseline import Baseline
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.incumbent import Incumbent, incumbent
 from nbdeploy.watch.lanes import lanes
-from nbdeploy.watch.served import Baseline
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import parquet
-from nbdeploy.errors import UnsupportedData
 from nbdeploy.homes import refuse_file
 from nbdeploy.render import Card, Shown
 from nbdeploy.run import onetable, secret
 from nbdeploy.run.glance import Glance
-from nbdeploy.run.segments import (
-    FIXED,
-    REQUEST,
-    Copy,
-    Facts,
-    Lines,
-    copied,
-    first_head,
-    growing,
-    plain_frame,
-    table,
-)
+from nbdeploy.run.piece import SHOWN, SIZE, Bounds, Piece, micros, ordered, piece
+from nbdeploy.run.segments import REQUEST, Lines
 from nbdeploy.runtime.policy import WORDS
 from nbdeploy.runtime.records import SUFFIX
 from nbdeploy.runtime.segments import worker_of
@@ -110,46 +99,49 @@ class Predictions(Shown):
         Input columns are named `input.NAME`, keys `key.NAME`; a probability or the like of several numbers stays one
         object. Requests that were refused, and those whose rows were not kept, have a line without input.
         """
-        return _by_time([*self.parts()], _SHOWN)
+        return _by_time([*self.parts()], SHOWN)
 
     def requests(self) -> pd.DataFrame:
         """A line for each request, by time, without what was asked and answered: cheap where `frame` is not."""
         return _by_time([*self.parts(_REQUEST, requests=True)], _REQUEST)
 
-    def parts(
-        self, columns: Sequence[str] | None = None, *, requests: bool = False, categories: bool = False
-    ) -> Iterator[pd.DataFrame]:
-        """Of each segment its lines, or with `requests` one of each request; of `columns` those it has, and `rows`."""
+    def pieces(self) -> Iterator[Piece]:
+        """Its segments that lie in this view, one open at a time."""
         self.torn = self.damaged = 0
         with parquet.reading() as reader:
             for path in self.segments():
-                frame = self._frame(reader, path, columns, requests=requests, categories=categories)
-                if frame is not None:
-                    yield frame
+                with piece(reader, path, self._bounds) as one:
+                    if one is not None:
+                        yield one
+                        self._pass_over(one)
+
+    def parts(self, columns: Sequence[str] | None = None, *, requests: bool = False) -> Iterator[pd.DataFrame]:
+        """Of each segment its lines, or with `requests` one of each request; of `columns` those it has, and `rows`."""
+        for one in self.pieces():
+            yield one.frame(columns, requests=requests)
 
     def tail(self, count: int) -> pd.DataFrame:
         """The last lines of `frame`, read from the end."""
-        found = _by_time([], _SHOWN)
+        found = _by_time([], SHOWN)
         with parquet.reading() as reader:
             for path in reversed(self.segments()):
-                since = found["time"].min() if len(found) >= count else self.since
-                frame = self.within(since)._frame(reader, path, None, last=count)  # noqa: SLF001 - a view of this one
+                since = found["time"].min() if len(found) >= count else None
+                with piece(reader, path, self.within(since)._bounds) as one:  # noqa: SLF001 - a view of this one
+                    frame = None if one is None else one.frame(last=count)
                 if frame is not None and len(frame):
-                    found = _by_time([frame, found] if len(found) else [frame], _SHOWN).tail(count)
+                    found = _by_time([frame, found] if len(found) else [frame], SHOWN).tail(count)
         return found.reset_index(drop=True)
 
     def batches(
-        self, columns: Sequence[str] | None = None, size: int = 100_000, *, categories: bool = False
+        self, columns: Sequence[str] | None = None, size: int = SIZE, *, categories: bool = False
     ) -> Iterator[pd.DataFrame]:
         """`frame` in parts of at most `size` lines, in the order of the segments; only `columns` where they are named.
 
         A column that a part has no values of is null in it. Rows that are lists of numbers may be arrays of them here.
         With `categories` texts of few different values may be categorical, each part with its own.
         """
-        for frame in self.parts(columns, categories=categories):
-            whole = _ordered(frame, _SHOWN) if columns is None else _only(frame, columns)
-            for start in range(0, len(whole), size):
-                yield whole if len(whole) <= size else whole.iloc[start : start + size].reset_index(drop=True)
+        for one in self.pieces():
+            yield from one.batches(columns, size, categories=categories)
 
     def write_parquet(self, folder: Path) -> list[Path]:
         """A file for each segment that has requests in this view, in `frame`'s columns, all of the same types; the files."""
@@ -158,10 +150,11 @@ class Predictions(Shown):
         written, kinds = [], onetable.kinds_of(self._heads())
         with parquet.reading() as reader:
             for path in self.segments():
-                frame = self._frame(reader, path, None)
+                with piece(reader, path, self._bounds) as one:
+                    frame = None if one is None else one.frame()
                 if frame is not None and len(frame):
                     target = folder / f"{path.stem}.parquet"
-                    reader.save(onetable.typed(_by_time([frame], _SHOWN), kinds), target)
+                    reader.save(onetable.typed(_by_time([frame], SHOWN), kinds), target)
                     written.append(target)
             onetable.unify(reader, written)
         return written
@@ -203,124 +196,32 @@ class Predictions(Shown):
                 found += path.lstat().st_size
         return found
 
-    def _pass_over(self, read: Lines | Facts) -> None:
+    @property
+    def _bounds(self) -> Bounds:
+        return Bounds.of(self.since, self.until)
+
+    def _pass_over(self, read: Lines | Piece) -> None:
         self.torn += read.torn
         self.damaged += read.damaged
-
-    def _frame(
-        self,
-        reader: parquet.Reader,
-        path: Path,
-        columns: Sequence[str] | None,
-        *,
-        requests: bool = False,
-        last: int = 0,
-        categories: bool = False,
-    ) -> pd.DataFrame | None:
-        """What of a segment is in this view; None where nothing is."""
-        try:
-            if growing(path):
-                return self._by_lines(path, columns, requests=requests)
-            with copied(reader, path) as copy:
-                if not self._overlaps(copy.facts):
-                    return None
-                frame = self._by_copy(reader, copy, columns, requests=requests, last=last, categories=categories)
-                self._pass_over(copy.facts)
-                return frame
-        except (OSError, UnsupportedData):
-            # No room for a copy, not our folder, gone: the segment is the truth, only slower.
-            return self._by_lines(path, columns, requests=requests)
-
-    def _by_copy(
-        self,
-        reader: parquet.Reader,
-        copy: Copy,
-        columns: Sequence[str] | None,
-        *,
-        requests: bool,
-        last: int,
-        categories: bool,
-    ) -> pd.DataFrame:
-        known = {item["name"]: item for item in copy.facts.columns}
-        wanted = [known[name] for name in (known if columns is None else columns) if name in known]
-        low, high = (None if at is None else _micros(at) for at in (self.since, self.until))
-        clauses = [
-            *(["(row IS NULL OR row = 0)"] if requests else []),
-            *(["time >= ?"] if low is not None else []),
-            *(["time < ?"] if high is not None else []),
-        ]
-        values = [at for at in (low, high) if at is not None]
-        where = " AND ".join(clauses) or "TRUE"
-        if not last:
-            return _timed(reader.frame(copy.file, wanted, where, values, categories=categories))
-        newest = f"{where} ORDER BY time DESC, request_id DESC, row DESC LIMIT {last}"
-        return _timed(reader.frame(copy.file, wanted, newest, values)[::-1])
-
-    def _by_lines(self, path: Path, columns: Sequence[str] | None, *, requests: bool) -> pd.DataFrame:
-        lines = Lines(path)
-        frame = plain_frame(table((raw for raw in lines if self._inside_at(raw["time"])), worker_of(path)))
-        self._pass_over(lines)
-        if requests:
-            frame = frame[frame["row"].isna() | (frame["row"] == 0)]
-        return _timed(
-            frame if columns is None else frame[[name for name in frame.columns if name in {*columns, "time"}]]
-        )
 
     def _heads(self) -> Iterator[Mapping[str, Any]]:
         """Of segments that have requests in this view, as far as that is known without reading a growing one."""
         with parquet.reading() as reader:
             for path in self.segments():
-                facts = self._facts(reader, path)
-                if facts is None:
-                    yield from first_head(path)
-                elif self._overlaps(facts):
-                    yield from facts.heads
-
-    def _facts(self, reader: parquet.Reader, path: Path) -> Facts | None:
-        try:
-            if growing(path):
-                return None
-            with copied(reader, path) as copy:
-                return copy.facts
-        except OSError:
-            return None
-
-    def _overlaps(self, facts: Facts) -> bool:
-        if facts.first is None or facts.last is None:
-            return self.since is None and self.until is None  # nothing of it but what is damaged
-        after = self.since is None or facts.last >= _micros(self.since)
-        return after and (self.until is None or facts.first < _micros(self.until))
-
-    def _inside_at(self, seconds: float) -> bool:
-        micros = round(seconds * 1e6)
-        return (self.since is None or micros >= _micros(self.since)) and (
-            self.until is None or micros < _micros(self.until)
-        )
+                with piece(reader, path, self._bounds) as one:
+                    yield from () if one is None else one.heads()
 
     def _inside(self, record: Record) -> bool:
-        return (self.since is None or record.time >= self.since) and (self.until is None or record.time < self.until)
+        return self._bounds.hold(micros(record.time))
 
 
 _REQUEST = (*REQUEST, "rows")
-_SHOWN = tuple(name for name in FIXED if name != "rows")
 _FIELDS = {item.name for item in fields(Record)} - {"worker", "changed"}
 
 
 def _record(raw: Mapping[str, Any], worker: int, policy: Mapping[str, str]) -> Record:
     known = {name: raw[name] for name in _FIELDS & raw.keys()}
     return Record(**{**known, "time": datetime.fromtimestamp(raw["time"], UTC)}, worker=worker, changed=policy)
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def _timed(frame: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    if "time" not in frame:
-        return frame
-    return frame.assign(time=pd.to_datetime(frame["time"].astype("int64"), unit="us", utc=True))
 
 
 def _by_time(frames: list[pd.DataFrame], fixed: Sequence[str]) -> pd.DataFrame:
@@ -332,16 +233,4 @@ def _by_time(frames: list[pd.DataFrame], fixed: Sequence[str]) -> pd.DataFrame:
     if "input" in frame:
         lists = [row.tolist() if hasattr(row, "tolist") else row for row in frame["input"]]
         frame = frame.assign(input=pd.Series(lists, index=frame.index, dtype=object))
-    return _ordered(frame, fixed).sort_values("time", kind="stable", ignore_index=True)
-
-
-def _only(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Without copying where all are there in this order."""
-    return frame if list(frame.columns) == list(columns) else frame.reindex(columns=list(columns))
-
-
-def _ordered(frame: pd.DataFrame, fixed: Sequence[str]) -> pd.DataFrame:
-    """What every request has, then keys, then what was asked."""
-    others = [name for name in frame.columns if name not in FIXED]
-    keys = [name for name in others if name.startswith("key.")]
-    return frame[[*fixed, *keys, *(name for name in others if name not in keys)]]
+    return ordered(frame, fixed).sort_values("time", kind="stable", ignore_index=True)

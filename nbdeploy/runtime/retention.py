@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ from .records import SUFFIX
 from .segments import NoFile, freeze, opened
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 COPY = ".parquet"  # what a reader made of a closed segment
+ARRAYS = ".arrays"  # what was computed of one: SEGMENT.NAME.arrays
 DRAFT = ".draft-"  # begins the names of files that become copies
 PATIENCE = 3_600.0  # seconds after which nobody is still writing one
 DAY = 86_400.0
@@ -29,11 +32,12 @@ class Removed:
 
 def clean(folder: Path, days: float | None, most: int | None) -> Removed:
     """Remove closed segments last written `days` ago, then the oldest until all take at most `most` bytes; never one that
-    may still grow. A copy goes with its segment.
+    may still grow. What was made of a segment goes with it.
     """
     found = sorted(folder.glob(f"*{SUFFIX}"))
-    _left_over(folder, {path.stem for path in found})
-    sizes = {path: _size(path) for path in found}
+    made = _made(folder)
+    _left_over(folder, made, {path.stem for path in found})
+    sizes = {path: sum(map(_size, (path, *made[path.stem]))) for path in found}
     total = sum(sizes.values())
     gone = freed = 0
     for path in found:
@@ -42,17 +46,27 @@ def clean(folder: Path, days: float | None, most: int | None) -> Removed:
             continue
         if not _removed(path):
             continue
-        _unlink(path.with_suffix(COPY))
+        for one in made[path.stem]:
+            _unlink(one)
         total -= sizes[path]
         gone, freed = gone + 1, freed + sizes[path]
     return Removed(gone, freed)
 
 
-def _left_over(folder: Path, segments: set[str]) -> None:
-    """Copies without a segment, and what a reader that was killed was writing."""
+def _made(folder: Path) -> defaultdict[str, list[Path]]:
+    """What was made of segments, by the segment's name."""
+    found = defaultdict(list)
     for path in folder.glob(f"*{COPY}"):
-        if path.stem not in segments:
-            _unlink(path)
+        found[path.stem].append(path)
+    for path in folder.glob(f"*.*{ARRAYS}"):
+        found[path.stem.rpartition(".")[0]].append(path)
+    return found
+
+
+def _left_over(folder: Path, made: Mapping[str, list[Path]], segments: set[str]) -> None:
+    """What was made of segments that are gone, and what a reader that was killed was writing."""
+    for path in (path for stem, paths in made.items() if stem not in segments for path in paths):
+        _unlink(path)
     for path in folder.glob(f"{DRAFT}*"):
         if _written(path) < time.time() - PATIENCE:
             _unlink(path)
@@ -68,13 +82,10 @@ def _unlink(path: Path) -> None:
 
 
 def _size(path: Path) -> int:
-    total = 0
-    for one in (path, path.with_suffix(COPY)):
-        try:
-            total += one.lstat().st_size
-        except FileNotFoundError:
-            continue
-    return total
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _written(path: Path) -> float:

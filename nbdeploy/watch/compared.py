@@ -113,7 +113,7 @@ def compared(served: Served, calibration: Calibration) -> Compared:
     drifts = [_explained(drift, served) for drift in (doubted(found, calibration) if baseline.fitted else found)]
     whole = served.whole()
     qualities = [
-        quality(baseline.profile, window, distinct=None if baseline.blurred else served.distinct.get(place))
+        quality(baseline.profile, window, distinct=None if baseline.blurred else served.distinct(place))
         for place, window in zip(places, windows, strict=True)
     ]
     tracks = tuple(_track(name, places, drifts) for name in calibration.parts)
@@ -122,7 +122,7 @@ def compared(served: Served, calibration: Calibration) -> Compared:
         version=baseline.version,
         called=baseline.called,
         budget=said,
-        rows=sum(served.rows.values()),
+        rows=served.rows,
         places=tuple(places),
         drifts=tuple(drifts),
         qualities=tuple(qualities),

@@ -58,7 +58,7 @@ def outlook(
             places = one.axis.places(own["time"])
             calibrator = _calibrator(own[~np.isin(places, list((drifted or {}).get(version, ())))], one)
         versions[version] = expected(_spread(shares, WHOLE), calibrator)
-        for place in one.samples:
+        for place in one.sampled:
             windows[place] = expected(_spread(one.shares([place]), WINDOW), calibrator).metrics
     return Outlook(versions, windows)
 

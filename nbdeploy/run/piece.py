@@ -1,0 +1,170 @@
+"""`Piece`: a segment of the prediction log as far as it lies in a view of it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.errors import UnsupportedData
+from nbdeploy.run.segments import FIXED, Copy, Facts, Lines, copied, first_head, growing, plain_frame, table
+from nbdeploy.runtime.segments import worker_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from nbdeploy import parquet
+
+SIZE = 100_000  # lines of a batch
+SHOWN = tuple(name for name in FIXED if name != "rows")
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Times from `low` on, before `high`, in microseconds since 1970; either may be None."""
+
+    low: int | None = None
+    high: int | None = None
+
+    @classmethod
+    def of(cls, since: datetime | None, until: datetime | None) -> Bounds:
+        return cls(*(None if at is None else micros(at) for at in (since, until)))
+
+    def hold(self, at: int) -> bool:
+        return (self.low is None or at >= self.low) and (self.high is None or at < self.high)
+
+    def overlap(self, facts: Facts) -> bool:
+        if facts.first is None or facts.last is None:
+            return self.low is None and self.high is None  # nothing of it but what is damaged
+        return (self.low is None or facts.last >= self.low) and (self.high is None or facts.first < self.high)
+
+    def contain(self, facts: Facts) -> bool:
+        """All of its requests."""
+        return facts.first is not None and facts.last is not None and self.hold(facts.first) and self.hold(facts.last)
+
+
+class Piece:
+    """Read through the copy of a closed segment, else line by line. `torn` and `damaged` count what the last reading
+    passed over.
+    """
+
+    def __init__(self, reader: parquet.Reader, path: Path, copy: Copy | None, bounds: Bounds) -> None:
+        self.path = path
+        self._reader = reader
+        self._copy = copy
+        self._bounds = bounds
+        self._read: Lines | Facts = Facts(0) if copy is None else copy.facts
+
+    @property
+    def torn(self) -> int:
+        return self._read.torn
+
+    @property
+    def damaged(self) -> int:
+        return self._read.damaged
+
+    @property
+    def facts(self) -> Facts | None:
+        """None while it grows."""
+        return None if self._copy is None else self._copy.facts
+
+    @property
+    def whole(self) -> bool:
+        """Whether it grows no more, and all of its requests are in the view."""
+        return self._copy is not None and self._bounds.contain(self._copy.facts)
+
+    def heads(self) -> Iterator[Mapping[str, Any]]:
+        """As far as they are known without reading a growing one."""
+        yield from first_head(self.path) if self._copy is None else self._copy.facts.heads
+
+    def frame(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        requests: bool = False,
+        last: int = 0,
+        categories: bool = False,
+    ) -> pd.DataFrame:
+        """Its lines, or with `requests` one of each request, or the `last` ones; of `columns` those it has."""
+        if self._copy is not None:
+            with suppress(OSError, UnsupportedData):  # gone, not as it was made: the segment is the truth, only slower
+                return self._by_copy(self._copy, columns, requests=requests, last=last, categories=categories)
+        return self._by_lines(columns, requests=requests)
+
+    def batches(
+        self, columns: Sequence[str] | None, size: int = SIZE, *, categories: bool = False
+    ) -> Iterator[pd.DataFrame]:
+        """`frame` in parts of at most `size` lines; all of `columns`, null where it has none."""
+        frame = self.frame(columns, categories=categories)
+        whole = ordered(frame, SHOWN) if columns is None else _only(frame, columns)
+        for start in range(0, len(whole), size):
+            yield whole if len(whole) <= size else whole.iloc[start : start + size].reset_index(drop=True)
+
+    def _by_copy(
+        self, copy: Copy, columns: Sequence[str] | None, *, requests: bool, last: int, categories: bool
+    ) -> pd.DataFrame:
+        known = {item["name"]: item for item in copy.facts.columns}
+        wanted = [known[name] for name in (known if columns is None else columns) if name in known]
+        low, high = self._bounds.low, self._bounds.high
+        clauses = [
+            *(["(row IS NULL OR row = 0)"] if requests else []),
+            *(["time >= ?"] if low is not None else []),
+            *(["time < ?"] if high is not None else []),
+        ]
+        values = [at for at in (low, high) if at is not None]
+        where = " AND ".join(clauses) or "TRUE"
+        if not last:
+            return _timed(self._reader.frame(copy.file, wanted, where, values, categories=categories))
+        newest = f"{where} ORDER BY time DESC, request_id DESC, row DESC LIMIT {last}"
+        return _timed(self._reader.frame(copy.file, wanted, newest, values)[::-1])
+
+    def _by_lines(self, columns: Sequence[str] | None, *, requests: bool) -> pd.DataFrame:
+        lines = Lines(self.path)
+        inside = (raw for raw in lines if self._bounds.hold(round(raw["time"] * 1e6)))
+        frame = plain_frame(table(inside, worker_of(self.path)))
+        self._read = lines
+        if requests:
+            frame = frame[frame["row"].isna() | (frame["row"] == 0)]
+        return _timed(
+            frame if columns is None else frame[[name for name in frame.columns if name in {*columns, "time"}]]
+        )
+
+
+@contextmanager
+def piece(reader: parquet.Reader, path: Path, bounds: Bounds) -> Iterator[Piece | None]:
+    """None of a closed segment that lies outside."""
+    with ExitStack() as held:
+        copy = None
+        with suppress(OSError):  # no room for a copy, not our folder, gone: the segment is the truth, only slower
+            if not growing(path):
+                copy = held.enter_context(copied(reader, path))
+        outside = copy is not None and not bounds.overlap(copy.facts)
+        yield None if outside else Piece(reader, path, copy, bounds)
+
+
+def micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _timed(frame: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    if "time" not in frame:
+        return frame
+    return frame.assign(time=pd.to_datetime(frame["time"].astype("int64"), unit="us", utc=True))
+
+
+def _only(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Without copying where all are there in this order."""
+    return frame if list(frame.columns) == list(columns) else frame.reindex(columns=list(columns))
+
+
+def ordered(frame: pd.DataFrame, fixed: Sequence[str]) -> pd.DataFrame:
+    """What every request has, then keys, then what was asked."""
+    others = [name for name in frame.columns if name not in FIXED]
+    keys = [name for name in others if name.startswith("key.")]
+    return frame[[*fixed, *keys, *(name for name in others if name not in keys)]]

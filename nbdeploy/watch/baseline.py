@@ -1,0 +1,93 @@
+"""`Baseline`: what the rows of a version are counted over, and what of its log that needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nbdeploy.capture.counts import Bins
+from nbdeploy.runtime.manifest import KEYED
+from nbdeploy.watch.computable import NotComputable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from nbdeploy.capture.counts import Counts
+    from nbdeploy.capture.profile import Profile
+
+PREDICTION = "prediction"
+NEEDED = ("time", "row", "version", "method", PREDICTION)
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What the rows of a version are counted over. `called` says it in words; `columns` are those the version's rows have.
+
+    `labels` are the classes of `predict_proba`, by the texts that stand for them in answers; `policy` names the columns
+    that the log does not keep as they came; `own` says whether the bins are those that its buckets were made of, `fitted`
+    whether the profile is of rows that a model was fitted on.
+    """
+
+    version: str
+    profile: Profile
+    schema: str | None = None
+    called: str = "training"
+    container: str = "frame"
+    columns: frozenset[str] | None = None
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    policy: Mapping[str, str] = field(default_factory=dict)
+    own: bool = True
+    fitted: bool = True
+
+    @property
+    def named(self) -> bool:
+        """Whether its columns have names in the log."""
+        return self.container in KEYED
+
+    def parts(self) -> Iterator[tuple[str, Counts]]:
+        """What is counted, by names that keep a column called prediction apart from what was answered."""
+        for name, counts in self.profile.columns.items():
+            yield part_of(name), counts
+        if self.profile.predictions is not None:
+            yield PREDICTION, self.profile.predictions
+
+    def broken(self) -> dict[str, NotComputable]:
+        """The parts that cannot be counted, and why."""
+        found = {part_of(name): self.lacking(name) for name in self.profile.columns}
+        return {part: NotComputable(reason) for part, reason in found.items() if reason is not None}
+
+    def lacking(self, name: str) -> str | None:
+        """Why a column cannot be counted."""
+        if self.columns is not None and name not in self.columns:
+            return f"version {self.version} does not have it"
+        if name in self.policy and not self.bucketed(name):
+            word = {"drop": "dropped", "hash": "hashed", "bucket": "rounded"}.get(self.policy[name], self.policy[name])
+            return f"{word} by the log's policy"
+        return None
+
+    def has(self, name: str) -> bool:
+        """Whether the log has anything of that column."""
+        return (self.columns is None or name in self.columns) and self.policy.get(name) != "drop"
+
+    @property
+    def blurred(self) -> bool:
+        """Whether rows may look alike in the log that were not."""
+        return any(self.policy.get(name) in {"drop", "bucket"} for name in self.profile.columns)
+
+    def bucketed(self, name: str) -> bool:
+        """Whether the log has the lower edge of a value's own bin: counted over these bins it is what the value would be."""
+        counts = self.profile.columns.get(name)
+        return self.own and self.policy.get(name) == "bucket" and isinstance(counts, Bins) and counts.kind == "number"
+
+
+def columns_of(baselines: Iterable[Baseline]) -> list[str]:
+    """What of the log is read for them."""
+    found = dict.fromkeys(NEEDED)
+    for one in baselines:
+        found |= dict.fromkeys([part_of(name) for name in one.profile.columns] if one.named else [INPUT])
+    return list(found)
+
+
+def part_of(column: str) -> str:
+    return f"{INPUT}.{column}"
