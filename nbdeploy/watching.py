@@ -61,6 +61,7 @@ LAST = "7d"
 AT_ONCE = 0.5  # of the false alarms that are accepted: for one window far beyond
 SIZES = 2  # of each doubling of a window's rows that have thresholds of their own
 THRESHOLDS = "thresholds"  # under the home: a cache, which may be removed
+MUCH = 32 * 2**20  # bytes of a log that take seconds to read for the first time
 TARGET = "target"  # is counted in training, and never sent
 
 
@@ -80,7 +81,7 @@ def monitor(
         WrongUse: no spans of time, or too many windows.
     """
     look = _look(settings, registry, name, last, every)
-    progress("watch")
+    look.begin(progress)
     return look.health(progress)
 
 
@@ -106,7 +107,7 @@ def drift(
         if hint := did_you_mean(against, ["training"]):
             raise WrongUse(f'"{against}" is no version, no span of time and not "training".{hint}')
         registry.get(name, against)
-    progress("watch")
+    look.begin(progress)
     return replace(look.divergence(against, progress), fail=fail)
 
 
@@ -160,6 +161,11 @@ class Look:
             raise WrongUse("A span of no time shows nothing; write --last like 30m, 1h or 7d.")
         if self.every is not None:
             axis(self.now, self.last, self.every)
+
+    def begin(self, progress: Progress) -> None:
+        progress("watch")
+        if (unread := self.log.size(unread=True)) > MUCH:
+            progress(f"{unread / 1e6:,.0f} MB for the first time; later looks are quick")
 
     def health(self, progress: Progress) -> Health:
         requests = self._attempt("log", lambda: self.requests)

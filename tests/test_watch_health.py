@@ -55,6 +55,18 @@ def past(world: World) -> Past:
     return world.past("birds")
 
 
+def test_a_log_that_takes_a_while_to_read_says_so_once(
+    world: World, past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows(past, 2)
+    monkeypatch.setattr(watching, "MUCH", 0)
+    for wanted in ([r"watch", r"\d+ MB for the first time; later looks are quick"], ["watch"]):
+        seen: list[str] = []
+        watching.monitor(world.settings, world.workspace.registry, "birds", seen.append)
+        told_first = [one for one in seen if not one.startswith("comparing")]
+        assert [bool(re.fullmatch(*pair)) for pair in zip(wanted, told_first, strict=True)] == [True] * len(wanted)
+
+
 # what is planted is found
 
 PLANTED: dict[str, tuple[Any, str, str]] = {

@@ -13,7 +13,7 @@ from nbdeploy.render import Card, Shown
 from nbdeploy.run import onetable, secret
 from nbdeploy.run.glance import Glance
 from nbdeploy.run.piece import SHOWN, SIZE, Bounds, Piece, micros, ordered, piece
-from nbdeploy.run.segments import REQUEST, Lines
+from nbdeploy.run.segments import REQUEST, Lines, copy_of
 from nbdeploy.runtime.policy import WORDS
 from nbdeploy.runtime.records import SUFFIX
 from nbdeploy.runtime.segments import worker_of
@@ -188,12 +188,12 @@ class Predictions(Shown):
         """Its files, by when they were begun."""
         return sorted(self.folder.glob(f"*{SUFFIX}"))
 
-    def size(self) -> int:
-        """Bytes of its segments."""
+    def size(self, *, unread: bool = False) -> int:
+        """Bytes of its segments; with `unread` of those that nobody made a copy of yet, which takes a while."""
         found = 0
         for path in self.segments():
             with suppress(FileNotFoundError):  # retention took it meanwhile
-                found += path.lstat().st_size
+                found += 0 if unread and copy_of(path).exists() else path.lstat().st_size
         return found
 
     @property
