@@ -47,6 +47,7 @@ Each class builds its own message: the value, the fact, the next step.
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -89,6 +90,16 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     cutoff = 0.5 if len(word) == 2 else 0.6  # of two letters one may be wrong
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f' Did you mean "{close[0]}"?' if close else ""
+
+
+_SAID_WITH_AN = re.compile(r"(?!one|eu|u[fu]|uint|us[aeiou]|uni[^mn])[aeiou]|nd", re.IGNORECASE)
+_SPELT_WITH_AN = re.compile(r"[FHLMNRSX](?=[A-Z])")
+
+
+def an(word: str, *, capital: bool = False) -> str:
+    """With its article, as it is said: a float, an int, a OneClassSVM, an SVC, an ndarray."""
+    more = "n" if _SAID_WITH_AN.match(word) or _SPELT_WITH_AN.match(word) else ""
+    return f"{'A' if capital else 'a'}{more} {word}"
 
 
 def _listed(findings: Iterable[str]) -> str:
@@ -172,7 +183,7 @@ class NotAModel(WrongUse):
     served: Sequence[str]
 
     def message(self) -> str:
-        return f"A {self.text} is no fitted model, which has one of the methods {', '.join(self.served)}; deploy one that has."
+        return f"{an(self.text, capital=True)} is no fitted model, which has one of the methods {', '.join(self.served)}; deploy one that has."
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import parquet
-from nbdeploy.errors import Corrupt, HomeUnavailable, NotFound, UnsupportedData, WrongUse
+from nbdeploy.errors import Corrupt, HomeUnavailable, NotFound, UnsupportedData, WrongUse, an
 from nbdeploy.judge.scores import alike
 from nbdeploy.keep import store
 from nbdeploy.run import secret
@@ -275,7 +275,7 @@ def table_of(labels: Any, on: str, classes: Iterable[str] = ()) -> pd.DataFrame:
             return pd.DataFrame(labels, dtype=object)
         except ValueError as exc:
             raise WrongUse(f"These labels are no table ({exc}); {_WANTED.format(on)}.") from exc
-    raise WrongUse(f"A {type(labels).__name__} is no table of labels; {_WANTED.format(on)}.")
+    raise WrongUse(f"{an(type(labels).__name__, capital=True)} is no table of labels; {_WANTED.format(on)}.")
 
 
 _WANTED = 'give a frame with the columns "{}" and "label", or the path of a CSV, Parquet or JSON lines file'

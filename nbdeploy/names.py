@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from nbdeploy.errors import BadName, WrongUse
+from nbdeploy.errors import BadName, WrongUse, an
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ def checked(name: str) -> str:
         BadName: with the rule and the nearest name that keeps it.
     """
     if not isinstance(name, str):
-        raise WrongUse(f'A name is a text like "penguins"; a {type(name).__name__} was given.')
+        raise WrongUse(f'A name is a text like "penguins"; {an(type(name).__name__)} was given.')
     if not PATTERN.fullmatch(name) or name in RESERVED:
         raise BadName(name, nearest(name))
     return name

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nbdeploy.errors import UnknownOption, WrongUse
+from nbdeploy.errors import UnknownOption, WrongUse, an
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -175,7 +175,7 @@ def _typed(key: str, value: Any, kind: str, source: str) -> Any:
         hosts = value.split(",") if isinstance(value, str) else value
         return tuple(str(host).strip() for host in hosts if str(host).strip())
     except (ValueError, TypeError) as exc:
-        raise WrongUse(f"{key} = {value!r} in {source} is not a {kind}: {exc}.") from exc
+        raise WrongUse(f"{key} = {value!r} in {source} is not {an(kind)}: {exc}.") from exc
 
 
 def _table(value: Any) -> dict[str, Any]:

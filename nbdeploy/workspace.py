@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nbdeploy import names, trial
 from nbdeploy.deployment import Deployment
-from nbdeploy.errors import BreaksCallers, NotFound, SampleMissing, WrongUse
+from nbdeploy.errors import BreaksCallers, NotFound, SampleMissing, WrongUse, an
 from nbdeploy.reference import Reference
 from nbdeploy.render.progress import Conclusion
 from nbdeploy.run import tokens
@@ -676,7 +676,9 @@ class Workspace:
 
         if not isinstance(given, str | Bundle):
             step = "`b = nbdeploy.bundle(model, sample=ROWS)` makes one"
-            raise WrongUse(f"A {type(given).__name__} is no bundle; {step}, and a text names one: NAME@DIGEST12.")
+            raise WrongUse(
+                f"{an(type(given).__name__, capital=True)} is no bundle; {step}, and a text names one: NAME@DIGEST12."
+            )
         return self.bundle_of(given) if isinstance(given, str) else given
 
     def _chosen(self, name: str, version: str | None) -> Version:

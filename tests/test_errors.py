@@ -20,6 +20,27 @@ def tree(cls: type[NbdeployError]) -> list[type[NbdeployError]]:
 CLASSES = [cls for cls in tree(NbdeployError) if cls.__module__ == errors.__name__]
 
 
+SAID = (
+    "a float",
+    "an int",
+    "an ndarray",
+    "an SVC",
+    "an LGBMClassifier",
+    "a OneClassSVM",
+    "a KMeans",
+    "an unknown",
+    "a union",
+    "a UUID",
+)
+
+
+@pytest.mark.parametrize("said", SAID)
+def test_a_word_has_the_article_it_is_said_with(said: str) -> None:
+    article, _, word = said.partition(" ")
+    assert errors.an(word) == said
+    assert errors.an(word, capital=True) == f"{article.capitalize()} {word}"
+
+
 def made(cls: type[NbdeployError]) -> NbdeployError:
     """One with something in every field."""
     values: dict[str, Any] = {}

@@ -121,7 +121,7 @@ def test_the_command_says_what_is_wrong_and_exits_as_it_should(
 
     (tmp_path / "labels.csv").write_text("request_id,label\nnobody,heavy\n")
     code, said = told("penguins", str(tmp_path / "labels.csv"))
-    assert (code, "not in the log" in said) == (0, True)
+    assert (code, "of no request in the log" in said) == (0, True)
     (tmp_path / "other.csv").write_text("ring,weight,sex\n0001,heavy,male\n")
     code, said = told("penguins", str(tmp_path / "other.csv"))
     assert (code, "--on ring" in said) == (2, True)

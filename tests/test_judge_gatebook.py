@@ -95,7 +95,7 @@ def test_a_text_becomes_what_the_default_is(book: gatebook.Gatebook, name: str, 
         ("deep", "perhaps", "say true or false"),
         ("names", "b", "write it as Python does"),
         ("names", "3", "write it as Python does"),
-        ("rows", object(), "was given a object"),
+        ("rows", object(), "was given an object"),
     ],
 )
 def test_what_it_does_not_declare_or_cannot_take_is_wrong_use(

@@ -140,7 +140,7 @@ INTERNAL: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "class": (
         {"model": {"class": "x.Tree", "parameters": {"C": 1.0}}},
-        "the model is a x.Tree, it was a sklearn.linear_model.LogisticRegression",
+        "the model's class is x.Tree, it was sklearn.linear_model.LogisticRegression",
     ),
     "code": ({"files": {"captured/notebook_code.py": "sha256:1"}}, "the code that travels with it changed"),
     "order of columns": ({"schema": Schema("frame", (ISLAND, BILL, MASS), library="pandas")}, UNCHANGED),

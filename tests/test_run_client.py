@@ -71,7 +71,7 @@ def test_rows_go_out_as_json_and_come_back_as_the_models_own_type() -> None:
         (None, r"is a single NoneType; give a list of rows"),
         (pd.DataFrame({"x": [1.0]}).iloc[0], r"is a Series.*X\.iloc\[\[0\]\]"),
         ([1.0, 2.0], r"the rows cannot be sent: rows of 1 columns are needed.*give a table like"),
-        ([{"x": object()}], r"the rows cannot be sent: a object has no JSON form"),
+        ([{"x": object()}], r"the rows cannot be sent: the type object has no JSON form"),
     ],
 )
 def test_one_row_where_several_are_wanted_is_a_sentence(rows: Any, said: str) -> None:

@@ -63,7 +63,7 @@ def test_bentomls_pages_tell_of_this_service_and_load_nothing_from_elsewhere(pat
         assert reply.json["paths"] == {"/predict": {}}
         info = reply.json["info"]
         assert (info["title"], info["version"]) == ("toy", "1.0.0")
-        assert info["description"] == "Toy: a Toy deployed with nbdeploy."
+        assert info["description"] == "Toy: Toy deployed with nbdeploy."
 
 
 def test_before_activation_the_digest_stands_for_the_version() -> None:

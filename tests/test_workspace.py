@@ -452,9 +452,9 @@ def test_the_target_may_be_a_column_of_the_sample(workspace: Workspace) -> None:
         ({"port": 70_000}, WrongUse, "--port 70000"),
         ({"port": "3000"}, WrongUse, "--port '3000'"),
         ({"bump": "big"}, WrongUse, "major, minor or patch"),
-        ({"name": 3}, WrongUse, "a int was given"),
+        ({"name": 3}, WrongUse, "an int was given"),
         ({"gate": ["accuracy>=0.9"]}, WrongUse, "--data"),
-        ({"data": 1, "gate": ["accuracy>=0.9"]}, UnsupportedData, "the held-out data is a int"),
+        ({"data": 1, "gate": ["accuracy>=0.9"]}, UnsupportedData, "the held-out data is an int"),
         ({"data": 1, "gate": ["accuracy=>0.9"]}, WrongUse, 'Did you mean ">="?'),
         ({"data": 1, "gate": 0.9}, WrongUse, "gate=0.9 is no condition"),
         ({"skip_gate": " "}, WrongUse, "needs a reason"),
@@ -474,9 +474,9 @@ def test_wrong_use_says_what_to_write(
 @pytest.mark.parametrize(
     ("call", "error", "told"),
     [
-        (lambda space: space.publish(3), WrongUse, "A int is no bundle"),
+        (lambda space: space.publish(3), WrongUse, "An int is no bundle"),
         (lambda space: space.check(None), WrongUse, "A NoneType is no bundle"),
-        (lambda space: space.serve(3), WrongUse, "A int is no bundle"),
+        (lambda space: space.serve(3), WrongUse, "An int is no bundle"),
         (lambda space: space.publish("penguins"), NotFound, 'no bundle "penguins"'),
         (lambda space: space.rollback(None), NotFound, 'no service "None"'),
         (lambda space: space.at("penguins", 3), WrongUse, '"3" is not a time'),

@@ -9,6 +9,7 @@ from nbdeploy.capture.columns import length
 from nbdeploy.capture.quiet import ask, undisturbed
 from nbdeploy.capture.rows import take
 from nbdeploy.capture.scores import SCORES, SEED, Scores, reason
+from nbdeploy.errors import an
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,7 +47,7 @@ def _scored(model: Any, sample: Any, target: Any, task: str, *, folds: int, unti
     if task not in TASKS or target is None:
         raise TypeError(f"a model for the task {task} is not fitted to a target" if target is not None else "no target")
     if not (hasattr(model, "fit") and hasattr(model, "get_params")):
-        raise TypeError(f"a {type(model).__name__} cannot be copied and fitted anew")
+        raise TypeError(f"{an(type(model).__name__)} cannot be copied and fitted anew")
     truth = np.asarray(target)
     _affordable(model, sample, target, folds, until)
     start = time.monotonic()

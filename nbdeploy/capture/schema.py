@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture import cells
-from nbdeploy.errors import UnsupportedData, WrongUse
+from nbdeploy.errors import UnsupportedData, WrongUse, an
 from nbdeploy.runtime.manifest import Column, Schema
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _infer(sample: Any, keys: tuple[str, ...]) -> Schema:
         return _array(sample)
     if isinstance(sample, list):
         return _list(sample, keys)
-    raise UnsupportedData(SAMPLE, f"is a {type(sample).__name__}", _advice(sample))
+    raise UnsupportedData(SAMPLE, f"is {an(type(sample).__name__)}", _advice(sample))
 
 
 def without_keys(sample: Any, keys: Sequence[str]) -> Any:
@@ -125,7 +125,7 @@ def _label(label: Any) -> str | int | float | bool:
     if isinstance(label, str | bool | int | float) and label == label:  # noqa: PLR0124  # NaN is no label
         return str(label) if isinstance(label, str) else label
     raise UnsupportedData(
-        SAMPLE, f"has a column labelled by a {type(label).__name__}", "use text: X.columns = X.columns.map(str)"
+        SAMPLE, f"has a column labelled by {an(type(label).__name__)}", "use text: X.columns = X.columns.map(str)"
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.capture.module import NAME
 from nbdeploy.capture.source import NoSource, contents, is_closure, underlying
 from nbdeploy.capture.travel import fact_of, is_reloaded, path_to, refusal
-from nbdeploy.errors import CannotTravel
+from nbdeploy.errors import CannotTravel, an
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ class Walk:
     def _unpicklable(self, exc: Exception, culprit: Any, root: Any) -> CannotTravel:
         kind = type(culprit).__name__
         fact = (
-            f"(a {kind}) cannot be pickled: {exc}",
+            f"({an(kind)}) cannot be pickled: {exc}",
             "drop it in __getstate__, or make it in the method that uses it",
         )
         return refusal(culprit, root, self.definitions.notebook, fact)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import GateRefused, WrongUse
+from nbdeploy.errors import GateRefused, WrongUse, an
 from nbdeploy.front.session import session
 from nbdeploy.render import Card, Shown
 from nbdeploy.wording import worded
@@ -296,7 +296,9 @@ def _token(workspace: Workspace, values: Values, progress: Progress) -> Any:
 
 def _bundle_of(workspace: Workspace, bundle: Any) -> Any:
     if not isinstance(bundle, str) and not isinstance(bundle, Shown):
-        raise WrongUse(f"A {type(bundle).__name__} is no bundle; `b = %deploy bundle MODEL --sample ROWS` makes one.")
+        raise WrongUse(
+            f"{an(type(bundle).__name__, capital=True)} is no bundle; `b = %deploy bundle MODEL --sample ROWS` makes one."
+        )
     if isinstance(bundle, str) and "@" not in bundle:
         raise WrongUse(f'"{bundle}" names no bundle: write NAME@DIGEST12, as `bundle` shows it.')
     return workspace.bundle_of(bundle) if isinstance(bundle, str) else bundle

@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from nbdeploy.errors import BadCondition, WrongUse, did_you_mean
+from nbdeploy.errors import BadCondition, WrongUse, an, did_you_mean
 from nbdeploy.judge.metrics import METRICS, metric
 from nbdeploy.judge.outcome import Outcome
 
@@ -180,7 +180,7 @@ def _value(record: Record, end: End) -> tuple[float, str]:
     """The number to be judged, and why it cannot be."""
     estimate = record.estimate
     if estimate is None:
-        return math.nan, f"it is recorded as a {record.type}, and a condition needs a number"
+        return math.nan, f"it is recorded as {an(record.type)}, and a condition needs a number"
     value = {"": estimate.value, "low": estimate.low, "high": estimate.high}[end]
     if value is None:
         return math.nan, f"it was recorded without an interval, so there is no .{end}: record an Estimate"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import execution
-from nbdeploy.errors import WrongUse, did_you_mean
+from nbdeploy.errors import WrongUse, an, did_you_mean
 from nbdeploy.execution import DONE
 from nbdeploy.homes import private
 from nbdeploy.judge import records
@@ -168,11 +168,11 @@ def _given(parameter: Parameter, value: Any) -> Any:
     except ValueError as exc:
         default = parameter.default
         raise WrongUse(
-            f"-p {parameter.name} {value!r} is not a {type(default).__name__} like its default {default!r}: {exc}."
+            f"-p {parameter.name} {value!r} is not {an(type(default).__name__)} like its default {default!r}: {exc}."
         ) from exc
     except TypeError as exc:
         raise WrongUse(
-            f"The parameter {parameter.name} was given a {type(value).__name__}: give a text, a number, True or False, "
+            f"The parameter {parameter.name} was given {an(type(value).__name__)}: give a text, a number, True or False, "
             "None, or a list or dict of them."
         ) from exc
     return typed

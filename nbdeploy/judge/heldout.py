@@ -11,7 +11,7 @@ from nbdeploy import parquet
 from nbdeploy.capture.columns import length
 from nbdeploy.capture.fingerprint import fingerprint
 from nbdeploy.capture.schema import infer, without_keys
-from nbdeploy.errors import NotFound, UnsupportedData, WrongUse, did_you_mean
+from nbdeploy.errors import NotFound, UnsupportedData, WrongUse, an, did_you_mean
 from nbdeploy.runtime.checks import unit_of
 from nbdeploy.runtime.manifest import schema_from
 from nbdeploy.runtime.tables import build, rows_of
@@ -65,7 +65,7 @@ def held_out(
     rows = _table(rows, schema)
     if not hasattr(rows, "shape") and not isinstance(rows, list):
         raise UnsupportedData(
-            _HERE, f"is a {type(rows).__name__}", "give a table like the model's sample, (X, y), or a file's path"
+            _HERE, f"is {an(type(rows).__name__)}", "give a table like the model's sample, (X, y), or a file's path"
         )
     if labels is not None:
         labels = _labels(_table(labels, None))

@@ -23,7 +23,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import WrongUse
+from nbdeploy.errors import WrongUse, an
 from nbdeploy.judge.estimate import Estimate
 from nbdeploy.render.output import show
 
@@ -296,4 +296,4 @@ def _told(said: Record) -> str:
 
 def _brief(value: Any) -> str:
     text = reprlib.repr(value) if isinstance(value, int | float | str | None) else ""
-    return text[:40] or f"a {type(value).__name__}"
+    return text[:40] or an(type(value).__name__)

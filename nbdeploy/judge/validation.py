@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import Corrupt, GateRefused, WrongUse
+from nbdeploy.errors import Corrupt, GateRefused, WrongUse, an
 from nbdeploy.execution import DONE
 from nbdeploy.judge import gatebook, heldout, report
 from nbdeploy.judge.conditions import judged
@@ -124,7 +124,7 @@ def require_valid(found: Any, bundle: Bundle, live: Version | None = None) -> Re
         GateRefused: with every reason why not.
     """
     if not isinstance(found, Report):
-        raise WrongUse(f"report= takes what validate(...) returns, not a {type(found).__name__}.")
+        raise WrongUse(f"report= takes what validate(...) returns, not {an(type(found).__name__)}.")
     try:
         stored = Report.load(found.folder)
     except Corrupt as exc:

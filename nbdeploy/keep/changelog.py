@@ -17,7 +17,7 @@ _PIN = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*(.*)", re.D
 def internals(before: Manifest, after: Manifest) -> Iterator[str]:
     """Sentences on what is different inside: model, data, parameters, requirements, code."""
     if before.model.get("class") != after.model.get("class"):
-        yield f"the model is a {after.model.get('class')}, it was a {before.model.get('class')}"
+        yield f"the model's class is {after.model.get('class')}, it was {before.model.get('class')}"
     parameters = changes(flat(before.model.get("parameters")), flat(after.model.get("parameters")))
     if any(parameters.values()):
         yield f"parameters changed ({named(parameters)})"

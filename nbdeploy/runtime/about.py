@@ -109,7 +109,7 @@ class About:
         body = b"".join(parts)
         if status == 200:
             manifest, identity = self._app.model.manifest, self._app.identity
-            text = f"{manifest.title}: a {manifest.model.get('class', 'model')} deployed with nbdeploy."
+            text = f"{manifest.title}: {manifest.model.get('class', 'a model')} deployed with nbdeploy."
             info = {"title": identity.name, "version": identity.label, "description": text}
             body = to_json(from_json(body) | {"info": info})
         await exchange.reply(status, body, (OWN_ONLY,))

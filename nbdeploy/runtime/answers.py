@@ -43,7 +43,9 @@ def encode(output: Output, value: Any, n: int) -> list[Any]:
     try:
         rows = _ENCODERS[output.container](output, value, n)
     except (TypeError, ValueError, AttributeError, KeyError, IndexError) as exc:
-        raise ModelFault(f"a {type(value).__name__} of this shape or content is no usable answer: {exc}") from exc
+        raise ModelFault(
+            f"an answer of the type {type(value).__name__} and this shape or content cannot be used: {exc}"
+        ) from exc
     if len(rows) != n:
         raise ModelFault(f"{len(rows)} answers for {n} rows")
     return rows
@@ -87,7 +89,7 @@ def _container(value: Any, n: int, labels: Any) -> str:
         return "arrays" if arrays and (nested or len(value) != n) else "list"
     if isinstance(value, tuple):
         return "tuple"
-    raise ModelFault(f"a {type(value).__name__} is no answer; return an array, a list, a Series or a DataFrame")
+    raise ModelFault(f"the type {type(value).__name__} is no answer; return an array, a list, a Series or a DataFrame")
 
 
 def _observed_array(value: Any, n: int, labels: Any, keyed: bool) -> Output:  # noqa: ARG001  # one of a table

@@ -75,7 +75,7 @@ def _inner(manifest: Manifest) -> type:
     """A class with a typed method for each served one, so that BentoML's documents and clients know them."""
     rows = Contract(manifest.schema).json_schema()["properties"]["rows"]
     methods = {method.name: _api(method.name, rows) for method in manifest.methods}
-    text = f"{manifest.title}: a {manifest.model.get('class', 'model')} deployed with nbdeploy."
+    text = f"{manifest.title}: {manifest.model.get('class', 'a model')} deployed with nbdeploy."
     return type("ModelService", (), {"__doc__": text, **methods})
 
 

@@ -180,7 +180,7 @@ def plain(value: Any) -> Any:
         return str(value) if isinstance(value, str) else int(value)
     if kind.__name__ in {"NAType", "NaTType"}:
         return None
-    raise TypeError(f"a {kind.__name__} has no JSON form")
+    raise TypeError(f"the type {kind.__name__} has no JSON form")
 
 
 def plain_float(value: Any) -> Any:

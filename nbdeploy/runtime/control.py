@@ -67,7 +67,7 @@ def _decode(line: bytes) -> Message:
     except (ValueError, RecursionError) as exc:
         raise Garbled(f"a line that is not JSON: {exc}") from exc
     if not isinstance(message, dict):
-        raise Garbled(f"a line that holds a {type(message).__name__}, not an object")
+        raise Garbled(f"a line of the type {type(message).__name__}, not an object")
     return message
 
 

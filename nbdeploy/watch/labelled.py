@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nbdeploy.errors import an
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.task import LABELLED
 
@@ -19,7 +20,7 @@ NO_LABELS = NotComputable("no label came yet")
 def live(log: Log | None, task: Task) -> Live | NotComputable:
     """Of a log that has passed by; None where there are no labels. `task` is that of the newest version."""
     if task.name not in LABELLED:
-        return NotComputable(f"there is no label to hold the answers of a {task.name} task against")
+        return NotComputable(f"there is no label to hold the answers of {an(task.name)} task against")
     return NO_LABELS if log is None else log.live(task.name, classes=task.classes)
 
 

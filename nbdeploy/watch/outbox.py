@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from nbdeploy.errors import DeliveryFailed, NbdeployError
+from nbdeploy.errors import DeliveryFailed, NbdeployError, an
 from nbdeploy.watch.book import PATIENCE
 from nbdeploy.watch.channels import NOTEBOOK
 
@@ -119,4 +119,4 @@ def _fact(error: Exception) -> str:
     """What no one has masked may hold the address: of that only the kind is told."""
     if isinstance(error, DeliveryFailed):
         return error.fact
-    return str(error) if isinstance(error, NbdeployError) else f"its sender stopped with a {type(error).__name__}"
+    return str(error) if isinstance(error, NbdeployError) else f"its sender stopped with {an(type(error).__name__)}"

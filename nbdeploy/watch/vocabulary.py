@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbdeploy.errors import NotFound, UnknownOption, WrongUse, did_you_mean
+from nbdeploy.errors import NotFound, UnknownOption, WrongUse, an, did_you_mean
 from nbdeploy.judge.metrics import METRICS
 from nbdeploy.watch.reading import EXPECTED, READ, known
 
@@ -90,7 +90,7 @@ def check_task(condition: Condition, task: str) -> None:
         return
     known = [] if foreseen and task == "regression" else list(own)
     step = f"{did_you_mean(name, known)} It has {', '.join(known)}." if known else _WITHOUT_LABELS
-    raise WrongUse(f'"{condition.text}" would never fire: {condition.metric} is no metric of a {task} model.{step}')
+    raise WrongUse(f'"{condition.text}" would never fire: {condition.metric} is no metric of {an(task)} model.{step}')
 
 
 _WITHOUT_LABELS = " Watch its answers: drift@prediction>1."
