@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
 _FILE = re.compile(r"[^\s\[\](){}]+\.(csv|csv\.gz|tsv|parquet|feather|jsonl?|xlsx?|pkl|joblib)")
+_READ_IT = "read it in a cell first, as pandas.read_csv does, and give the variable"
+_SAY_WHERE = "write it with its folder: ./{}"
 SERVED = ("predict", "transform", "predict_proba", "decision_function", "score_samples")
 
 
@@ -29,7 +31,7 @@ def resolve(call: Call, namespace: MutableMapping[str, Any]) -> Call:
             values["name"] = _name_for(values["model"])
     for item in verb.of_kind("data"):
         if item.name in values and not is_file(values[item.name], namespace):
-            values[item.name] = evaluate(values[item.name], namespace)
+            values[item.name] = evaluate(values[item.name], namespace, step=_SAY_WHERE.format(values[item.name]))
     for item in verb.of_kind("model", "expression"):
         if item.name in values and not _is_column(item.name, values, namespace):
             values[item.name] = evaluate(values[item.name], namespace)
@@ -51,8 +53,8 @@ def is_file(text: str, namespace: Mapping[str, Any]) -> bool:
     return all(_FILE.fullmatch(part) and part.partition(".")[0] not in namespace for part in parts)
 
 
-def evaluate(text: str, namespace: Mapping[str, Any]) -> Any:
-    """What `text` is in `namespace`; errors of the expression's own come out as they are.
+def evaluate(text: str, namespace: Mapping[str, Any], *, step: str = _READ_IT) -> Any:
+    """What `text` is in `namespace`; errors of the expression's own come out as they are. `step`: how a file is given here.
 
     Raises:
         WrongUse: where it is no expression, or names what is not there.
@@ -67,9 +69,15 @@ def evaluate(text: str, namespace: Mapping[str, Any]) -> Any:
         if exc.name is None or exc.name in namespace:
             raise
         if _FILE.fullmatch(text):
-            step = "read it in a cell first, as pandas.read_csv does, and give the variable"
             raise WrongUse(f'"{text}" looks like a file: {step}.') from exc
         raise UnknownOption(exc.name, "variable", variables(namespace)) from exc
+    except AttributeError as exc:
+        name = text.partition(".")[0]
+        if not _FILE.fullmatch(text) or exc.name is None or exc.obj is not namespace.get(name):
+            raise
+        raise WrongUse(
+            f'"{text}" was read as what the variable {name} holds under "{exc.name}", and {exc}. If it is a file, {step}.'
+        ) from exc
 
 
 def variables(namespace: Mapping[str, Any]) -> list[str]:
