@@ -134,7 +134,7 @@ def _from_files(values: dict[str, Any]) -> dict[str, Any]:
 def _logs(call: Call, workspace: Workspace) -> None:
     if call.json and call.values.get("follow"):
         raise WrongUse("--json prints one value at the end, and --follow has none; choose one of them.")
-    lines = verbs.perform(call, workspace, lambda _: None)
+    lines = verbs.perform(call, workspace, lambda text: click.echo(f"{PROGRAM}: {text}", err=True))
     if call.json:
         click.echo(verbs.dumps(verbs.Lines(tuple(lines))))
         return

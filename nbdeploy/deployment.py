@@ -102,6 +102,16 @@ class Deployment:
         service = replace(self._handle(state, manifest), version=version.version, bundle=version.bundle)
         return replace(service, previous=previous, already_live=already_live, bundle_version=version, gate=version.gate)
 
+    def logs(self, progress: Progress, *, lines: int, follow: bool) -> Iterator[str]:
+        """Also while the registry is damaged, which is said. Raises NotFound."""
+        try:
+            self.registry.versions(self.name)
+        except UNREADABLE as exc:
+            if not self.folder.is_dir():
+                raise
+            progress(str(exc))
+        return self.launcher.logs(self.folder, lines=lines, follow=follow)
+
     def attach(self) -> Service:
         """What answers can be asked, though its bundle is gone or the registry damaged.
 

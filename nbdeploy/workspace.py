@@ -334,11 +334,11 @@ class Workspace:
         """Return when every process of the service is gone."""
         self._deployment(name).stop()
 
-    def logs(self, name: str, *, lines: int = 50, follow: bool = False) -> Iterator[str]:
-        """The last lines the service wrote; with `follow` also those to come."""
-        self.registry.versions(name)
-        deployment = self._deployment(name)
-        return deployment.launcher.logs(deployment.folder, lines=lines, follow=follow)
+    def logs(self, name: str, *, lines: int = 50, follow: bool = False, progress: Progress = silent) -> Iterator[str]:
+        """The last lines the service wrote; with `follow` also those to come. Where the registry cannot be read, `progress` is
+        told, and whoever has a folder has a log.
+        """
+        return self._deployment(name).logs(progress, lines=lines, follow=follow)
 
     def names(self) -> list[str]:
         """Every name that has a version."""

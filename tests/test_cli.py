@@ -180,6 +180,12 @@ def test_a_terminal_without_our_signs_is_no_crash() -> None:
     assert told.stdout.endswith(b"\xe9  \\u2713 x\n")
 
 
+def test_what_is_wrong_beside_a_log_is_said_on_stderr(workspace: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace.answers["logs"], workspace.phases = ["one"], ("The registry is damaged.",)
+    assert cli.main(["logs", "penguins"], workspace) == 0
+    assert tuple(capsys.readouterr()) == ("one\n", "nbdeploy: The registry is damaged.\n")
+
+
 def test_logs_are_lines_and_with_json_a_list(workspace: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
     workspace.answers["logs"] = ["one", "two\x1b[31m"]
     cli.main(["logs", "penguins"], workspace)

@@ -257,6 +257,11 @@ def test_f25_what_runs_can_be_asked_while_the_registry_is_damaged(workspace: Wor
         assert "`nbdeploy recover` rebuilds it" in str(service)
     with pytest.raises(RegistryDamaged):
         workspace.serve("penguins")
+    told: list[str] = []
+    assert "runs in memory" in next(workspace.logs("penguins", progress=told.append))
+    assert "`nbdeploy recover` rebuilds it" in told[0]
+    with pytest.raises(RegistryDamaged):
+        workspace.logs("nobody")
 
 
 def test_f30_what_runs_can_be_asked_when_its_bundle_is_gone_and_is_not_started_again(

@@ -110,8 +110,7 @@ def _ps(workspace: Workspace, values: Values, progress: Progress) -> Any:
 
 
 def _logs(workspace: Workspace, values: Values, progress: Progress) -> Any:
-    del progress
-    return workspace.logs(values.pop("name"), **values)
+    return workspace.logs(values.pop("name"), **values, progress=progress)
 
 
 def _stop(workspace: Workspace, values: Values, progress: Progress) -> Any:
