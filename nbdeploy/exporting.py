@@ -44,9 +44,11 @@ def export(settings: Settings, registry: Registry, wish: Wish, progress: Progres
         return _scrape(settings, wish, place)
     version = registry.get(wish.name, wish.version)
     if kind == "offline":
+        from nbdeploy.keep.store import handed_on
         from nbdeploy.run.leavebehind import leave_behind
 
-        return leave_behind(version, place, settings, progress)
+        with handed_on(registry, version) as whole:
+            return leave_behind(whole, place, settings, progress)
     from nbdeploy.run import compose, kubernetes
 
     write = {"kubernetes": kubernetes.write, "compose": compose.write}[kind]

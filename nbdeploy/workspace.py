@@ -656,6 +656,7 @@ class Workspace:
         Raises:
             EngineMissing, ImageFailed: with the cause and the end of what the builder said.
         """
+        from nbdeploy.keep import store
         from nbdeploy.run import engine as engines
         from nbdeploy.run import image
         from nbdeploy.run.packages import Source
@@ -664,7 +665,8 @@ class Workspace:
         source = Source(None if wheelhouse is None else Path(wheelhouse).absolute())
         found = engines.find(engine or settings.engine)
         builder = image.Builder(found, settings.images, base or settings.base_image, source, progress)
-        return image.of_version(builder, self.registry, chosen, tag)
+        with store.handed_on(self.registry, chosen) as whole:
+            return image.of_version(builder, self.registry, whole, tag)
 
     # the parts
 

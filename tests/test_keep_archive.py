@@ -21,9 +21,13 @@ from keep_world import World, manifest, stage
 from nbdeploy.errors import BadName, Corrupt, DiskFailed, Refused, Untrusted, WrongUse
 from nbdeploy.keep.archive import export, unpack
 from nbdeploy.keep.arrival import import_bundle
+from nbdeploy.keep.bento import KNOWN
+from nbdeploy.keep.store import handed_on
 from nbdeploy.keep.trust import require_trusted
+from nbdeploy.run import engine, image
 from nbdeploy.runtime.manifest import FILE, altered
 from nbdeploy.settings import Settings
+from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +126,28 @@ def test_an_altered_version_is_not_exported_and_no_half_file_is_left(world: Worl
     with pytest.raises(Corrupt):
         export(world.registry, "penguins", None, tmp_path / "x.bento")
     assert not list(tmp_path.glob("*x.bento*"))
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_a_file_beside_the_code_is_handed_on_as_it_was_published(world: World, file: Path, name: str) -> None:
+    made = world.registry.get("penguins")
+    path = made.bundle / name
+    damaged = path.read_bytes()[:-2] + b"!\n" if path.exists() else b"FROM nobody knows where"
+    path.write_bytes(damaged)
+    world.registry.record("penguins", "validated", "1.0.0", report={"verdict": "passed"})
+    again = export(world.registry, "penguins", None, file.with_name("again.bento"))
+    assert again.read_bytes() == file.read_bytes()
+    with handed_on(world.registry, made) as whole:
+        assert not (whole.bundle / name).exists() or (whole.bundle / name).read_bytes() != damaged
+        assert whole.bundle.is_relative_to(world.store.staging)
+    assert world.staged() == []
+
+
+def test_an_image_is_given_what_was_published(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    (world.publish().bundle / "README.md").write_text("damaged")
+    monkeypatch.setattr(engine, "find", lambda _wanted: engine.Engine("podman", "podman"))
+    monkeypatch.setattr(image, "of_version", lambda _, __, given, ___: (given.bundle / "README.md").read_text())
+    assert "penguins:1.0.0" in str(Workspace(world.settings).image("penguins"))
 
 
 def test_the_file_must_end_in_bento(world: World, tmp_path: Path) -> None:

@@ -275,7 +275,9 @@ def test_a_folder_of_somebody_elses_stays_as_it_is(
     folder.mkdir()
     workspace.export("penguins", "1.0.0", offline=folder)  # an empty one is nobody's
     first = (folder / "SHA256SUMS").read_text()
+    (workspace.versions("penguins")[0].bundle / "bento.yaml").write_text("damaged")
     workspace.export("penguins", "1.0.1", offline=folder)  # as an export left it
+    assert "version: 1.0.1" in (folder / "bundle" / "bento.yaml").read_text(), "what no digest covers is written anew"
     assert (folder / "SHA256SUMS").read_text() != first
     (folder / "note.txt").write_text("mine")
     with pytest.raises(Refused, match="holds what no export wrote"):

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, cast
 from nbdeploy.errors import DiskFailed, Refused, WrongUse
 from nbdeploy.homes import sync_folder
 from nbdeploy.keep.bento import ENTRYPOINT, KNOWN
-from nbdeploy.keep.store import intact
+from nbdeploy.keep.store import handed_on
 from nbdeploy.keep.xz import MAGIC, Packer, Reader
 from nbdeploy.runtime.manifest import FILE
 
@@ -45,12 +45,12 @@ def export(registry: Registry, name: str, version: str | None, file: Path) -> Pa
         meant = file.with_suffix(".bento") if file.name else f"{name}.bento"
         raise WrongUse(f'An export is one file ending in .bento; write "{meant}".')
     found = registry.get(name, version)
-    manifest = intact(found)
     moment = int(datetime.fromisoformat(found.created).timestamp())
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with draft.open("wb") as out, Packer(out) as packed:
-            _pack(found.bundle, sorted(_members(found.bundle, manifest)), moment, cast("IO[bytes]", packed))
+        with handed_on(registry, found) as whole, draft.open("wb") as out, Packer(out) as packed:
+            members = sorted(_members(whole.bundle, whole.manifest()))
+            _pack(whole.bundle, members, moment, cast("IO[bytes]", packed))
         sync_folder(draft)
         draft.replace(file)
         sync_folder(file.parent)

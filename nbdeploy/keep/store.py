@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -252,6 +252,28 @@ def runnable(registry: Registry, version: Version) -> Bundle:
 
     trust.require_trusted(registry, version)
     return Bundle(version.bundle, intact(version))
+
+
+@contextmanager
+def handed_on(registry: Registry, version: Version) -> Iterator[Version]:
+    """The version in a folder of its own, for whoever gives it to others: src/ as it was published, and what lies beside it
+    written anew from the manifest, as no digest covers that.
+
+    Raises:
+        Corrupt: the bundle is not as it was published.
+    """
+    manifest, store = intact(version), Store(version.bundle.parents[2])
+    with ExitStack() as stack:
+        with failing(f"handing on {version.tag}", store):
+            work = stack.enter_context(store.workplace())
+            for name in (FILE, *manifest.files):
+                link(version.src / name, work.bundle / "src" / name)
+            with registry.reading() as view:
+                issued = next(item for item in view.by_digest(version.digest) if item.tag == version.tag)
+                trusted = trust.is_trusted(view, version.digest)
+            proof = trust.mark(registry.path, version.name, version.version, version.digest) if trusted else ""
+            bento.write(work.bundle, manifest, issued, proof)
+        yield replace(version, location=str(work.bundle))
 
 
 def remove(
