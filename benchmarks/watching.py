@@ -1,7 +1,7 @@
 """How long `monitor` takes over a million logged rows of 30 columns: `python -m benchmarks.watching [ROWS]`.
 
-The log is written as a worker writes it, in segments of 64 MB. The first look makes their Parquet copies and the
-thresholds; the next ones are what a user waits for. Memory is the peak of a process that only looks.
+The log is written as a worker writes it, in segments of 64 MB. The first look makes their Parquet copies, counts them and works
+out thresholds; the next ones are what a user waits for. Memory is the peak of a process that only looks.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import resource
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,16 +82,19 @@ def write(folder: Path, schema: Schema, rows: int) -> None:
             parts, size = [begin], 0
 
 
-def look(home: str, bentoml_home: str, told: Any) -> None:
-    """Seconds of each look, and the largest memory in MB."""
-    workspace = Workspace(Settings(home=Path(home), bentoml_home=Path(bentoml_home)))
+def look(home: Path, bentoml_home: Path) -> tuple[float, float]:
+    """Prints what each look takes; the largest memory in MB, before and at all."""
+    workspace = Workspace(Settings(home=home, bentoml_home=bentoml_home))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(LOOKS):
+    for number in range(LOOKS):
         wall, busy = time.perf_counter(), time.process_time()
         health = workspace.monitor("wide")
         page = health.html()
-        told.put((time.perf_counter() - wall, time.process_time() - busy, health.verdict, len(page)))
-    told.put((before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+        wall, busy = time.perf_counter() - wall, time.process_time() - busy
+        print(
+            f"look {number + 1}: {wall:6.2f} s, {busy:6.2f} s of processor time; {health.verdict}; page {len(page):,}"
+        )
+    return before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main(rows: int = ROWS) -> int:
@@ -101,16 +105,9 @@ def main(rows: int = ROWS) -> int:
         fitted = LogisticRegression().fit(sample[["x0"]].to_numpy(), sample["x0"] > 0)
         version = workspace.publish(workspace.bundle(Mixed(fitted), name="wide", sample=sample))
         write(settings.services / "wide" / "predictions", version.manifest().schema, rows)
-        context = multiprocessing.get_context("spawn")
-        told = context.Queue()
-        process = context.Process(target=look, args=(str(settings.home), str(settings.bentoml_home), told))
-        process.start()
-        for number in range(LOOKS):
-            wall, busy, verdict, size = told.get(timeout=400)
-            print(f"look {number + 1}: {wall:6.2f} s, {busy:6.2f} s of processor time; {verdict}; page {size:,} bytes")
-        before, most = told.get(timeout=60)
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            before, most = pool.submit(look, settings.home, settings.bentoml_home).result()
         print(f"memory: {before:.0f} MB before, {most:.0f} MB at most")
-        process.join()
     return 0
 
 

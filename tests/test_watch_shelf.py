@@ -131,6 +131,7 @@ def test_a_second_look_counts_nothing_and_says_the_same(log: Logged) -> None:
     assert said(first) == said(second)
     assert sum(window.profile.rows for window in first["1.0.0"].windows()) == 4 * 2 * 60
     assert len(first["1.0.0"].sampled) == 7
+    assert {round(window.repeats, 2) for window in first["1.0.0"].windows()} == {2.0}
     for path in kept(log.folder):
         path.unlink()
     assert said(log.look()) == said(first)

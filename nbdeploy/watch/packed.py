@@ -63,7 +63,7 @@ def unpacked(arrays: Arrays, baseline: Baseline, place_of: Callable[[int], int |
         different = Distinct(rows, asked[window])
         panes.by_place[place] = Pane(
             rows,
-            {name: own for name, own in counts if name not in broken},
+            dict(counts),
             different,
             different if given is asked else Distinct(rows, given[window]),
             samples[window],
