@@ -196,6 +196,7 @@ def test_a_variable_named_like_a_verb_needs_up(shell: InteractiveShell, workspac
         ("%deploy clf --sample rows.csv", '"rows.csv" looks like a file: read it in a cell first'),
         ("%deploy clf --sample X.csv", '"X.csv" was read as what the variable X holds under "csv"'),
         ("%deploy clf --sample X.csv", "read it in a cell first"),
+        ("%deploy clf --sample ./X.csv", '"./X.csv" looks like a file: read it in a cell first'),
         ("%deploy clf --sample X --data X.csv", "If it is a file, write it with its folder: ./X.csv"),
         ("%deploy check clf", "A Model is no bundle; `b = %deploy bundle MODEL --sample ROWS` makes one"),
         ("%deploy clf", "%deploy clf --sample X_train --target y_train"),

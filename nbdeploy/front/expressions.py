@@ -62,6 +62,8 @@ def evaluate(text: str, namespace: Mapping[str, Any], *, step: str = _READ_IT) -
     try:
         code = compile(text, "<%deploy>", "eval")
     except (SyntaxError, ValueError) as exc:  # ValueError: null bytes
+        if _FILE.fullmatch(text):
+            raise WrongUse(f'"{text}" looks like a file: {step}.') from exc
         raise WrongUse(f"`{text}` is not a Python expression; give a variable such as clf or X_train.") from exc
     try:
         return eval(code, _globals(namespace))  # noqa: S307 - the user's own line, in the user's own kernel
