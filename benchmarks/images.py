@@ -94,8 +94,9 @@ def measured(folder: Path, mark: str) -> dict[str, Any]:
             found[BY_HAND] = containerize("by-hand:latest", ours[3])
         finally:
             (ROOT / "benchmarks" / "bentofile.yaml").unlink(missing_ok=True)
-            keys = [path.name for path in (folder / "nbdeploy" / "images" / "dependencies").glob("*")]
-            made = [*ours, *(f"localhost/nbdeploy-dependencies:{key}" for key in keys)]
+            images = folder / "nbdeploy" / "images"
+            made = [*ours, *(f"localhost/nbdeploy-dependencies:{path.name}" for path in images.glob("dependencies/*"))]
+            made += [f"localhost/nbdeploy-system:{path.name}" for path in images.glob("systems/*")]
             subprocess.run(["podman", "rmi", "--force", *made], capture_output=True, check=False)
     return found
 

@@ -77,7 +77,9 @@ def box(folder: Path) -> Iterator[Box]:
         for state in workspace.services(all=True):
             workspace.stop(state.name)
         images = podman("images", "--format", "{{.Repository}}:{{.Tag}}").split()
-        keys = [path.name for path in (workspace.settings.images / "dependencies").glob("*")]
+        keys = [
+            path.name for kind in ("systems", "dependencies") for path in (workspace.settings.images / kind).glob("*")
+        ]
         ours = [item for item in images if item.rpartition(":")[2] in keys or item in {base, *known.made}]
         ours += [item for item in images if item.startswith(f"localhost/nbdeploy/{known.name}:")]
         for item in [*known.made, *ours]:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from boxes import until
 from rules import SAMPLE, Scaled
 
 from nbdeploy.capture.bundle import Bundle
 from nbdeploy.errors import EngineMissing, ImageFailed, ServiceFailed, UnknownOption, WrongUse
-from nbdeploy.run import container, engine, image, packages, sbom
+from nbdeploy.run import container, engine, image, packages, sbom, system
 from nbdeploy.run.installers import Runner
 from nbdeploy.run.packages import Collector, Source, Target
 from nbdeploy.templates import template
@@ -36,7 +37,7 @@ echo "$@" >>"{folder}/calls"
 case "$1 $2" in
 "version "*) exit 0 ;;
 "--version "*) echo "podman version 4.3.1" ;;
-"image inspect") [ "$3" = "{missing}" ] && exit 1; echo '[{{"Id": "sha256:base", "Architecture": "amd64", "Size": 440000000, "Config": {{"Labels": {{}}}}}}]' ;;
+"image inspect") case "$3" in {missing}) exit 1 ;; esac; echo '[{{"Id": "sha256:base", "Architecture": "amd64", "Size": 440000000, "Config": {{"Labels": {{}}}}}}]' ;;
 "build "*)
     for word in "$@"; do
         [ "$before" = --iidfile ] && echo sha256:built >"$word"
@@ -221,11 +222,88 @@ def test_an_image_is_built_without_a_network_and_described_beside_it(
 @pytest.mark.slow
 def test_what_a_worker_imports_is_compiled_in_an_image() -> None:
     recipe = (template("image") / "dependencies.Containerfile").read_text(encoding="utf-8")
-    (left_out,) = re.findall(r"-x '([^']+)'", recipe)
+    (left_out,) = re.findall(r"'([^']+)'\nENV", recipe)
     asked = "import sklearn.ensemble, sklearn.pipeline, pandas, uvicorn, sys; print(*(getattr(m, '__file__', 0) for m in sys.modules.values()), sep='\\n')"
     told = subprocess.run([sys.executable, "-P", "-c", asked], capture_output=True, text=True, check=True).stdout
     assert "/site-packages/sklearn/" in told
-    assert [path for path in told.splitlines() if re.search(left_out, path)] == []
+    assert [path for path in told.splitlines() if re.match(left_out, path.rpartition("site-packages/")[2])] == []
+
+
+def test_packages_are_laid_out_for_everybody_and_what_is_no_python_has_no_bytecode(tmp_path: Path) -> None:
+    source, target = tmp_path / "packages", tmp_path / "site-packages"
+    for name, text in {
+        "a/b/c.py": "x = 1",
+        "a/template.py": "{% x %}",
+        "left/out.py": "",
+        "one.py": "",
+        "d/t": "x",
+    }.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(text)
+        (source / name).chmod(0o600)
+    (source / "d" / "t").chmod(0o700)
+    script = template("image") / "install.py"
+    done = subprocess.run(
+        [sys.executable, script, source, target, "left|b"], capture_output=True, text=True, umask=0o022, check=True
+    )
+    assert done.stdout + done.stderr == ""
+    files = {str(path.relative_to(target)): path for path in target.rglob("*") if path.is_file()}
+    bytecode = [name for name in files if name.endswith(".pyc")]
+    tag = sys.implementation.cache_tag
+    assert sorted(bytecode) == [f"__pycache__/one.{tag}.pyc", f"a/b/__pycache__/c.{tag}.pyc"]
+    assert {files[name].read_bytes()[4] for name in bytecode} == {1}, "by hash, and never checked"
+    assert {name for name in files if name not in bytecode} == {
+        "a/b/c.py",
+        "a/template.py",
+        "left/out.py",
+        "one.py",
+        "d/t",
+    }
+    modes = {name: path.stat().st_mode & 0o777 for name, path in files.items()}
+    assert (modes["a/b/c.py"], modes["d/t"]) == (0o644, 0o755)
+
+
+def of_scaled(published: Workspace) -> tuple[image.Builder, Bundle]:
+    version = published.versions("scaled")[0]
+    return image.Builder(engine.find(), published.settings.images), Bundle(version.bundle, version.manifest())
+
+
+def test_the_system_is_made_while_the_packages_are_collected(
+    published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collecting = tmp_path / "collecting"
+    waits = f"for _ in 1 2 3 4 5 6 7 8 9; do [ -e {collecting} ] && exit 0; sleep 1; done; exit 1"
+    calls = fake(tmp_path, monkeypatch, waits, f"{system.REPOSITORY}:*")
+    builder, bundle = of_scaled(published)
+    collect = Collector.collect
+
+    def collected(self: Collector, lines: Sequence[str], folder: Path, known: str | None = None) -> str:
+        until(lambda: "system.Containerfile" in calls.read_text(), "nobody makes the system meanwhile")
+        collecting.touch()
+        return collect(self, lines, folder, known)
+
+    monkeypatch.setattr(Collector, "collect", collected)
+    builder.dependencies(bundle)
+    told = calls.read_text()
+    assert told.index(f"tag sha256:built {system.REPOSITORY}") < told.index(f"SYSTEM={system.REPOSITORY}")
+
+
+def test_a_system_is_given_up_with_the_packages(
+    published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = fake(tmp_path, monkeypatch, f"sleep 5; echo finished >>{tmp_path}/calls; exit 0", f"{system.REPOSITORY}:*")
+    builder, bundle = of_scaled(published)
+    monkeypatch.setattr(engine, "MERCY", 0.2)
+
+    def collected(_self: Collector, *_: object) -> str:
+        until(lambda: "build" in calls.read_text(), "nobody makes the system meanwhile")
+        raise ImageFailed("The image", "no index offers tiny", "")
+
+    monkeypatch.setattr(Collector, "collect", collected)
+    with pytest.raises(ImageFailed, match="no index offers tiny"):
+        builder.dependencies(bundle)
+    assert [path for path in builder.home.rglob("*") if path.is_file() and path.name != "turn.lock"] == []
+    assert "finished" not in calls.read_text()
 
 
 def test_the_same_version_has_the_same_bill_of_materials(published: Workspace) -> None:
@@ -255,9 +333,7 @@ def test_who_waits_for_another_build_is_told_for_what(
     published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake(tmp_path, monkeypatch)
-    version = published.versions("scaled")[0]
-    builder, said = image.Builder(engine.find(), published.settings.images), list[str]()
-    bundle = Bundle(version.bundle, version.manifest())
+    (builder, bundle), said = of_scaled(published), list[str]()
 
     def waited(text: str) -> None:
         said.append(text)
@@ -273,10 +349,9 @@ def test_what_a_killed_build_left_is_not_built_upon(
     published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake(tmp_path, monkeypatch)
-    version = published.versions("scaled")[0]
-    builder = image.Builder(engine.find(), published.settings.images)
-    plan = builder._plan(Bundle(version.bundle, version.manifest()))
-    for place in (plan.folder / f"{image.CONTEXT}dead" / "packages" / "half", builder.home / f"{image.MODEL}dead"):
+    builder, bundle = of_scaled(published)
+    plan = builder._plan(bundle)
+    for place in (plan.folder / f"{system.CONTEXT}dead" / "packages" / "half", builder.home / f"{image.MODEL}dead"):
         place.mkdir(parents=True)
     seen: list[Path] = []
     monkeypatch.setattr(engine.Engine, "build", lambda _self, _what, folder, *_: seen.append(folder))
@@ -284,7 +359,7 @@ def test_what_a_killed_build_left_is_not_built_upon(
     assert len(seen) == 2
     assert "dead" not in {folder.name.rpartition("-")[2] for folder in seen}
     folders = [path.name for path in (*plan.folder.iterdir(), *builder.home.iterdir()) if path.is_dir()]
-    assert sorted(folders) == ["dependencies", "scaled"]
+    assert sorted(folders) == ["dependencies", "scaled", "systems"]
 
 
 def test_without_an_engine_it_is_said_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,11 +443,11 @@ def test_no_text_of_a_label_is_read_as_a_substitution(published: Workspace) -> N
 
 
 def test_text_of_a_model_reaches_no_containerfile() -> None:
-    for name in ("dependencies.Containerfile", "model.Containerfile", "slim.sh"):
+    for name in ("system.Containerfile", "dependencies.Containerfile", "model.Containerfile", "slim.sh", "install.py"):
         text = (template("image") / name).read_text()
-        assert "{" not in text.replace("${BASE}", "").replace("${PYTHON}", "").replace("${DEPENDENCIES}", "").replace(
-            "{} +", ""
-        )
+        assert "{" not in text.replace("${BASE}", "").replace("${SYSTEM}", "").replace("${PYTHON}", "").replace(
+            "${DEPENDENCIES}", ""
+        ).replace("{} +", "")
 
 
 def test_an_engine_that_says_nothing_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

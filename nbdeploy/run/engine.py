@@ -18,7 +18,7 @@ from nbdeploy.errors import EngineMissing, ImageFailed, ServiceFailed, UnknownOp
 from nbdeploy.run.installers import without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 ENGINES = ("docker", "podman")  # where both work, the one somebody started a daemon for
@@ -74,13 +74,22 @@ class Engine:
         """Of what `image` told."""
         return dict((image.get("Config") or {}).get("Labels") or {})
 
-    def do(self, what: str, words: Sequence[str], heard: Callable[[str], None] = lambda _line: None) -> None:
-        """Carry it out, line by line; it ends with us.
+    def do(self, what: str, words: Sequence[str]) -> None:
+        """Carry it out; it ends with us.
 
         Raises:
             ImageFailed: with the cause and the end of what was said.
         """
-        said: deque[str] = deque(maxlen=KEPT)
+        with self.doing(what, words):
+            pass
+
+    @contextlib.contextmanager
+    def doing(self, what: str, words: Sequence[str]) -> Iterator[None]:
+        """Carry it out beside the block: it is done when the block has ended, and given up where the block fails.
+
+        Raises:
+            ImageFailed: with the cause and the end of what was said.
+        """
         with subprocess.Popen(
             [self.program, *words],
             stdin=subprocess.DEVNULL,
@@ -91,9 +100,8 @@ class Engine:
             start_new_session=True,
         ) as process:
             try:
-                for line in process.stdout or ():
-                    said.append(line.rstrip())
-                    heard(line.rstrip())
+                yield
+                said = deque((line.rstrip() for line in process.stdout or ()), KEPT)
                 code = process.wait()
             except BaseException:  # Ctrl-C too must not leave a builder running
                 self._end(process)
@@ -117,7 +125,15 @@ class Engine:
                 os.killpg(process.pid, signal.SIGKILL)
 
     def build(self, what: str, folder: Path, file: str, tags: Sequence[str], arguments: Sequence[str]) -> None:
-        """An image from the folder, without any network: whatever it needs lies there.
+        """Raises ImageFailed."""
+        with self.building(what, folder, file, tags, arguments):
+            pass
+
+    @contextlib.contextmanager
+    def building(
+        self, what: str, folder: Path, file: str, tags: Sequence[str], arguments: Sequence[str]
+    ) -> Iterator[None]:
+        """An image from the folder, beside the block, without any network: whatever it needs lies there.
 
         A builder of podman's lives on when we are killed, and what it reads may be swept away then: so it names nothing, we do.
 
@@ -138,7 +154,8 @@ class Engine:
             *arguments,
             str(folder),
         ]
-        self.do(what, words)
+        with self.doing(what, words):
+            yield
         if self.podman:
             self.do(what, ["tag", built.read_text(encoding="ascii").strip(), *tags])
 

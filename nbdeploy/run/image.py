@@ -1,4 +1,4 @@
-"""A version as a container image: the image of its lock, made once, and on it one layer with the bundle."""
+"""A version as a container image: a system, on it the packages of its lock, each made once, and one layer with the bundle."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from nbdeploy.render import Card, Shown
 from nbdeploy.run import engine, sbom
 from nbdeploy.run.installers import Runner
 from nbdeploy.run.packages import LOCK, Collector, Source, Target, pins_of
+from nbdeploy.run.system import CONTEXT, System
 from nbdeploy.runtime.listener import PORT
 from nbdeploy.templates import template
 from nbdeploy.turns import turn
@@ -38,7 +39,8 @@ USER = 10001  # that of templates/image
 OWN = "io.nbdeploy."  # labels of ours
 LICENCES = "licences.json"
 WAITING = "waiting: another process builds the image of the same lock"
-CONTEXT, MODEL = "context-", ".model-"  # what the engine reads, in folders that go
+RECIPE = ("dependencies.Containerfile", "install.py")
+MODEL = ".model-"  # what the engine reads, in folders that go; of a lock: CONTEXT
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Plan:
 
     lines: Sequence[str]
     target: Target
-    base: str
+    system: System
     reference: str
     folder: Path
 
@@ -183,19 +185,21 @@ class Builder:
         python = _minor(bundle)
         base = self.base_for(python)
         self.engine.pull("The image", base)
-        system = self.engine.image(base) or {}
-        target = Target(python, str(system.get("Architecture") or "amd64"))
-        key = _key(lines, target, str(system.get("Id")))
-        return Plan(lines, target, base, f"{DEPENDENCIES}:{key}", self.home / "dependencies" / key)
+        found = self.engine.image(base) or {}
+        target = Target(python, str(found.get("Architecture") or "amd64"))
+        system = System(self.engine, self.home / "systems", base, str(found.get("Id")))
+        key = _key(lines, target, system.key)
+        return Plan(lines, target, system, f"{DEPENDENCIES}:{key}", self.home / "dependencies" / key)
 
     def _build(self, plan: Plan, context: Path, known: str | None) -> Layers:
         collector = Collector(plan.target, self.source, Runner(self.progress))
-        lock = collector.collect(plan.lines, context, known)
-        licences = sbom.licences(context / "packages")
-        for name in ("dependencies.Containerfile", "slim.sh"):
-            shutil.copyfile(template("image") / name, context / name)
-        arguments = ["--build-arg", f"BASE={plan.base}", "--build-arg", f"PYTHON={plan.target.python}"]
-        self.engine.build("The image of the lock", context, "dependencies.Containerfile", [plan.reference], arguments)
+        with plan.system.made(self.progress):
+            lock = collector.collect(plan.lines, context, known)
+            licences = sbom.licences(context / "packages")
+            for name in RECIPE:
+                shutil.copyfile(template("image") / name, context / name)
+        arguments = ["--build-arg", f"SYSTEM={plan.system.reference}", "--build-arg", f"PYTHON={plan.target.python}"]
+        self.engine.build("The image of the lock", context, RECIPE[0], [plan.reference], arguments)
         write_whole(plan.folder / LICENCES, json.dumps(licences, indent=1).encode())
         write_whole(plan.folder / LOCK, lock.encode())
         return Layers(plan.reference, lock, licences, reused=False)
@@ -282,11 +286,9 @@ def _minor(bundle: Bundle) -> str:
     return found[0]
 
 
-def _key(lines: Sequence[str], target: Target, base: str) -> str:
-    texts = [
-        (template("image") / name).read_text(encoding="utf-8") for name in ("dependencies.Containerfile", "slim.sh")
-    ]
-    facts = [base, target.python, target.machine, *sorted(lines), *texts]
+def _key(lines: Sequence[str], target: Target, system: str) -> str:
+    texts = [(template("image") / name).read_text(encoding="utf-8") for name in RECIPE]
+    facts = [system, target.python, target.machine, *sorted(lines), *texts]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 

@@ -1,0 +1,36 @@
+"""Lays the packages of a lock where the interpreter finds them, and their bytecode beside them: install.py FROM TO PATTERN.
+
+All processors share one pass over the files. Left uncompiled is what the pattern matches, from the start of a path in FROM.
+"""
+
+from __future__ import annotations
+
+import py_compile
+import re
+import shutil
+import sys
+from multiprocessing import Pool
+from pathlib import Path
+
+SOURCE, TARGET, LEFT_OUT = Path(sys.argv[1]), Path(sys.argv[2]), re.compile(sys.argv[3])
+UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH  # nothing in an image changes
+
+
+def install(folder: Path) -> None:
+    """The files of one folder. A `.py` that no interpreter reads, as templates have, is left without bytecode."""
+    for path in (SOURCE / folder).iterdir():
+        if path.is_dir():
+            continue
+        place = TARGET / folder / path.name
+        shutil.copyfile(path, place)
+        place.chmod(0o755 if path.stat().st_mode & 0o111 else 0o644)
+        if path.suffix == ".py" and not LEFT_OUT.match(str(folder / path.name)):
+            py_compile.compile(str(place), quiet=2, invalidation_mode=UNCHECKED)
+
+
+if __name__ == "__main__":
+    folders = [Path(), *(path.relative_to(SOURCE) for path in SOURCE.rglob("*") if path.is_dir())]
+    for each in folders:
+        (TARGET / each).mkdir(parents=True, exist_ok=True)
+    with Pool() as pool:
+        pool.map(install, folders, chunksize=1)
