@@ -176,7 +176,7 @@ def create(path: Path) -> None:
         raise RegistryUnavailable(str(path), exc.strerror or str(exc), _ELSEWHERE) from exc
     try:
         with closing(damage.connect(Path(draft))) as connection:
-            connection.executescript(damage.script())
+            connection.executescript(f"BEGIN; {damage.script()} COMMIT;")  # one wait for the disk, not one a statement
             connection.execute("PRAGMA journal_mode = WAL")
         with suppress(FileExistsError):
             os.link(draft, path)
