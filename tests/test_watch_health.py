@@ -333,8 +333,8 @@ def test_without_labels_probabilities_say_how_good_the_answers_probably_are(worl
     labelled(past, world, ["r1"], ["light"])
     few = world.monitor()
     assert "so that these assumptions are in doubt: believe labels." in few.text
-    assert re.search(r"\b1 of [\d,]+ rows \(0\.\d\d%\) have a label", few.text)
-    assert re.search(r"\b1 of [\d,]+\s+\(0\.\d\d%\)$", few.text, re.MULTILINE)
+    assert re.search(r"\b1 of [\d,]+ rows \(0\.\d\d %\) have a label", few.text)
+    assert re.search(r"\b1 of [\d,]+\s+\(0\.\d\d %\)$", few.text, re.MULTILINE)
     windows(world.past("birds"), 2)
     assert "no request asked for probabilities" in str(world.monitor().expected["1.0.0"])
 
