@@ -234,8 +234,7 @@ def reading() -> Iterator[Reader]:
 
     with duckdb.connect() as connection:
         connection.execute("SET preserve_insertion_order = true")
-        if connection.execute("SELECT 1 FROM duckdb_settings() WHERE name = 'enable_external_file_cache'").fetchall():
-            connection.execute("SET enable_external_file_cache = false")  # another file may come under the same name
+        connection.execute("SET enable_external_file_cache = false")  # another file may come under the same name
         yield Reader(connection)
 
 
