@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nbdeploy import parquet
 from nbdeploy.capture.profile import Profile, profile
+from nbdeploy.errors import UnsupportedData
 from nbdeploy.run import beside
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime import predlog
@@ -218,14 +220,66 @@ def test_a_version_that_had_no_baseline_is_counted_once_it_has_one(log: Logged, 
     assert log.counted == [0, 1, 0]
 
 
-def test_a_segment_that_lies_partly_off_the_axis_is_not_kept_but_used(log: Logged) -> None:
+def test_of_a_segment_that_lies_partly_in_view_that_part_is_counted_each_time(log: Logged) -> None:
     log.segment(0)
     later = replace(AXIS, began=BEGAN + HOUR)
     counted = said(log.look(later))
     assert not kept(log.folder)
     log.look()
     assert said(log.look(later)) == counted
-    assert log.counted == [1, 1, 0]
+    assert log.counted == [1, 1, 1]
+
+
+def test_a_window_that_the_view_cuts_has_only_what_is_in_view(log: Logged) -> None:
+    log.segment(0)
+    log.look()
+    view = Predictions(log.folder).within(BEGAN + HOUR / 2, AXIS.ended)
+    assert served.read(view.pieces(), log.baselines, AXIS)["1.0.0"].rows == 90
+
+
+def test_the_probabilities_kept_of_a_version_do_not_hang_on_others(log: Logged, trained: Profile) -> None:
+    one, two = log.segment(0, rows=4_800), log.segment(0, rows=4_800, seed=2, version="2.0.0")
+    one.write_bytes(one.read_bytes() + two.read_bytes())
+    two.unlink()
+    log.baselines["2.0.0"] = replace(log.baselines["1.0.0"], version="2.0.0")
+    both = said(log.look())
+    del log.baselines["1.0.0"]
+    [path] = kept(log.folder)
+    path.unlink()
+    assert said(log.look()) == {"2.0.0": both["2.0.0"]}
+    assert log.counted == [2, 1]
+
+
+def test_what_would_take_more_than_the_segment_is_not_kept(log: Logged) -> None:
+    log.segment(0)
+    log.look(replace(AXIS, every=timedelta(minutes=1)))
+    assert not kept(log.folder)
+    log.look()
+    assert kept(log.folder)
+
+
+def test_what_is_kept_that_cannot_be_read_is_counted_anew(log: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.segment(0)
+    wanted = said(log.look())
+
+    def refused(path: Path, flags: int = 0) -> int:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(beside, "opened", refused)
+    assert said(log.look()) == wanted
+
+
+def test_of_a_copy_that_cannot_be_read_nothing_is_kept(log: Logged, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The segment itself may be gone by then."""
+    path = log.segment(0)
+
+    def gone(*_: Any, **__: Any) -> pd.DataFrame:
+        path.unlink()
+        raise UnsupportedData(str(path), "cannot be read as Parquet", "write it again")
+
+    monkeypatch.setattr(parquet.Reader, "frame", gone)
+    assert log.look()["1.0.0"].rows == 0
+    assert not kept(log.folder)
 
 
 def test_windows_that_are_not_on_clock_time_are_not_kept(log: Logged) -> None:

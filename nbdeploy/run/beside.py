@@ -9,7 +9,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from nbdeploy.runtime.retention import ARRAYS, DRAFT
-from nbdeploy.runtime.segments import NoFile, opened
+from nbdeploy.runtime.segments import opened
 
 SUM = 8  # bytes at the begin of a file; what follows is an archive as numpy writes it
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 def read(segment: Path, name: str) -> Arrays | None:
-    """None where there are none of this user's, or not as they were written."""
+    """None where there are none of this user's that can be read, or not as they were written."""
     import numpy as np
 
     try:
-        fd = opened(_file(segment, name))
-    except (FileNotFoundError, NoFile):
+        with os.fdopen(opened(_file(segment, name)), "rb") as file:
+            if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid != os.geteuid():
+                return None
+            told, archive = file.read(SUM), file.read()
+    except OSError:
         return None
-    with os.fdopen(fd, "rb") as file:
-        own = not hasattr(os, "geteuid") or os.fstat(fd).st_uid == os.geteuid()
-        told, archive = file.read(SUM), file.read()
-    if not own or told != _sum(archive):
+    if told != _sum(archive):
         return None
     with np.load(io.BytesIO(archive), allow_pickle=False) as found:
         return {key: found[key] for key in found.files}

@@ -93,6 +93,7 @@ class Piece:
         if self._copy is not None:
             with suppress(OSError, UnsupportedData):  # gone, not as it was made: the segment is the truth, only slower
                 return self._by_copy(self._copy, columns, requests=requests, last=last, categories=categories)
+            self._copy = None
         return self._by_lines(columns, requests=requests)
 
     def batches(

@@ -48,20 +48,18 @@ def packed(panes: Panes, baseline: Baseline, begin: Callable[[int], int]) -> dic
     return arrays
 
 
-def unpacked(arrays: Arrays, baseline: Baseline, place_of: Callable[[int], int | None]) -> Panes:
-    """`place_of` is the place of the window that begins then; None of one that is not wanted."""
+def unpacked(arrays: Arrays, baseline: Baseline, place_of: Callable[[int], int]) -> Panes:
+    """`place_of` is the place of the window that begins then."""
     broken = json.loads(arrays["broken"].tobytes())
     panes = Panes(broken={name: NotComputable(reason) for name, reason in broken.items()})
     asked = _apart(arrays, "asked")
     given = _apart(arrays, "given") if "given" in arrays else asked
     samples = _samples(arrays) if "shares" in arrays else [Sample()] * len(asked)
     for window, begin in enumerate(arrays["begins"].tolist()):
-        place, rows = place_of(begin), int(arrays["rows"][window])
-        if place is None:
-            continue
+        rows = int(arrays["rows"][window])
         counts = _counts(baseline, arrays["counts"][window].tolist(), arrays["ends"][window].tolist())
         different = Distinct(rows, asked[window])
-        panes.by_place[place] = Pane(
+        panes.by_place[place_of(begin)] = Pane(
             rows,
             dict(counts),
             different,

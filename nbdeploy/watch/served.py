@@ -142,7 +142,7 @@ class Count:
         self._baselines = baselines
         self._axis = axis
         self._pool = pool
-        self._random: dict[int, np.random.Generator] = {}
+        self._random: dict[tuple[str, int], np.random.Generator] = {}
 
     def add(self, piece: Piece, batch: pd.DataFrame) -> None:
         for version, frame, places in _split(batch, self._axis):
@@ -150,18 +150,18 @@ class Count:
             if baseline is None:
                 self.panes[version] = None
                 continue
-            found = counted(frame, places, baseline, partial(self._numbers, piece), self._pool)
+            found = counted(frame, places, baseline, partial(self._numbers, piece, version), self._pool)
             if kept := self.panes.get(version):
                 kept.add(found)
             else:
                 self.panes[version] = found
 
-    def _numbers(self, piece: Piece, place: int) -> np.random.Generator:
-        """The same for the same rows at every look."""
-        if place not in self._random:
-            segment = zlib.crc32(os.fsencode(piece.path.stem))
-            self._random[place] = np.random.default_rng([segment, round(self._axis.begin(place).timestamp())])
-        return self._random[place]
+    def _numbers(self, piece: Piece, version: str, place: int) -> np.random.Generator:
+        """The same for the same rows at every look, whichever other versions it is of."""
+        if (version, place) not in self._random:
+            rows = zlib.crc32(os.fsencode(f"{piece.path.stem} {version}"))
+            self._random[version, place] = np.random.default_rng([rows, round(self._axis.begin(place).timestamp())])
+        return self._random[version, place]
 
 
 def _steps(

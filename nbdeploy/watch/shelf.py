@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from nbdeploy.watch.baseline import Baseline
     from nbdeploy.watch.pane import Panes
 
-FORMAT = 1  # raise it when a pane is computed in another way
+FORMAT = 2  # raise it when a pane is computed in another way
 ABOUT = "about"
 
 
 class Shelf:
-    """For windows of one length on clock time, since others never come again. Only segments that lie wholly on the axis are put."""
+    """For windows of one length on clock time, since others never come again; and for segments that lie wholly in the view,
+    since of others a window may be cut, and what is counted of a part need not be what it is in the whole.
+    """
 
     def __init__(self, baselines: Mapping[str, Baseline], axis: Axis) -> None:
         self._baselines = baselines
@@ -40,7 +42,7 @@ class Shelf:
 
     def taken(self, piece: Piece) -> dict[str, Panes] | None:
         """By version; None where they have to be counted."""
-        if piece.facts is None or not self._comes_again:
+        if piece.facts is None or not (piece.whole and self._comes_again):
             return None
         arrays = beside.read(piece.path, self._name)
         if arrays is None or ABOUT not in arrays:
@@ -64,6 +66,8 @@ class Shelf:
         kept = [
             {} if one is None else packed(one, self._baselines[version], self._begin) for version, one in panes.items()
         ]
+        if sum(array.nbytes for arrays in kept for array in arrays.values()) > piece.facts.bytes:
+            return  # many windows with few rows each: reading those is as quick
         about = {
             "format": FORMAT,
             "bytes": piece.facts.bytes,
@@ -79,10 +83,8 @@ class Shelf:
     def _begin(self, place: int) -> int:
         return micros(self._axis.begin(place))
 
-    def _place(self, begin: int) -> int | None:
-        """None of a window that is not on the axis."""
-        place = (begin - self._begin(0)) // (self._begin(1) - self._begin(0))
-        return place if 0 <= place < self._axis.count else None
+    def _place(self, begin: int) -> int:
+        return (begin - self._begin(0)) // (self._begin(1) - self._begin(0))
 
 
 def _digest(baseline: Baseline) -> str:
