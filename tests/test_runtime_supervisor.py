@@ -258,6 +258,46 @@ def test_a_supervisor_listens_once_it_is_started_and_leaves_when_nobody_asks(tmp
     assert not (tmp_path / "state.json").exists()
 
 
+def test_f33_a_supervisor_whose_starter_was_interrupted_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_run, real_connect = subprocess.run, control.connect
+    reached: list[control.Channel] = []
+
+    def interrupted(*args: Any, **options: Any) -> None:
+        real_run(*args, **options)
+        while not (tmp_path / control.SOCKET).exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    def connect(folder: Path) -> control.Channel:
+        reached.append(real_connect(folder))
+        return reached[-1]
+
+    monkeypatch.setattr(subprocess, "run", interrupted)
+    monkeypatch.setattr(control, "connect", connect)
+    with pytest.raises(KeyboardInterrupt):
+        local._start("n", tmp_path)
+    (channel,) = reached
+    assert channel.socket.fileno() == -1
+    assert channel.peer is not None
+    assert channel.peer.wait(60.0)
+
+
+def test_a_supervisor_that_nobody_waits_for_ends_without_a_trace(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with (tmp_path / local.LOG).open("wb") as log, os.fdopen(writing, "wb"):
+        command = [sys.executable, "-I", "-S", "-c", local.BOOT, str(local.PACKAGES), str(tmp_path), str(writing)]
+        subprocess.run(command, pass_fds=(writing,), stdout=log, stderr=log, check=True)
+    deadline = time.monotonic() + 60.0
+    while b"has ended" not in (said := (tmp_path / local.LOG).read_bytes()):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.01)
+    assert said.count(b"\n") == 1, "one line, and no traceback"
+    assert not (tmp_path / control.SOCKET).exists()
+
+
 def test_a_supervisor_is_the_standard_library_alone() -> None:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import nbdeploy.runtime.supervisor; print(*sys.modules)"
     package = str(local.PACKAGES)

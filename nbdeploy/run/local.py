@@ -263,6 +263,18 @@ def _same_protocol(name: str, channel: Channel) -> Channel:
 def _start(name: str, folder: Path) -> None:
     """Return when a supervisor listens, this one or another."""
     log = folder / LOG
+    try:
+        word, code = _begun(folder, log)
+    except BaseException:  # Ctrl-C too: a supervisor that listens by now is told that nobody will ask
+        with contextlib.suppress(OSError):
+            control.connect(folder).close()
+        raise
+    if not word:
+        raise NotReady(name, f"its supervisor did not start (exit code {code})", f"see {log}", _end_of(log))
+
+
+def _begun(folder: Path, log: Path) -> tuple[bytes, int]:
+    """What a new supervisor says once it listens, and how the process that let it go ended."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     if log.exists() and log.stat().st_size > LOG_SIZE:
         flags |= os.O_TRUNC
@@ -280,10 +292,7 @@ def _start(name: str, folder: Path) -> None:
                 start_new_session=True,
                 check=False,
             )
-        word = told.read()
-    if not word:
-        fact = f"its supervisor did not start (exit code {launched.returncode})"
-        raise NotReady(name, fact, f"see {log}", _end_of(log))
+        return told.read(), launched.returncode
 
 
 def _discard(channel: Channel) -> None:

@@ -56,7 +56,11 @@ def main(folder: str, told: int) -> None:
             return
         supervisor = Supervisor(path)
         supervisor.listen()
-        os.write(told, LISTENING)
+        try:
+            os.write(told, LISTENING)
+        except BrokenPipeError:  # whoever wanted it was interrupted
+            supervisor.finish()
+            return
         os.close(told)
         supervisor.run()
 
@@ -90,7 +94,7 @@ class Supervisor:
         self._reactor.later(CARE, self._care)
         print(f"{now()} supervisor of {self._name}, pid {self._file.process.pid}", flush=True)  # noqa: T201 - its log
         self._reactor.run()
-        self._finish()
+        self.finish()
 
     def _answer(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -344,7 +348,8 @@ class Supervisor:
         if self._idle:
             self._reactor.stop()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
+        """Leave the state behind, and nobody to be reached."""
         if self._live is None:
             self._file.restore()
         else:
