@@ -88,6 +88,9 @@ class Logged:
         path.write_bytes(b"".join(line(json.dumps(one).encode()) for one in lines))
         return path
 
+    def unread(self) -> int:
+        return Predictions(self.folder).size(unread=True)
+
     def look(self, axis: Axis = AXIS, **how: Any) -> dict[str, Served]:
         self.counted.append(0)
         return served.read(
@@ -148,7 +151,9 @@ def test_only_new_segments_are_counted_and_growing_ones_each_time(log: Logged) -
     for record in text.read_bytes().splitlines(keepends=True):
         writer.write(record, 3)
     text.unlink()
+    assert log.unread() > 0
     looks = [said(log.look()) for _ in range(2)]
+    assert log.unread() == 0  # what grows is read at each look
     writer.close()
     assert looks[0] == looks[1]
     assert log.counted == [1, 2, 1]
@@ -166,6 +171,16 @@ def test_columns_that_cannot_be_counted_and_empty_ones_come_back_as_they_were(lo
     window = second["1.0.0"].windows()[0].profile
     assert window.columns["mass"].missing == window.rows
     assert getattr(window.columns["said"], "odd", 0) == window.rows
+
+
+def test_half_characters_hide_nothing_else(log: Logged) -> None:
+    path = log.segment(0, ask=rows_of(60, 1).assign(said="half"))
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"".join(line(text[9:].replace(b"half", rb"\ud800")) for text in lines))
+    first, second = log.look(), log.look()
+    assert said(first) == said(second)
+    assert first["1.0.0"].rows == 120
+    assert first["1.0.0"].distinct(0).count == 60
 
 
 def test_another_baseline_or_another_length_of_window_is_counted_anew(log: Logged, trained: Profile) -> None:

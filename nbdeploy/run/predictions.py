@@ -13,10 +13,10 @@ from nbdeploy.render import Card, Shown
 from nbdeploy.run import onetable, secret
 from nbdeploy.run.glance import Glance
 from nbdeploy.run.piece import SHOWN, SIZE, Bounds, Piece, micros, ordered, piece
-from nbdeploy.run.segments import REQUEST, Lines, copy_of
+from nbdeploy.run.segments import REQUEST, Lines, copy_of, growing
 from nbdeploy.runtime.policy import WORDS
 from nbdeploy.runtime.records import SUFFIX
-from nbdeploy.runtime.segments import worker_of
+from nbdeploy.runtime.segments import NoFile, worker_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -189,11 +189,11 @@ class Predictions(Shown):
         return sorted(self.folder.glob(f"*{SUFFIX}"))
 
     def size(self, *, unread: bool = False) -> int:
-        """Bytes of its segments; with `unread` of those that nobody made a copy of yet, which takes a while."""
+        """Bytes of its segments; with `unread` of closed ones that nobody made a copy of yet, which takes a while."""
         found = 0
         for path in self.segments():
-            with suppress(FileNotFoundError):  # retention took it meanwhile
-                found += 0 if unread and copy_of(path).exists() else path.lstat().st_size
+            with suppress(FileNotFoundError, NoFile):  # retention took it meanwhile, or it is no segment
+                found += 0 if unread and (copy_of(path).exists() or growing(path)) else path.lstat().st_size
         return found
 
     @property

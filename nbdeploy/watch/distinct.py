@@ -84,8 +84,8 @@ def hashes_of(frame: pd.DataFrame) -> NDArray[np.uint64]:
 
     try:
         hashes = hash_pandas_object(frame, index=False)
-    except TypeError:  # cells that are lists or objects
-        hashes = hash_pandas_object(frame.astype(str), index=False)
+    except (TypeError, UnicodeEncodeError):  # cells that are lists or objects, half characters
+        hashes = hash_pandas_object(frame.astype(object).where(frame.notna(), None).map(ascii), index=False)
     return np.asarray(hashes.to_numpy(dtype=np.uint64))
 
 

@@ -112,7 +112,7 @@ def read(
     passing: Callable[[pd.DataFrame], None] | None = None,
 ) -> dict[str, Served]:
     """By version. One batch is held, and the next ones read meanwhile; rows of versions without a baseline, and of other
-    times, are passed over. Of a closed segment nothing is counted twice (`Shelf`).
+    times, are passed over. A closed segment that lies in view wholly is counted once (`Shelf`).
 
     `passing` sees every batch, and in it `columns` too, or all where that is None.
     """
