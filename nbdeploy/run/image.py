@@ -39,7 +39,7 @@ USER = 10001  # that of templates/image
 OWN = "io.nbdeploy."  # labels of ours
 LICENCES = "licences.json"
 WAITING = "waiting: another process builds the image of the same lock"
-RECIPE = ("dependencies.Containerfile", "install.py")
+RECIPE = ("dependencies.Containerfile", "install.py", "uncompiled.txt")
 MODEL = ".model-"  # what the engine reads, in folders that go; of a lock: CONTEXT
 
 

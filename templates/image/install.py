@@ -1,6 +1,6 @@
-"""Lays the packages of a lock where the interpreter finds them, and their bytecode beside them: install.py FROM TO PATTERN.
+"""Lays the packages of a lock where the interpreter finds them, and their bytecode beside them: install.py FROM TO LIST.
 
-All processors share one pass over the files. Left uncompiled is what the pattern matches, from the start of a path in FROM.
+All processors share one pass over the files. Left uncompiled is what a pattern of the list matches, from the start of a path in FROM.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import sys
 from multiprocessing import Pool
 from pathlib import Path
 
-SOURCE, TARGET, LEFT_OUT = Path(sys.argv[1]), Path(sys.argv[2]), re.compile(sys.argv[3])
+SOURCE, TARGET, LIST = map(Path, sys.argv[1:])
+LEFT_OUT = re.compile("|".join(LIST.read_text(encoding="utf-8").split()))
 UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH  # nothing in an image changes
 
 
