@@ -67,7 +67,8 @@ def box(folder: Path) -> Iterator[Box]:
     tag = secrets.token_hex(4)
     base = f"localhost/nbdeploy-test/{tag}:3.11"
     subprocess.run([HERE / "base_image.sh", CACHE], check=True)
-    (folder / "Containerfile").write_text(f"FROM {BASE}\nLABEL test={tag}\n")
+    without = "find /usr/lib/python3.11 -name __pycache__ -prune -exec rm -r {} +"  # as Docker's own comes
+    (folder / "Containerfile").write_text(f"FROM {BASE}\nLABEL test={tag}\nRUN {without}\n")
     podman("build", "--pull=never", "--tag", base, str(folder))
     workspace = Workspace(Settings(folder / "nbdeploy", folder / "bentoml", base_image=base))
     known = Box(workspace, base, f"boxed-{tag}")
@@ -75,7 +76,8 @@ def box(folder: Path) -> Iterator[Box]:
         yield known
     finally:
         for state in workspace.services(all=True):
-            workspace.stop(state.name)
+            if (workspace.settings.services / state.name).is_dir():  # not only published
+                workspace.stop(state.name)
         images = podman("images", "--format", "{{.Repository}}:{{.Tag}}").split()
         keys = [
             path.name for kind in ("systems", "dependencies") for path in (workspace.settings.images / kind).glob("*")

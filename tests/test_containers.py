@@ -84,6 +84,9 @@ def test_an_image_answers_hardened_and_healthy(image: Image, tmp_path: Path) -> 
         found = podman("exec", name, "sh", "-c", f"for tool in {' '.join(TOOLS)}; do command -v $tool; done; true")
         assert found == ""
         assert podman("exec", name, "sh", "-c", "touch /x 2>/dev/null || echo refused") == "refused"
+        bytecode = "import json, numpy; print(json.__cached__, numpy.__cached__)"
+        cached = podman("exec", name, "python", "-c", bytecode).split()
+        assert set(podman("exec", name, "ls", *cached).split()) == set(cached)  # no start compiles them
         assert "nbdeploy\n" not in podman("exec", name, "ls", "/opt/venv/lib/python3.11/site-packages") + "\n"
         podman("stop", "--time", "20", name)
         assert podman("inspect", "--format", "{{.State.ExitCode}}", name) == "0"

@@ -9,6 +9,12 @@ for home in /usr/lib/python3* /usr/local/lib/python3*; do
     rm -rf "$home"/ensurepip "$home"/idlelib "$home"/lib2to3 "$home"/tkinter "$home"/turtledemo "$home"/test \
         "$home"/config-* "$home"/pydoc_data "$home"/dist-packages/* "$home"/site-packages/*
 done
+# Some bases, as Docker's own python, come without bytecode: on a read-only root each start would compile it again.
+for home in /usr/lib/python3.* /usr/local/lib/python3.*; do
+    if [ -e "$home/os.py" ] && [ ! -e "$home/__pycache__" ]; then
+        python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash "$home"
+    fi
+done
 rm -rf /usr/local/bin/pip* /usr/local/bin/idle* /usr/local/bin/2to3* /usr/bin/pip* /usr/share/python-wheels
 
 rm -rf /usr/bin/apt* /usr/lib/apt /usr/lib/*/libapt-* /etc/apt /var/lib/apt /usr/bin/dpkg* /usr/lib/dpkg /usr/sbin/dpkg*
