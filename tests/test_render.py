@@ -94,6 +94,13 @@ def test_colours_come_only_when_asked_for() -> None:
     assert coloured != plain.card(CARD)
 
 
+def test_large_numbers_are_written_out() -> None:
+    told = [plain.figures(value, 2) for value in (0.00123, 0.5, 99.4, 99.9, 812.0, 1_000.0, 2.5e6, -1_234.0, 1e20)]
+    assert told == ["0.0012", "0.5", "99", "100", "810", "1,000", "2,500,000", "-1,200", "1e+20"]
+    assert [plain.figures(value, 6) for value in (1950.0, 39.20891, 2.5e6)] == ["1950", "39.2089", "2,500,000"]
+    assert [plain.figures(value) for value in (float("inf"), float("nan"))] == ["inf", "nan"]
+
+
 def test_percentages_are_written_in_one_way() -> None:
     assert [plain.percent(share) for share in (0.0017, 0.084, 0.5, 1.0)] == ["0.17 %", "8.4 %", "50 %", "100 %"]
     assert [plain.percent(0.0017, digits) for digits in (0, 1, 2)] == ["0 %", "0.2 %", "0.17 %"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nbdeploy.render.plain import figures
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -17,5 +19,5 @@ class Estimate:
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:
-            return f"{self.value:.4g}"
-        return f"{self.value:.4g} ({self.low:.4g} to {self.high:.4g})"
+            return figures(self.value, 4)
+        return f"{figures(self.value, 4)} ({figures(self.low, 4)} to {figures(self.high, 4)})"

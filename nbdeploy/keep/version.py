@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nbdeploy.keep.event import Event, seal
 from nbdeploy.render import Card, Shown, Table
+from nbdeploy.render.plain import figures
 
 if TYPE_CHECKING:
     from nbdeploy.render import Tone
@@ -241,7 +242,7 @@ def _measured(training: Any) -> tuple[Table, ...]:
     """The training metrics, and why there are none."""
     if not training:
         return ()
-    rows = [(name, f"{value:.4g}") for name, value in training.get("values", {}).items()]
+    rows = [(name, figures(value, 4)) for name, value in training.get("values", {}).items()]
     missing = training.get("not_computable", {}).items()
     rows += [("none" if name == "all" else name, f"not computable: {reason}") for name, reason in missing]
     return (Table(("training metric", "on the sample itself: no verdict"), rows, empty="no training metrics"),)

@@ -89,6 +89,12 @@ def percent(share: float, digits: int | None = None) -> str:
     return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
 
 
+def figures(value: float, digits: int = 3) -> str:
+    """The first so many; a large number is written out: 1,000 and not 1e+03."""
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.0f}" if 10**digits <= abs(rounded) < 1e15 else f"{rounded:.{digits}g}"
+
+
 def _pad(cell: str, width: int) -> str:
     return cell + " " * (width - _width(cell))
 

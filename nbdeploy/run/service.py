@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from nbdeploy.errors import NotRunning, Unreachable, Unsupported
 from nbdeploy.render import Card, Shown
+from nbdeploy.render.plain import figures
 from nbdeploy.run import tokens
 from nbdeploy.run.acknowledged import acknowledge
 from nbdeploy.run.addresses import how_to_reach
@@ -167,7 +168,7 @@ class Service(Shown):
         if self.bundle_version is not None:
             facts.append(("version", f"{self.bundle_version.bump}: {self.bundle_version.reason}"))
         if values := self.manifest.metrics.get("training", {}).get("values"):
-            shown = ", ".join(f"{name} {value:.4g}" for name, value in list(values.items())[:SHOWN_METRICS])
+            shown = ", ".join(f"{name} {figures(value, 4)}" for name, value in list(values.items())[:SHOWN_METRICS])
             facts.append(("training", f"{shown} (on the sample itself: no verdict)"))
         return (*facts, ("gate", self.gate if self.report is None else f"{self.gate}: {self.report.html}"))
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from nbdeploy.render.plain import figures
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -44,14 +46,15 @@ class Alert:
     def text(self) -> str:
         """One sentence, for people."""
         rule = self.when if self.rule == self.when else f"{self.rule} ({self.when})"
+        now = None if self.value is None else figures(self.value)
         if self.state == "resolved":
-            value = "" if self.value is None else f", now {self.value:.3g}"
+            value = "" if now is None else f", now {now}"
             why = f", {self.note}" if self.note else ""
             return f"{self.name}: {rule} is over{value}{why}; it lasted {lasted(self.ended - self.since)}, from {clock(self.since)}"
         held = f"; it fired {self.held} more time{'s' if self.held > 1 else ''} meanwhile" if self.held else ""
         version = f", version {self.version}" if self.version else ""
         more = f", since {clock(self.since)}" if self.since != self.began else ""
-        return f"{self.name}: {rule} fires: {self.value:.3g} {self._window()}{more}{version}{held}"
+        return f"{self.name}: {rule} fires: {now} {self._window()}{more}{version}{held}"
 
     def to_dict(self) -> dict[str, Any]:
         times = {key: getattr(self, key).isoformat() for key in TIMES}

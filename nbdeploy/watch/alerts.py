@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.render import Card, Shown, Table
+from nbdeploy.render.plain import figures
 from nbdeploy.watch import vocabulary
 from nbdeploy.watch.alert import Alert, clock
 from nbdeploy.watch.channels import NOTEBOOK
@@ -165,7 +166,7 @@ class Alerts(Shown):
 
 
 def _worth(alert: Alert) -> str | None:
-    return None if alert.value is None else f"{alert.value:.3g}"
+    return None if alert.value is None else figures(alert.value)
 
 
 def _line(rule: Rule, standing: Standing) -> tuple[Any, ...]:
@@ -180,7 +181,7 @@ def _number(rule: Rule, standing: Standing) -> str | None:
         return None
     if vocabulary.is_state(rule.when.metric):
         return "yes" if standing.value else "no"
-    return f"{standing.value:.3g}"
+    return figures(standing.value)
 
 
 def _delivery(post: Post) -> tuple[Any, ...]:

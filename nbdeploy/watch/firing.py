@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.render.plain import figures
 from nbdeploy.watch.alert import clock
 from nbdeploy.watch.ledger import FOLDER, Ledger
 from nbdeploy.watch.standing import about
@@ -29,7 +30,7 @@ class Firing:
     @property
     def text(self) -> str:
         rule = self.when if self.rule == self.when else f"{self.rule} ({self.when})"
-        value = "" if self.value is None else f", now {self.value:.3g}"
+        value = "" if self.value is None else f", now {figures(self.value)}"
         return f"{rule} fires since {clock(self.since)}{value}{f', but now not computable: {self.why}' if self.why else ''}"
 
     def to_dict(self) -> dict[str, Any]:

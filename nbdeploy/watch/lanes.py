@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from nbdeploy.judge.metrics import metric
-from nbdeploy.render.plain import percent
+from nbdeploy.render.plain import figures, percent
 from nbdeploy.watch import received
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.reading import EXPECTED
@@ -95,7 +95,7 @@ def _latency(health: Health) -> Lane:
 
 
 def _ms(value: float | NotComputable) -> str:
-    return "-" if isinstance(value, NotComputable) else f"{value:.3g}"
+    return "-" if isinstance(value, NotComputable) else figures(value)
 
 
 def _refusals(health: Health) -> Lane:
@@ -227,13 +227,13 @@ def rate(value: float) -> str:
     """Per second, or in the unit in which it is no fraction."""
     for factor, unit in ((1, "a second"), (60, "a minute"), (3_600, "an hour"), (86_400, "a day")):
         if value * factor >= 1 or unit == "a day":
-            return f"{value * factor:.3g} {unit}"
+            return f"{figures(value * factor)} {unit}"
     return "0"
 
 
 def _said(series: Series) -> str:
     points = [point for point in series.points if point is not None]
-    return f"{series.name} {min(points):.3g} to {max(points):.3g}, last {points[-1]:.3g}"
+    return f"{series.name} {figures(min(points))} to {figures(max(points))}, last {figures(points[-1])}"
 
 
 def thinned(points: Sequence[float | None], most: int, of: Callable[[list[float]], float] = max) -> Points:

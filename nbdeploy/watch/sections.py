@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.counts import Bins
 from nbdeploy.judge.metrics import metric
-from nbdeploy.render.plain import percent
+from nbdeploy.render.plain import figures, percent
 from nbdeploy.watch.axis import clock, said
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.drift import DRIFTED, SUSPECTED
@@ -84,8 +84,8 @@ def numbers(track: Track) -> tuple[str, str]:
     test = track.now.leading
     ranged = isinstance(track.now.counts[0], Bins)
     name = "" if test is None else "out of range" if ranged and test.name == "unseen" else test.name.replace("_", "-")
-    value = "" if test is None else f"{name} {test.value:.3g}, threshold {test.limit.high:.3g}"
-    visible = "" if track.now.visible is None else f"{track.now.visible:.2g}{_unit(track)}"
+    value = "" if test is None else f"{name} {figures(test.value)}, threshold {figures(test.limit.high)}"
+    visible = "" if track.now.visible is None else f"{figures(track.now.visible, 2)}{_unit(track)}"
     return value, visible
 
 
@@ -165,7 +165,8 @@ def _shown(value: Any) -> str:
     if value is None or isinstance(value, NotComputable):
         return "-"
     low, high = value.low, value.high
-    return f"{value.value:.3g}" if low is None or high is None else f"{value.value:.3g} ({low:.3g} to {high:.3g})"
+    said = figures(value.value)
+    return said if low is None or high is None else f"{said} ({figures(low)} to {figures(high)})"
 
 
 def _quality(health: Health) -> Section:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbdeploy.capture.counts import Bins, Tally
-from nbdeploy.render.plain import percent
+from nbdeploy.render.plain import figures, percent
 from nbdeploy.watch.cells import inside
 from nbdeploy.watch.factor import pins
 from nbdeploy.watch.quantiles import quantiles
@@ -131,10 +131,10 @@ def _moved(reference: Bins, before: NDArray[np.float64], now: NDArray[np.float64
     widened = abs(float(np.log(ratio))) if ratio > 0 else 1.0
     found = []
     if abs(moved) > 0.02:
-        text = f"values are {abs(moved):.2g} training sd {'higher' if moved > 0 else 'lower'}"
+        text = f"values are {figures(abs(moved), 2)} training sd {'higher' if moved > 0 else 'lower'}"
         found.append((abs(moved), Shift("mean", text, moved)))
     if widened > np.log(WIDER):
-        found.append((widened, Shift("scale", f"the spread is {ratio:.2g} times that of {{called}}", ratio)))
+        found.append((widened, Shift("scale", f"the spread is {figures(ratio, 2)} times that of {{called}}", ratio)))
     return [shift for _, shift in sorted(found, key=lambda item: -item[0])]
 
 
@@ -173,8 +173,8 @@ def _unit(reference: Bins, window: Bins, before: NDArray[np.float64], now: NDArr
         return Shift("units", f"values look {text}", by)
     if factor is None or error(factor.value, 0.0) >= alike:
         return None
-    figures = f"{factor.value:.3g}" if factor.error < NEAR else f"{factor.value:.2g}"
-    return Shift("units", f"values are about {figures} times those of {{called}}", factor.value)
+    said = figures(factor.value, 3 if factor.error < NEAR else 2)
+    return Shift("units", f"values are about {said} times those of {{called}}", factor.value)
 
 
 def _is(factor: Factor, by: float) -> bool:
@@ -237,4 +237,4 @@ def _braced(value: Any) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6g}"
+    return "-" if value is None else figures(value, 6)
