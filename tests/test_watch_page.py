@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,10 @@ from nbdeploy.capture.counts import counts_of
 from nbdeploy.errors import DiskFailed
 from nbdeploy.watch import null, power
 from nbdeploy.watch.axis import floored
+from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.histogram import histogram
 from nbdeploy.watch.lanes import lanes
-from nbdeploy.watch.sections import sections
+from nbdeploy.watch.sections import chosen, sections
 from nbdeploy.watch.sheet import bars
 
 if TYPE_CHECKING:
@@ -100,6 +102,24 @@ def test_text_and_html_say_the_same_things(world: World, past: Past) -> None:
     coloured = health.as_text(colour=True)
     assert "\x1b[31m✗\x1b[0m" in coloured
     assert re.sub("\x1b\\[[0-9]*m", "", coloured) == health.text
+
+
+def test_columns_that_are_not_shown_say_why_they_are_not_computable(world: World, past: Past) -> None:
+    windows(past, 2)
+    health = world.monitor()
+    assert health.version is not None
+    track = health.version.track("bill")
+    reasons = ["hashed", "dropped", "dropped", "dropped", "dropped", "dropped", "dropped"]
+    unknown = [
+        replace(track, name=f"input.c{place}", now=replace(track.now, verdict=NotComputable(f"{reason} by the policy")))
+        for place, reason in enumerate(reasons)
+    ]
+    shown, rest = chosen(replace(health.version, tracks=(*[track] * 6, *unknown)))
+    assert [one.column for one in shown] == ["bill"] * 6
+    assert rest == (
+        "and 7 more columns: 1 not computable (hashed by the policy): c0; "
+        "6 not computable (dropped by the policy): c1, c2, c3, c4 and 2 more"
+    )
 
 
 @pytest.mark.thorough

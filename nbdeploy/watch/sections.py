@@ -17,7 +17,7 @@ from nbdeploy.watch.received import share
 from nbdeploy.watch.tenure import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nbdeploy.render import Tone
     from nbdeploy.watch.compared import Compared, Track
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 12  # that are shown; the rest is counted
 QUIET = 6  # of them, where nothing is wrong
+NAMED = 4  # of the rest, for each reason why they are not computable
 EVENTS = 12
 METRICS = (
     *("accuracy", "f1_macro", "precision_macro", "recall_macro", "roc_auc", "log_loss", "brier"),
@@ -63,12 +64,22 @@ def chosen(found: Compared) -> tuple[list[Track], str]:
     if not rest:
         return shown, ""
     drifted = sum(track.now.verdict == DRIFTED for track in rest)
-    reasons = sum(isinstance(track.now.verdict, NotComputable) for track in rest)
     parts = [f"{drifted} drifted"] if drifted else []
     parts += [f"{count} suspected"] if (count := sum(track.now.verdict == SUSPECTED for track in rest)) else []
     parts += [f"{count} like {found.called}"] if (count := sum(track.now.verdict == "stable" for track in rest)) else []
-    parts += [f"{reasons} not computable"] if reasons else []
-    return shown, f"and {counted(len(rest), 'more column')}: {', '.join(parts)}"
+    parts += list(_unknown(rest))
+    return shown, f"and {counted(len(rest), 'more column')}: {'; '.join(parts)}"
+
+
+def _unknown(tracks: Iterable[Track]) -> Iterator[str]:
+    """How many there are for each reason, and which."""
+    reasons: dict[NotComputable, list[str]] = {}
+    for track in tracks:
+        if isinstance(track.now.verdict, NotComputable):
+            reasons.setdefault(track.now.verdict, []).append(track.column)
+    for reason, names in reasons.items():
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        yield f"{len(names)} {reason}: {', '.join(names[:NAMED])}{more}"
 
 
 def counted(count: int, word: str) -> str:

@@ -110,7 +110,7 @@ def _columns(found: Compared, axis: Axis, *, colour: bool) -> Iterator[str]:
     for track in shown:
         yield from _column(track, found, axis, colour=colour)
     if rest:
-        yield f"  {rest}"
+        yield from _wrapped(plain.cut(rest), "  ")
 
 
 def _column(track: Track, found: Compared, axis: Axis, *, colour: bool) -> Iterator[str]:
