@@ -269,6 +269,11 @@ class Look:
         known = None if "log" in self.failed else self._asked[self._asked["time"] <= self.now]
         return axis(self.now, self.last, self.every, known)
 
+    @cached_property
+    def policies(self) -> Mapping[str, Mapping[str, str]]:
+        """By schema; of all versions at once, since every segment is asked."""
+        return self.log.policies()
+
     def _read(self, baselines: Mapping[str, Any], log: Log | None) -> dict[str, Served]:
         known = {version: baseline for version, baseline in baselines.items() if isinstance(baseline, Baseline)}
         if log is None:
@@ -306,7 +311,7 @@ class Look:
             container=schema.container,
             columns=frozenset(column.name for column in schema.columns) if schema.keyed else None,
             labels={str(label): label for label in labels or ()},
-            policy=self.log.policy(schema_id(schema)),
+            policy=self.policies.get(schema_id(schema), {}),
         )
 
     def _published(self, version: str) -> Version | NotComputable:

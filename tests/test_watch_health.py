@@ -436,7 +436,7 @@ def test_a_column_that_cannot_be_counted_hides_no_other(
 
 def test_what_the_log_does_not_keep_is_said(world: World, past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
     windows(past, 2)
-    monkeypatch.setattr(Predictions, "policy", lambda _self, _schema: {"bill": "drop", "island": "hash"})
+    monkeypatch.setattr(Predictions, "policies", lambda _self: {past.schema: {"bill": "drop", "island": "hash"}})
     health = world.monitor()
     assert health.version is not None
     assert str(health.version.track("bill").now.verdict) == "not computable (dropped by the log's policy)"
@@ -451,7 +451,7 @@ def test_rows_that_the_log_does_not_tell_apart_are_no_duplicates(
     windows(past, 4, PLANTED["new category"][0])
     kept = world.monitor().version
     gone = ["age", "bill", "mass"]
-    monkeypatch.setattr(Predictions, "policy", lambda _self, _schema: dict.fromkeys(gone, "drop"))
+    monkeypatch.setattr(Predictions, "policies", lambda _self: {past.schema: dict.fromkeys(gone, "drop")})
     real = Predictions.batches
 
     def without(self: Predictions, *args: Any, **how: Any) -> Any:
@@ -477,7 +477,7 @@ def test_a_bucketed_column_drifts_as_the_kept_one(world: World, past: Past, monk
     assert isinstance(own, Bins)
     world.past("birds")
     change = bucket(own.edges)
-    monkeypatch.setattr(Predictions, "policy", lambda _self, _schema: {"age": "bucket"})
+    monkeypatch.setattr(Predictions, "policies", lambda _self: {past.schema: {"age": "bucket"}})
     windows(past, 4, lambda rows: PLANTED["mean"][0](rows).assign(age=lambda f: f["age"].map(change)))
     rounded = world.monitor().version
     assert kept is not None
