@@ -269,6 +269,18 @@ def test_packages_are_laid_out_for_everybody_and_what_is_no_python_has_no_byteco
     assert (modes["a/b/c.py"], modes["d/t"]) == (0o644, 0o755)
 
 
+def test_laying_out_ends_when_one_of_its_processes_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "one.py").write_text("")
+    (tmp_path / "uncompiled.txt").write_text("left/")
+    killed = "import os\nclass PycInvalidationMode:\n    UNCHECKED_HASH = 1\ndef compile(*_, **__):\n    os.kill(os.getpid(), 9)\n"
+    (tmp_path / "py_compile.py").write_text(killed)
+    words = [template("image") / "install.py", tmp_path / "packages", tmp_path / "to", tmp_path / "uncompiled.txt"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 137
+
+
 def of_scaled(published: Workspace) -> tuple[image.Builder, Bundle]:
     version = published.versions("scaled")[0]
     return image.Builder(engine.find(), published.settings.images), Bundle(version.bundle, version.manifest())

@@ -9,12 +9,14 @@ import py_compile
 import re
 import shutil
 import sys
-from multiprocessing import Pool
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 SOURCE, TARGET, LIST = map(Path, sys.argv[1:])
 LEFT_OUT = re.compile("|".join(LIST.read_text(encoding="utf-8").split()))
 UNCHECKED = py_compile.PycInvalidationMode.UNCHECKED_HASH  # nothing in an image changes
+KILLED = 137  # as a shell says it: one of the processes was, most likely because memory ran out
 
 
 def install(folder: Path) -> None:
@@ -33,5 +35,9 @@ if __name__ == "__main__":
     folders = [Path(), *(path.relative_to(SOURCE) for path in SOURCE.rglob("*") if path.is_dir())]
     for each in folders:
         (TARGET / each).mkdir(parents=True, exist_ok=True)
-    with Pool() as pool:
-        pool.map(install, folders, chunksize=1)
+    try:
+        with ProcessPoolExecutor() as pool:
+            list(pool.map(install, folders))
+    except BrokenProcessPool as exc:
+        print(exc, file=sys.stderr)
+        sys.exit(KILLED)
