@@ -310,6 +310,7 @@ def test_labels_that_say_nothing_are_findings(world: World, past: Past) -> None:
     labelled(past, world, [*ids, "nobody"], ["light"] * 21)
     health = world.monitor()
     assert "1 label is of no request in the log of the last" in told(health)
+    assert "Intervals are of 95 %.\n" in health.text  # nothing is expected without probabilities
     assert not isinstance(health.live, NotComputable)
     bare = tuple(replace(one, metrics={"accuracy": NotComputable("so")}) for one in health.live.versions)
     assert "20 rows have a label, and no live metric can be computed: so" in told(

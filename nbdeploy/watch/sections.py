@@ -167,7 +167,8 @@ def _of_before(
         if drifted:
             yield "Columns have drifted, so that these assumptions are in doubt: believe labels."
     if shown:
-        yield "Intervals are of 95 %; what is expected has too narrow ones while there are about a hundred labels."
+        narrow = "; what is expected has too narrow ones while there are about a hundred labels"
+        yield f"Intervals are of 95 %{narrow if isinstance(ahead, Expected) else ''}."
     if shown and promise and promise.metrics:
         yield f"Before: {promise.of}."
 
