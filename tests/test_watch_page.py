@@ -104,6 +104,16 @@ def test_text_and_html_say_the_same_things(world: World, past: Past) -> None:
     assert re.sub("\x1b\\[[0-9]*m", "", coloured) == health.text
 
 
+def test_rows_that_retention_removed_are_an_event_once(world: World, past: Past) -> None:
+    windows(past, 2)
+    registry = world.workspace.registry
+    for segments in (1, 2):
+        registry.record("cleaned", "log cleaned", segments=segments)
+    health = replace(world.monitor(), events=tuple(registry.events("cleaned")))
+    [section] = [one for one in sections(health) if one.title == "Versions and events"]
+    assert [row[1] for row in section.rows] == ["old rows of the log removed, as its retention says"]
+
+
 def test_columns_that_are_not_shown_say_why_they_are_not_computable(world: World, past: Past) -> None:
     windows(past, 2)
     health = world.monitor()

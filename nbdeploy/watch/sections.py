@@ -35,6 +35,7 @@ METRICS = (
     *("mae", "rmse", "r2", "mape"),
 )
 TONES: dict[str, Tone] = {DRIFTED: "bad", SUSPECTED: "warning"}
+CLEANED = "log cleaned"
 SHOWN_EVENTS = {
     "published": "published",
     "live": "went live",
@@ -43,6 +44,7 @@ SHOWN_EVENTS = {
     "stopped": "stopped",
     "validated": "judged",
     "gate skipped": "published without its gate",
+    CLEANED: "old rows of the log removed, as its retention says",
 }
 
 
@@ -221,7 +223,8 @@ def _of(count: int, rows: int) -> str:
 
 
 def _events(health: Health) -> Section:
-    shown = [event for event in health.events if event.kind in SHOWN_EVENTS]
+    cleaned = [event for event in health.events if event.kind == CLEANED][:-1]  # the last one is enough
+    shown = [event for event in health.events if event.kind in SHOWN_EVENTS and event not in cleaned]
     rows = tuple(
         (f"{moment(event):%Y-%m-%d %H:%M}", f"{SHOWN_EVENTS[event.kind]} {event.version or ''}".strip(), event.user)
         for event in reversed(shown[-EVENTS:])
