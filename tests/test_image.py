@@ -79,6 +79,8 @@ FAULTS = [
         "an authority that podman does not know",
     ),
     (125, "Error: invalid reference format", "named by no image reference"),
+    (127, "/bin/sh: 1: python3: not found", "the base image lacks the Python"),
+    (1, "another Python than python3.11: 3.13.5", "the base image lacks the Python"),
     (1, "something nobody has seen", "ended with exit code 1"),
 ]
 
@@ -279,6 +281,23 @@ def test_laying_out_ends_when_one_of_its_processes_is_killed(tmp_path: Path) -> 
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, timeout=60, check=False)
     assert done.returncode == 137
+
+
+def test_packages_are_not_laid_where_the_base_image_has_no_such_python(tmp_path: Path) -> None:
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "uncompiled.txt").write_text("left/")
+    target = tmp_path / "lib" / "python3.99" / "site-packages"
+    words = [template("image") / "install.py", tmp_path / "packages", target, tmp_path / "uncompiled.txt"]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("another Python than python3.99: 3.")
+    assert not target.exists()
+
+
+def test_a_base_image_with_a_user_of_its_own_is_slimmed_all_the_same() -> None:
+    lines = (template("image") / "system.Containerfile").read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("RUN"))
+    assert "USER 0" in lines[:at]
 
 
 def of_scaled(published: Workspace) -> tuple[image.Builder, Bundle]:

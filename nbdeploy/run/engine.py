@@ -288,6 +288,11 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "write REGISTRY/NAME:TAG with --base",
     ),
     (
+        r"python3: (?:command )?not found|another Python than",
+        "the base image lacks the Python that this version was made with",
+        "name one that has it, as python3 in its PATH, with --base",
+    ),
+    (
         _ABSENT,
         "the base image is neither on this machine nor in its registry",
         "pull it or load it with `{engine} load`, or name another with --base",

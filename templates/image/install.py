@@ -32,6 +32,8 @@ def install(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    if not TARGET.parent.is_dir():  # that of the environment's Python
+        sys.exit("another Python than " + TARGET.parent.name + ": " + sys.version.split()[0])
     folders = [Path(), *(path.relative_to(SOURCE) for path in SOURCE.rglob("*") if path.is_dir())]
     for each in folders:
         (TARGET / each).mkdir(parents=True, exist_ok=True)
@@ -39,5 +41,5 @@ if __name__ == "__main__":
         with ProcessPoolExecutor() as pool:
             list(pool.map(install, folders))
     except BrokenProcessPool as exc:
-        print(exc, file=sys.stderr)
+        sys.stderr.write(str(exc) + "\n")
         sys.exit(KILLED)
