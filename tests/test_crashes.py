@@ -159,7 +159,10 @@ def test_f04_a_crash_loop_is_slowed_down_and_named(settings: Settings, launcher:
         until(lambda: state(settings).state != "ready")
     found = launcher.state(launch.folder)
     assert found.state == "failed"
-    assert found.failure == "ended by itself with exit code 7"
+    assert found.failure == (
+        "ended by itself with exit code 7; 5 crashes within 30 s: the next start waits 30 s, "
+        f"and nbdeploy serve {launch.name} starts it at once"
+    )
     assert state(settings).pids == ()
 
 

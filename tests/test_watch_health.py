@@ -345,7 +345,7 @@ def test_without_labels_probabilities_say_how_good_the_answers_probably_are(worl
 
 def test_a_service_nobody_asked_has_a_page(world: World, past: Past) -> None:
     health = world.monitor(every=None)
-    assert "No request came in the last 7 days" in told(health)
+    assert "The log has no request of the last 7 days" in told(health)
     assert health.verdict == "nothing to judge by yet"
     assert "not computable" not in told(health)
     assert health.html()

@@ -82,6 +82,16 @@ class Generation:
             return "ready"
         return "failed" if self.failed else "degraded"
 
+    @property
+    def failure(self) -> str | None:
+        """Why it is not ready, in words; None where it is, or nobody knows yet."""
+        if self.state == "ready" or self.report is None:
+            return None
+        if not self.failed:
+            return self.report.text
+        loop = f"{CRASHES} crashes within {WINDOW:.0f} s: the next start waits {LONGEST_PAUSE:.0f} s"
+        return f"{self.report.text}; {loop}, and nbdeploy serve {self.order.name} starts it at once"
+
     def activate(self, version: str, bundle: str) -> None:
         self.version = version
         self.order = replace(self.order, bundle=bundle)

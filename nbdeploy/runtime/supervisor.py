@@ -282,7 +282,7 @@ class Supervisor:
 
     def generation_changed(self, generation: Generation) -> None:
         if generation is self._live:
-            self._failure = None if generation.state == "ready" or generation.report is None else generation.report.text
+            self._failure = generation.failure
             self._publish()
         elif generation is self._candidate and generation.failed:
             report = generation.report

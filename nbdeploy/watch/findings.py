@@ -121,7 +121,7 @@ def _of_traffic(health: Health) -> Iterator[Finding]:
     if not whole.requests:
         span = health.axis.said().partition(" in ")[0]
         yield Finding(
-            "neutral", f"No request came in the last {span}", f"nbdeploy attach {health.name} shows how to ask"
+            "neutral", f"The log has no request of the last {span}", f"nbdeploy attach {health.name} shows how to ask"
         )
         return
     if whole.errors:
