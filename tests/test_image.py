@@ -343,6 +343,22 @@ def test_a_system_is_given_up_with_the_packages(
     assert "finished" not in calls.read_text()
 
 
+def test_what_was_built_and_gets_no_name_is_removed(
+    published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = fake(tmp_path, monkeypatch, "exit 0", f"{system.REPOSITORY}:*")
+    builder, bundle = of_scaled(published)
+
+    def collected(_self: Collector, *_: object) -> str:
+        until(lambda: list(builder.home.rglob("image.id")) != [], "nobody makes the system meanwhile")
+        raise ImageFailed("The image", "the package index did not answer", "")
+
+    monkeypatch.setattr(Collector, "collect", collected)
+    with pytest.raises(ImageFailed, match="did not answer"):
+        builder.dependencies(bundle)
+    assert calls.read_text().splitlines()[-1] == "rmi sha256:built"
+
+
 def test_the_same_version_has_the_same_bill_of_materials(published: Workspace) -> None:
     manifest = published.versions("scaled")[0].manifest()
     assert sbom.sbom(manifest, "1.0.0", {"a": "1"}, {}) == sbom.sbom(manifest, "1.0.0", {"a": "1"}, {})

@@ -154,10 +154,15 @@ class Engine:
             *arguments,
             str(folder),
         ]
-        with self.doing(what, words):
-            yield
-        if self.podman:
-            self.do(what, ["tag", built.read_text(encoding="ascii").strip(), *tags])
+        try:
+            with self.doing(what, words):
+                yield
+            if self.podman:
+                self.do(what, ["tag", built.read_text(encoding="ascii").strip(), *tags])
+        except BaseException:  # it was built perhaps, and nobody would find it without a name
+            with contextlib.suppress(OSError, ServiceFailed):
+                self.ask("rmi", built.read_text(encoding="ascii").strip())
+            raise
 
     def pull(self, what: str, reference: str) -> None:
         """Raises ImageFailed: it is neither here nor where it should come from."""
