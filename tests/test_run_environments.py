@@ -118,7 +118,7 @@ def test_comments_and_order_do_not_make_another_environment(tmp_path: Path) -> N
         ("ERROR: No matching distribution found for six==9.9", "no index offers six==9.9"),
         ("NewConnectionError ... refused\nERROR: No matching distribution found for six==1.17.0", "did not answer"),
         ("Failed to fetch: https://me:s3cret@host/simple/six/\ndns error", "did not answer"),
-        ("OSError: [Errno 28] No space left on device", "no space left under"),
+        ("OSError: [Errno 28] No space left on device", "or in the folder for temporary files"),
         ("[Errno 13] Permission denied: '/x'", "cannot be written"),
         ("The virtual environment was not created because ensurepip is not available.", "lacks the venv module"),
         ("x Failed to build `foo==1.0`", "foo==1.0 has no wheel"),

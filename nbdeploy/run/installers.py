@@ -202,8 +202,8 @@ _UNREACHED = (
 _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"no space left on device|disk quota exceeded|os error 28|errno 28",
-        "there is no space left under {folder}",
-        "free some, or set NBDEPLOY_HOME to another disk",
+        "there is no space left under {folder}, or in the folder for temporary files",
+        "free some, or set NBDEPLOY_HOME, or TMPDIR, to another disk",
     ),
     (
         r"hash mismatch|do not match the hashes",
