@@ -8,6 +8,7 @@ import secrets
 import zlib
 from typing import TYPE_CHECKING
 
+from nbdeploy.run.seal import is_own
 from nbdeploy.runtime.retention import ARRAYS, DRAFT
 from nbdeploy.runtime.segments import opened
 
@@ -29,7 +30,7 @@ def read(segment: Path, name: str) -> Arrays | None:
 
     try:
         with os.fdopen(opened(_file(segment, name)), "rb") as file:
-            if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid != os.geteuid():
+            if not is_own(file.fileno()):
                 return None
             told, archive = file.read(SUM), file.read()
     except OSError:

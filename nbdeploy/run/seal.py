@@ -25,6 +25,11 @@ def is_sealed(fd: int) -> bool:
     return start > 4 and told == struct.pack("<I", zlib.crc32(footer, _sum(fd, start - 4)))
 
 
+def is_own(fd: int) -> bool:
+    """Whether the file is this user's; where no files have owners, it is."""
+    return not hasattr(os, "geteuid") or os.fstat(fd).st_uid == os.geteuid()
+
+
 def _footer(fd: int) -> tuple[int, bytes]:
     """Where it begins, and what it is; its length stands before the last four bytes."""
     size = os.fstat(fd).st_size

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy import parquet
 from nbdeploy.parquet import Column
 from nbdeploy.run import compaction
-from nbdeploy.run.seal import is_sealed, seal
+from nbdeploy.run.seal import is_own, is_sealed, seal
 from nbdeploy.runtime.records import HEAD, parse
 from nbdeploy.runtime.retention import COPY, DRAFT
 from nbdeploy.runtime.segments import NoFile, is_growing, opened, worker_of
@@ -142,8 +142,7 @@ def _believed(copy: Path) -> int | None:
         fd = opened(copy)
     except (FileNotFoundError, NoFile):
         return None
-    own = not hasattr(os, "geteuid") or os.fstat(fd).st_uid == os.geteuid()
-    if own and is_sealed(fd):
+    if is_own(fd) and is_sealed(fd):
         return fd
     os.close(fd)
     return None
