@@ -63,7 +63,7 @@ def size(tag: str) -> int:
 def base(mark: str, folder: Path) -> Iterator[str]:
     """The base image under a name nobody has built on."""
     tag = f"localhost/nbdeploy-bench/{mark}:3.11"
-    (folder / "Containerfile").write_text(f"FROM {BASE}\nLABEL bench={mark}\n")
+    (folder / "Containerfile").write_text(f"FROM {BASE}\nENV BENCH={mark}\n")
     run("podman", "build", "--pull=never", "--tag", tag, str(folder))
     try:
         yield tag

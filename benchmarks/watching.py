@@ -1,11 +1,12 @@
 """How long `monitor` takes over a million logged rows of 30 columns: `python -m benchmarks.watching [ROWS]`.
 
-The log is written as a worker writes it, in segments of 64 MB. The first look makes their Parquet copies, counts them and works
-out thresholds; the next ones are what a user waits for. Memory is the peak of a process that only looks.
+The log is written as a worker writes it, and its last segment still grows. The first look makes Parquet copies, counts them and
+works out thresholds; the next ones are what a user waits for. Memory is the peak of a process that only looks.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import resource
@@ -24,6 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from nbdeploy.runtime.identity import schema_id
 from nbdeploy.runtime.policy import Policy
 from nbdeploy.runtime.records import SUFFIX, head, line
+from nbdeploy.runtime.rules import SEGMENT_BYTES
 from nbdeploy.settings import Settings
 from nbdeploy.workspace import Workspace
 
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 ROWS = 1_000_000
 COLUMNS = 30
 BATCH = 100  # rows of a request
-SEGMENT = 64 * 2**20
 LOOKS = 3
 
 
@@ -54,8 +55,8 @@ def rows_of(count: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(numbers | texts)
 
 
-def write(folder: Path, schema: Schema, rows: int) -> None:
-    """A week of requests."""
+def write(folder: Path, schema: Schema, rows: int) -> Path:
+    """A week of requests; the last segment."""
     folder.mkdir(parents=True)
     now = datetime.now(UTC)
     began, step = now - timedelta(days=7), timedelta(days=7) / (rows / BATCH)
@@ -77,9 +78,11 @@ def write(folder: Path, schema: Schema, rows: int) -> None:
         start |= {"schema": identity, "method": "predict", "status": 200}
         parts.append(line(f"{json.dumps(start)[:-1]}, {payloads[number % len(payloads)]}".encode()))
         size += len(parts[-1])
-        if size > SEGMENT or number == rows // BATCH - 1:
-            (folder / f"{round(at.timestamp() * 1e6):016d}-1{SUFFIX}").write_bytes(b"".join(parts))
+        if size > SEGMENT_BYTES or number == rows // BATCH - 1:
+            path = folder / f"{round(at.timestamp() * 1e6):016d}-1{SUFFIX}"
+            path.write_bytes(b"".join(parts))
             parts, size = [begin], 0
+    return path
 
 
 def look(home: Path, bentoml_home: Path) -> tuple[float, float]:
@@ -104,8 +107,9 @@ def main(rows: int = ROWS) -> int:
         sample = rows_of(5_000, 10_000)
         fitted = LogisticRegression().fit(sample[["x0"]].to_numpy(), sample["x0"] > 0)
         version = workspace.publish(workspace.bundle(Mixed(fitted), name="wide", sample=sample))
-        write(settings.services / "wide" / "predictions", version.manifest().schema, rows)
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        last = write(settings.services / "wide" / "predictions", version.manifest().schema, rows)
+        with last.open() as file, ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            fcntl.flock(file, fcntl.LOCK_EX)  # as a worker that goes on writing
             before, most = pool.submit(look, settings.home, settings.bentoml_home).result()
         print(f"memory: {before:.0f} MB before, {most:.0f} MB at most")
     return 0

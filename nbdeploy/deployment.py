@@ -411,7 +411,8 @@ def _passed_on(variables: tuple[str, ...], settings: Settings) -> dict[str, str]
     """The variables named with --env, and the hosts that may be asked for."""
     missing = [name for name in variables if name not in os.environ]
     if missing:
-        raise WrongUse(f"--env {missing[0]}: this process has no such variable; set it first.")
+        fact = f"this process has no variable {missing[0]}, which the service is started with (--env)"
+        raise WrongUse(f"{fact}; set it, or name those it is to have with --env.")
     passed = {name: os.environ[name] for name in variables}
     if settings.allowed_hosts:
         passed["NBDEPLOY_ALLOWED_HOSTS"] = ",".join(settings.allowed_hosts)

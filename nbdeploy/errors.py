@@ -436,9 +436,10 @@ class EnvironmentFailed(NbdeployError):
     fact: str
     advice: str
     log: str = ""
+    what: str = "The environment of this bundle"
 
     def message(self) -> str:
-        return f"The environment of this bundle cannot be built: {self.fact}; {self.advice}.{_below(self.log)}"
+        return f"{self.what} cannot be built: {self.fact}; {self.advice}.{_below(self.log)}"
 
 
 @dataclass(eq=False)

@@ -164,7 +164,8 @@ class Reader:
         *,
         categories: bool = False,
     ) -> pd.DataFrame:
-        """The described columns by name, as pandas has their types; `where` is SQL over the stored names.
+        """The described columns by name, as pandas has their types; `where` is SQL over the stored names and over
+        file_row_number.
 
         With `categories` texts of few different values are categorical: a million of them need no million objects.
         """
@@ -201,7 +202,7 @@ class Reader:
         chosen = ", ".join(
             f"{_expression(item, coded.get(item['name']))} AS c{place}" for place, item in enumerate(described)
         )
-        sql = f"SELECT {chosen} FROM read_parquet(?) WHERE {where}"  # noqa: S608 - quoted; `where` is ours
+        sql = f"SELECT {chosen} FROM read_parquet(?, file_row_number = true) WHERE {where}"  # noqa: S608 - quoted; `where` is ours
         found = self._connection.execute(sql, [str(file), *values]).fetchnumpy()
         return [found[f"c{place}"] for place in range(len(described))]
 
@@ -209,9 +210,10 @@ class Reader:
         """The different texts of a column, None where they are many or no texts; of neighbouring files mostly the same."""
         if item["kind"] != "VARCHAR":
             return None
-        if item["name"] not in self._known:
-            self._known[item["name"]] = self._few(file, quoted(item["stored"]))
-        return self._known[item["name"]]
+        known = self._known.get(item["name"], [])
+        if known == []:  # also where the file before had none: this one may
+            known = self._known[item["name"]] = self._few(file, quoted(item["stored"]))
+        return known
 
     def _few(self, file: Path, name: str) -> list[str] | None:
         sql = f"SELECT DISTINCT {name} FROM read_parquet(?) WHERE {name} IS NOT NULL LIMIT {FEW + 1}"  # noqa: S608 - quoted
@@ -229,10 +231,11 @@ def _expression(item: dict[str, Any], known: Sequence[str] | None) -> str:
 
 
 @contextmanager
-def reading() -> Iterator[Reader]:
+def reading(threads: int | None = None) -> Iterator[Reader]:
+    """With as many `threads` as there are processors, where none are named."""
     import duckdb
 
-    with duckdb.connect() as connection:
+    with duckdb.connect(config={} if threads is None else {"threads": threads}) as connection:
         connection.execute("SET preserve_insertion_order = true")
         connection.execute("SET enable_external_file_cache = false")  # another file may come under the same name
         yield Reader(connection)
@@ -256,28 +259,69 @@ def _series(values: Any, *, from_json: bool) -> Any:
 
     masked: Any = values
     if np.ma.is_masked(values):
-        numbers = values.dtype.kind == "f" or (values.dtype.kind in "iu" and not _beyond_floats(masked.compressed()))
+        present = masked.compressed()
+        whole = values.dtype.kind in "iu" and not _beyond_floats([present.min(), present.max()] if len(present) else [])
+        numbers = values.dtype.kind == "f" or whole
         values = masked.data.astype(np.float64 if numbers else object)
         values[masked.mask] = np.nan if numbers else None
     elif isinstance(values, np.ma.MaskedArray):
         values = masked.data
     if from_json:
-        values = [None if text is None else json.loads(text) for text in values]
+        values = _parsed(values)
     return pd.Series(values, dtype=object if from_json or values.dtype == object else values.dtype, copy=False)
 
 
-def plain(column: Column) -> Any:
-    """The cells as `Reader.frame` would give them back, without a file."""
+def _parsed(texts: Sequence[Any]) -> list[Any]:
+    """Single values once each, since most come again; a list or an object is each row's own."""
+    once = {None: None} | {text: json.loads(text) for text in {*texts} - {None} if text[0] not in "[{"}
+    return [once[text] if text in once else json.loads(text) for text in texts]
+
+
+def plain(column: Column, before: str | None = None) -> Any:
+    """The cells as `Reader.frame` would give them back, without a file. Those before them may be of another kind, a number:
+    then these are numbers too where they can be.
+    """
     import pandas as pd
 
     kind = _kind(column)
-    if kind == "DOUBLE":
+    if kind == "DOUBLE" or (before in {*WHOLE, "DOUBLE"} and _can_be_floats(column, whole=before in WHOLE)):
         return _doubles(column.cells)
     cells = list(column.cells)
     kept = kind not in {"BIGINT", "UBIGINT", "BOOLEAN"}
     if kind != "BOOLEAN" and not kept and None in cells:
         kept = _beyond_floats([cell for cell in cells if cell is not None])
     return pd.Series(cells, dtype=object if kept else None)
+
+
+def _can_be_floats(column: Column, *, whole: bool) -> bool:
+    """None of them a value, or all of them numbers that a float does not round."""
+    values = [cell for cell in column.cells if cell is not None]
+    return not values or not (whole or any(_rounds(value) for value in values))
+
+
+def _rounds(value: Any) -> bool:
+    if type(value) is int:
+        return abs(value) > EXACT
+    return type(value) is not float and not (type(value) is str and value in _TEXTS)
+
+
+def joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """One below the other. Whole numbers that a float would round stay objects where a part has others, or none."""
+    import pandas as pd
+
+    parts = [frame for frame in frames if len(frame)] or list(frames)
+    kinds = [dict(part.dtypes.items()) for part in parts]
+    names = dict.fromkeys(name for kind in kinds for name in kind)
+    unlike = [name for name in names if len({kind.get(name) for kind in kinds}) > 1]
+    exact = {name for name in unlike if any(_rounded_by_floats(part, name) for part in parts)}
+    if exact:
+        parts = [part.astype(dict.fromkeys(exact & set(part.columns), object)) for part in parts]
+    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0].reset_index(drop=True)
+
+
+def _rounded_by_floats(part: pd.DataFrame, name: Any) -> bool:
+    whole = name in part and part[name].dtype.kind in "iu"
+    return whole and _beyond_floats([part[name].min(), part[name].max()])
 
 
 def _beyond_floats(values: Sequence[int]) -> bool:

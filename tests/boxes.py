@@ -63,12 +63,13 @@ def inspected(container: str) -> dict[str, Any] | None:
 
 
 @contextmanager
-def box(folder: Path) -> Iterator[Box]:
+def box(folder: Path, kind: str = "ENV") -> Iterator[Box]:
+    """The base differs from all others in a setting of this kind."""
     tag = secrets.token_hex(4)
     base = f"localhost/nbdeploy-test/{tag}:3.11"
     subprocess.run([HERE / "base_image.sh", CACHE], check=True)
     without = "find /usr/lib/python3.11 -name __pycache__ -prune -exec rm -r {} +"  # as Docker's own comes
-    (folder / "Containerfile").write_text(f"FROM {BASE}\nLABEL test={tag}\nRUN {without}\n")
+    (folder / "Containerfile").write_text(f"FROM {BASE}\n{kind} test={tag}\nRUN {without}\n")
     podman("build", "--pull=never", "--tag", base, str(folder))
     workspace = Workspace(Settings(folder / "nbdeploy", folder / "bentoml", base_image=base))
     known = Box(workspace, base, f"boxed-{tag}")

@@ -21,16 +21,26 @@ def _ask(model):
     return list(warnings(get_ipython(), capture_model(model)))
 """
 CLASS = "class Twice:\n    def predict(self, X):\n        return [x * {0} for x in X]"
+EMPTIED = "%reset -f\nget_ipython().history_manager.reset(); get_ipython().execution_count = 1"
+UNWATCHED = "from nbdeploy.capture.stale import unwatch, watch\nunwatch(get_ipython())"
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kernel, Path]]:
+    path = tmp_path_factory.mktemp("stale") / "work.ipynb"
+    with Kernel(path.parent, {"JPY_SESSION_NAME": str(path)}) as kernel:
+        yield kernel, path
 
 
 @pytest.fixture(params=["ids", "no ids"])
-def notebook(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Written]:
-    path = tmp_path / "work.ipynb"
-    with Kernel(tmp_path, {"JPY_SESSION_NAME": str(path)}) as kernel:
-        kernel.run(ASK)
-        if request.param == "ids":
-            kernel.run("from nbdeploy.capture.stale import watch; watch(get_ipython()); watch(get_ipython())")
-        yield Written(kernel, path, ids=request.param == "ids")
+def notebook(request: pytest.FixtureRequest, work: tuple[Kernel, Path]) -> Written:
+    """An empty one, in a kernel that forgot all."""
+    kernel, path = work
+    path.unlink(missing_ok=True)
+    ids = request.param == "ids"
+    kernel.run(EMPTIED)
+    kernel.run(f"{UNWATCHED}\n{'watch(get_ipython()); watch(get_ipython())' if ids else ''}\n{ASK}")
+    return Written(kernel, path, ids=ids)
 
 
 class Written:

@@ -101,6 +101,8 @@ def test_an_image_says_what_it_is_and_what_is_in_it(image: Image) -> None:
     assert labels["org.opencontainers.image.title"] == image.name
     assert (labels["io.nbdeploy.digest"], labels["io.nbdeploy.gate"]) == (image.digest, "none")
     assert known["User"] == "10001:10001"
+    assert [item for item in known["Env"] if item.startswith("test=")] == [], "a setting of the base"
+    assert known.get("Cmd") is None
     inside = podman(
         "run", "--rm", "--entrypoint", "cat", image.reference, "/bundle/sbom.cdx.json", "/opt/venv/requirements.lock"
     )

@@ -55,12 +55,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         pytest.skip(why)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONTAINERS_CONF", str(HERE / "containers.conf"))
-        with box(tmp_path_factory.mktemp("elsewhere")) as made:
+        with box(tmp_path_factory.mktemp("elsewhere"), "LABEL") as made:
             images = {}
             for version, factor in (("1.0.0", 2.0), ("1.0.1", 3.0)):
                 made.workspace.publish(made.workspace.bundle(Scaled(factor), name=made.name, sample=SAMPLE))
                 made.made.append(f"localhost/nbdeploy-test/{made.name}:{version}")
                 images[version] = made.workspace.image(made.name, version, tag=made.made[-1:]).reference
+            known = json.loads(podman("image", "inspect", images["1.0.0"]))[0]["Config"]
+            assert "test" not in known["Labels"], "a setting of the base"
             service = made.workspace.serve(made.name, version="1.0.0", launcher="local")
             local = service.predict(SAMPLE).tolist()
             made.workspace.stop(made.name)

@@ -148,7 +148,15 @@ def test_eight_processes_deploying_one_name_make_eight_versions_of_which_one_is_
 
 @pytest.mark.parametrize("sign", [pytest.param(signal.SIGINT, marks=pytest.mark.thorough), signal.SIGKILL])
 @pytest.mark.parametrize(
-    "phase", ["bundle", "check", "loading the model", "answering the golden rows", "publish", "serve"]
+    "phase",
+    [
+        *(
+            pytest.param(phase, marks=pytest.mark.thorough)
+            for phase in ("bundle", "check", "loading the model", "answering the golden rows")
+        ),
+        "publish",
+        "serve",
+    ],
 )
 def test_a_deploy_that_is_cut_short_leaves_the_old_state_or_the_new(
     workspace: Workspace, sign: signal.Signals, phase: str
@@ -192,6 +200,7 @@ def test_a_killed_supervisor_is_seen_and_served_again_at_the_same_port(workspace
     assert (again.url, again.state, again.version) == (service.url, "ready", "1.0.0")
 
 
+@pytest.mark.thorough
 def test_checks_of_one_bundle_at_once_pass_and_a_killed_one_leaves_nothing(
     workspace: Workspace, settings: Settings
 ) -> None:

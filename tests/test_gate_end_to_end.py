@@ -115,10 +115,14 @@ def test_a_version_goes_live_only_past_its_gate(workspace: Workspace, tmp_path: 
     assert second.report.metrics["live.mae"].value == pytest.approx(2.05)
     assert len(list(second.predictions())) == 1  # ours above: nothing of a gate is traffic
 
+
+@pytest.mark.thorough
+def test_a_notebook_that_ends_half_way_lets_nothing_live(workspace: Workspace, tmp_path: Path) -> None:
+    deploy(workspace, 0.9)
     half_way = notebook(tmp_path / "half.ipynb", JUDGE, "record('mae', 0.0)", "raise RuntimeError('half way')", SCORES)
     with pytest.raises(GateRefused, match="half way"):
-        deploy(workspace, 0.5, **{**gate, "validate": half_way})
-    assert [version.version for version in workspace.versions("penguins")] == ["1.0.1", "1.0.0"]
+        deploy(workspace, 0.5, validate=half_way, data=(ROWS, LABELS), gate=["mae<=5"])
+    assert [version.version for version in workspace.versions("penguins")] == ["1.0.0"]
 
 
 @pytest.mark.thorough

@@ -46,7 +46,13 @@ def wait_for_answers(load: Load, version: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("loop", [pytest.param("uvloop", marks=pytest.mark.thorough), "asyncio"])
-@pytest.mark.parametrize("keep_alive", [True, False], ids=["keep-alive", "connection-per-request"])
+@pytest.mark.parametrize(
+    "keep_alive",
+    [
+        pytest.param(True, id="keep-alive"),
+        pytest.param(False, id="connection-per-request", marks=pytest.mark.thorough),
+    ],
+)
 def test_twenty_swaps_under_load_lose_nothing(
     settings: Settings, launcher: LocalLauncher, keep_alive: bool, loop: str
 ) -> None:

@@ -9,10 +9,10 @@ import re
 import subprocess
 import sys
 import zipfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from boxes import until
@@ -28,7 +28,7 @@ from nbdeploy.turns import turn
 from nbdeploy.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nbdeploy.settings import Settings
 
@@ -140,7 +140,7 @@ def test_the_lock_names_the_hash_of_every_wheel_and_no_index_is_asked(tmp_path: 
 def test_another_file_than_the_lock_knows_is_refused(tmp_path: Path, tool: str) -> None:
     wheel(tmp_path / "wheels")
     known = f"tiny==1.0 --hash=sha256:{'0' * 64}\n"
-    with pytest.raises(ImageFailed, match="not the file whose hash is known"):
+    with pytest.raises(ImageFailed, match="not the file whose hash is known; see who changed it"):
         collect(tmp_path / "context", tmp_path / "wheels", known=known)
 
 
@@ -211,8 +211,9 @@ def test_an_image_is_built_without_a_network_and_described_beside_it(
     named = [line for line in calls.read_text().splitlines() if line.startswith("tag sha256:built ")]
     assert named[-1].endswith(" models/scaled:new models/scaled:latest")
     version = published.versions("scaled")[0]
-    assert f"--label io.nbdeploy.digest={version.digest}" in builds[-1]
-    assert "--label org.opencontainers.image.version=1.0.0" in builds[-1]
+    given = dict(re.findall(r"--build-arg (LABEL_\d)=(\S+)", builds[-1]))
+    assert list(given.values())[-2:] == [version.digest, "none"]
+    assert given["LABEL_2"] == "1.0.0"
     known = json.loads(made.sbom.read_text())
     assert (known["bomFormat"], known["metadata"]["component"]["version"]) == ("CycloneDX", "1.0.0")
     assert {item["type"] for item in known["components"]} == {"library", "machine-learning-model"}
@@ -271,16 +272,29 @@ def test_packages_are_laid_out_for_everybody_and_what_is_no_python_has_no_byteco
     assert (modes["a/b/c.py"], modes["d/t"]) == (0o644, 0o755)
 
 
-def test_laying_out_ends_when_one_of_its_processes_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fault", "code", "told"),
+    [
+        ("os.kill(os.getpid(), 9)", 137, "A process in the process pool was terminated abruptly"),
+        ("raise OSError(28, 'No space left on device')", 1, "[Errno 28] No space left on device\n"),
+    ],
+    ids=["killed", "full"],
+)
+def test_laying_out_ends_when_one_of_its_processes_cannot_go_on(
+    fault: str, code: int, told: str, tmp_path: Path
+) -> None:
     (tmp_path / "packages").mkdir()
     (tmp_path / "packages" / "one.py").write_text("")
     (tmp_path / "uncompiled.txt").write_text("left/")
-    killed = "import os\nclass PycInvalidationMode:\n    UNCHECKED_HASH = 1\ndef compile(*_, **__):\n    os.kill(os.getpid(), 9)\n"
-    (tmp_path / "py_compile.py").write_text(killed)
+    broken = "import os\nclass PycInvalidationMode:\n    UNCHECKED_HASH = 1\ndef compile(*_, **__):\n    "
+    (tmp_path / "py_compile.py").write_text(broken + fault)
     words = [template("image") / "install.py", tmp_path / "packages", tmp_path / "to", tmp_path / "uncompiled.txt"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, timeout=60, check=False)
-    assert done.returncode == 137
+    done = subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr[: len(told)]) == (code, told)
+    assert "Traceback" not in done.stderr
 
 
 def test_packages_are_not_laid_where_the_base_image_has_no_such_python(tmp_path: Path) -> None:
@@ -298,6 +312,27 @@ def test_a_base_image_with_a_user_of_its_own_is_slimmed_all_the_same() -> None:
     lines = (template("image") / "system.Containerfile").read_text().splitlines()
     at = next(number for number, line in enumerate(lines) if line.startswith("RUN"))
     assert "USER 0" in lines[:at]
+
+
+def test_the_settings_of_a_base_image_are_in_no_system(tmp_path: Path) -> None:
+    def words(name: str, **config: object) -> list[str]:
+        return system.System(engine.Engine(name, name), tmp_path, "python:3.11", "id", config)._arguments()
+
+    copied = ["--build-arg", "BASE=python:3.11"]
+    merged = [*copied, "--target", "slimmed", "--squash-all"]
+    known: dict[str, Any] = {"Env": ["A=1", "B"], "Labels": {"io.buildah.version": "1.28.2"}, "Cmd": ["python3"]}
+    lasting: tuple[dict[str, Any], ...] = (
+        {"Labels": {"vendor": "x"}},
+        {"Volumes": {"/data": {}}},
+        {"ExposedPorts": {"80/tcp": {}}},
+        {"WorkingDir": "/srv"},
+    )
+    assert words("podman", **known) == [*merged, "--unsetenv=A", "--unsetenv=B"]
+    assert words("podman", Env=None, Labels=None) == merged
+    for kept in lasting:
+        assert words("podman", **known | kept) == copied
+    assert words("docker", **known) == copied
+    assert "FROM ${BASE} AS slimmed\n" in (template("image") / "system.Containerfile").read_text()
 
 
 def of_scaled(published: Workspace) -> tuple[image.Builder, Bundle]:
@@ -323,6 +358,26 @@ def test_the_system_is_made_while_the_packages_are_collected(
     builder.dependencies(bundle)
     told = calls.read_text()
     assert told.index(f"tag sha256:built {system.REPOSITORY}") < told.index(f"SYSTEM={system.REPOSITORY}")
+
+
+def test_what_the_packages_were_built_from_goes_while_the_model_is_built(
+    published: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path, monkeypatch)
+    builder, bundle = of_scaled(published)
+    place = builder._plan(bundle).folder
+    left: list[tuple[bool, bool]] = []
+
+    @contextmanager
+    def building(_self: engine.Engine, _what: str, _folder: Path, file: str, *_: object) -> Iterator[None]:
+        before = bool(list(place.glob("*/packages")))
+        yield
+        if file.startswith("model"):
+            left.append((before, bool(list(place.glob("*/packages")))))
+
+    monkeypatch.setattr(engine.Engine, "building", building)
+    builder.image(bundle, ["scaled:1"], {})
+    assert left == [(True, False)]
 
 
 def test_a_system_is_given_up_with_the_packages(
@@ -407,7 +462,12 @@ def test_what_a_killed_build_left_is_not_built_upon(
     for place in (plan.folder / f"{system.CONTEXT}dead" / "packages" / "half", builder.home / f"{image.MODEL}dead"):
         place.mkdir(parents=True)
     seen: list[Path] = []
-    monkeypatch.setattr(engine.Engine, "build", lambda _self, _what, folder, *_: seen.append(folder))
+
+    def building(_self: engine.Engine, _what: str, folder: Path, *_: object) -> nullcontext[None]:
+        seen.append(folder)
+        return nullcontext()
+
+    monkeypatch.setattr(engine.Engine, "building", building)
     published.image("scaled")
     assert len(seen) == 2
     assert "dead" not in {folder.name.rpartition("-")[2] for folder in seen}
@@ -493,6 +553,15 @@ def test_no_text_of_a_label_is_read_as_a_substitution(published: Workspace) -> N
     told = replace(bundle.manifest, provenance={**bundle.manifest.provenance, "git": remote})
     labels = image.labels(replace(bundle, manifest=told), "1.0.0", "none")
     assert labels["org.opencontainers.image.source"] == "https://example.org/%24{a:?no}$(b) {{c}}"
+
+
+def test_labels_are_given_in_one_step_before_any_other() -> None:
+    text = (template("image") / "model.Containerfile").read_text()
+    made = image.labelled(text, {"a.b": "x", "c": "y"}).splitlines()
+    at = made.index("FROM ${DEPENDENCIES}")
+    assert made[at + 1 : at + 4] == ["ARG LABEL_0", "ARG LABEL_1", 'LABEL "a.b"="${LABEL_0}" "c"="${LABEL_1}"']
+    assert [line for line in made if line not in text.splitlines()] == made[at + 1 : at + 4]
+    assert "LABEL" not in image.labelled(text, {})
 
 
 def test_text_of_a_model_reaches_no_containerfile() -> None:

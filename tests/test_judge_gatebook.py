@@ -310,7 +310,7 @@ def test_an_output_of_our_type_that_says_something_else_refuses_the_run(
     assert not executed.records.named
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_papermill_s_own_command_runs_it_and_nbformat_alone_reads_it(tmp_path: Path) -> None:
     cell = "import nbdeploy; nbdeploy.record('least', least); nbdeploy.expect('high', least > 0.6)"
     path = notebook(

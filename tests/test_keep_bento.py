@@ -87,7 +87,7 @@ def test_bentoml_lists_gets_exports_and_deletes_our_versions(world: World, tmp_p
     assert set(recover(world.registry, world.settings.bentoml_home).corrupt) == {"penguins:1.0.0"}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_bentoml_imports_and_loads_what_we_export(world: World, tmp_path: Path) -> None:
     world.publish()
     file = export(world.registry, "penguins", None, tmp_path / "ours.bento")

@@ -111,7 +111,7 @@ def test_what_becomes_of_each_label_is_told(world: World) -> None:
     text = plain.card(again.card())
     for said in (
         "3 of 4 rows have a label (75 %)",
-        "1 label is of no request in the log",
+        "1 label is of no request in the log. It is kept, and counts for nothing.",
         "does not have",
         'add a column "row"',
     ):

@@ -13,7 +13,7 @@ import pytest
 from ofage import OfAge
 
 from nbdeploy import cli
-from nbdeploy.errors import NotFound, WrongUse
+from nbdeploy.errors import DiskFailed, NotFound, WrongUse
 from nbdeploy.run import glance
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime.policy import Policy
@@ -112,6 +112,8 @@ def test_files_for_others(workspace: Workspace, tmp_path: Path, capsys: pytest.C
     (tmp_path / "l.csv").touch()
     with pytest.raises(WrongUse, match=r"l\.csv is a file, .* name a folder"):
         workspace.predictions("people").write_parquet(tmp_path / "l.csv")
+    with pytest.raises(DiskFailed, match=r"below failed at .*: Not a directory"):
+        workspace.predictions("people").write_parquet(tmp_path / "l.csv" / "below")
 
 
 def test_a_name_nobody_knows_is_not_found(workspace: Workspace) -> None:

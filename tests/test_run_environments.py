@@ -118,6 +118,18 @@ def test_comments_and_order_do_not_make_another_environment(tmp_path: Path) -> N
         ("ERROR: No matching distribution found for six==9.9", "no index offers six==9.9"),
         ("NewConnectionError ... refused\nERROR: No matching distribution found for six==1.17.0", "did not answer"),
         ("Failed to fetch: https://me:s3cret@host/simple/six/\ndns error", "did not answer"),
+        (
+            "SSLError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed')\nERROR: No matching distribution found for six==1.17.0",
+            "behind a proxy with a CA of its own, name the CA's file with SSL_CERT_FILE (uv) and PIP_CERT (pip)",
+        ),
+        (
+            "error: Failed to fetch: https://x/six/\n  cause: invalid peer certificate: UnknownIssuer",
+            "is not trusted here",
+        ),
+        (
+            "OSError: Could not find a suitable TLS CA certificate bundle, invalid path: /ca.pem",
+            "is not there: /ca.pem",
+        ),
         ("OSError: [Errno 28] No space left on device", "or in the folder for temporary files"),
         ("[Errno 13] Permission denied: '/x'", "cannot be written"),
         ("The virtual environment was not created because ensurepip is not available.", "lacks the venv module"),
@@ -183,7 +195,7 @@ def test_an_index_out_of_reach_is_said(settings: Settings, tmp_path: Path, monke
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setenv("PIP_INDEX_URL", "http://me:s3cret@127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_RETRIES", "1")
+    monkeypatch.setenv("PIP_RETRIES", "0")  # pip itself is silent then
     only(monkeypatch, "pip")
     environment, lock = wanted(tmp_path, "six==1.16.0")
     with pytest.raises(EnvironmentFailed, match="did not answer") as caught:

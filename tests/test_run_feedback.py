@@ -8,19 +8,20 @@ import json
 import multiprocessing
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pandas as pd
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from nbdeploy.errors import DiskFailed
 from nbdeploy.run import feedback as store
 from nbdeploy.run.feedback import Feedback
 from nbdeploy.runtime.feedback import FeedbackLog, entry
 from nbdeploy.runtime.records import line
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def table(*lines: tuple[Any, ...]) -> pd.DataFrame:
@@ -53,6 +54,30 @@ def test_what_was_added_comes_back_as_it_was(tmp_path: Path) -> None:
     assert len(list(folder.iterdir())) == 1, "many small tables make one segment"
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+ids = st.sampled_from(["a", "7", 7, 7.0, True, 1, None])
+tables = st.lists(
+    st.tuples(
+        st.sampled_from(["request_id", "customer"]), ids, st.none() | st.integers(0, 3), st.sampled_from([1, "1", None])
+    )
+)
+
+
+@given(tables)
+@example([("customer", 1, 0, "x"), ("customer", True, 1, "x"), ("customer", 1.0, 2, "x")])
+def test_rows_that_follow_each_other_are_told_apart_as_ever(lines: list[tuple[Any, ...]]) -> None:
+    with TemporaryDirectory() as name:
+        Feedback(Path(name)).add(table(*lines))
+        assert list(map(repr, kept(Path(name)))) == list(map(repr, lines))
+
+
+def test_the_labels_of_a_request_of_many_rows_are_one_line(tmp_path: Path) -> None:
+    lines = [("request_id", name, row, row / 2) for name in "ab" for row in range(100)]
+    Feedback(tmp_path).add(table(*lines))
+    assert kept(tmp_path) == lines
+    [segment] = tmp_path.iterdir()
+    assert len(segment.read_bytes().splitlines()) == 2
 
 
 def test_a_worker_and_a_notebook_write_at_once(tmp_path: Path) -> None:

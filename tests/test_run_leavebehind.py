@@ -311,7 +311,8 @@ def test_wheels_that_cannot_be_had_leave_nothing_behind(
     world = World(settings, tmp_path)
     environment = manifest().environment | {"requirements": ["nothing-of-this-name==1.0"], "python": _python()}
     world.publish(manifest(environment=environment))
-    with pytest.raises(EnvironmentFailed, match=r"no index offers nothing-of-this-name==1\.0"):
+    told = r"The folder of penguins:1\.0\.0 cannot be built: no index offers nothing-of-this-name==1\.0"
+    with pytest.raises(EnvironmentFailed, match=told):
         Workspace(settings).export("penguins", offline=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert list((settings.home / "wheels").iterdir()) == []

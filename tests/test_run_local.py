@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +26,10 @@ from nbdeploy.run import local
 from nbdeploy.run.environ import allowed
 from nbdeploy.run.local import LocalLauncher
 from nbdeploy.runtime import control
+from nbdeploy.runtime.control import Channel
 from nbdeploy.runtime.process import Process
 from nbdeploy.runtime.state import State
+from nbdeploy.runtime.worker import cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +44,18 @@ def launcher(settings: Settings) -> Iterator[LocalLauncher]:
     launcher = LocalLauncher()
     yield launcher
     standin.stop_all(launcher, settings)
+
+
+@pytest.mark.parametrize(
+    ("container", "advice"),
+    [({}, "nothing was changed; `container_memory` in the settings"), (None, "nothing was changed.")],
+)
+def test_a_candidate_killed_for_memory_is_told_with_the_setting_of_its_container(
+    settings: Settings, container: dict[str, list[str]] | None, advice: str
+) -> None:
+    with closing(socket.socket(socket.AF_UNIX)) as unused, pytest.raises(NotReady) as caught:
+        local._raise_failed(standin.launch(settings, 1, container=container), Channel(unused), {"fact": cause(137)})
+    assert f"(SIGKILL); {advice}" in str(caught.value)
 
 
 @slow

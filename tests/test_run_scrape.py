@@ -149,7 +149,7 @@ def test_every_rule_has_a_case_where_it_fires_and_one_where_it_does_not() -> Non
     assert asked == {rule["record"] for rule in rules if "record" in rule}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_promtool_finds_every_rule_doing_what_its_case_says() -> None:
     command = [program("promtool"), "test", "rules", "prometheus_rules_test.yml"]
     tested = subprocess.run(

@@ -9,37 +9,24 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import ANY
 
 import duckdb
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from segment_files import SCHEMA, occupy, same, small, written
 
 from nbdeploy import parquet
 from nbdeploy.run import compaction, segments
+from nbdeploy.run.copies import copied, copy_of
 from nbdeploy.run.predictions import Predictions
-from nbdeploy.run.seal import is_sealed
-from nbdeploy.run.segments import Lines, copied, copy_of, table
-from nbdeploy.runtime.manifest import Column, Schema
+from nbdeploy.run.segments import Lines, table
 from nbdeploy.runtime.policy import Policy
-from nbdeploy.runtime.predlog import PredictionLog
 from nbdeploy.runtime.records import head, line
 from nbdeploy.runtime.retention import clean
 
 pytestmark = pytest.mark.slow
-SCHEMA = Schema(
-    "frame",
-    (
-        Column("count", "integer", "int64"),
-        Column("height, m", "number", "float64"),
-        Column('it\'s "new"', "boolean", "bool"),
-        Column("said", "text", "str"),
-        Column("island", "category", "str"),
-        Column("thing", "any", "object"),
-        Column("when", "datetime", "datetime64[us]"),
-    ),
-    keys=("order", "Order no."),
-)
 INT64 = st.integers(-(2**63), 2**63 - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -93,23 +80,6 @@ def records(draw: st.DrawFn) -> list[dict[str, Any]]:
     return found
 
 
-def written(folder: Path, found: list[dict[str, Any]], *, says: bool = True) -> Path:
-    """A closed segment; with `says` its head tells of its columns, as our runtime's do."""
-    policy = Policy()
-    start = head("abc", policy, policy.kinds(SCHEMA), SCHEMA.keys) if says else b""
-    path = folder / f"{len(list(folder.glob('*.log'))):016d}-7.log"
-    path.write_bytes(start + b"".join(line(json.dumps(one).encode()) for one in found))
-    return path
-
-
-def same(a: Any, b: Any) -> bool:
-    if a is None or b is None or a != a or b != b:  # noqa: PLR0124  # NaN
-        return (a is None or a != a) and (b is None or b != b)  # noqa: PLR0124
-    if isinstance(a, str) and isinstance(b, float):
-        return a in {"Infinity", "-Infinity"} and float(a) == b
-    return bool(a == b) and (isinstance(a, bool) == isinstance(b, bool))
-
-
 def cells(frame: Any) -> dict[str, list[Any]]:
     """What is there at all: a column without a value may be absent."""
     found = {str(name): frame[name].astype(object).tolist() for name in frame.columns}
@@ -152,17 +122,11 @@ def test_every_way_of_reading_gives_what_was_written(found: list[dict[str, Any]]
                 assert len(read[column]) == len(values), column
                 for one, other in zip(read[column], values, strict=True):
                     assert same(other, one) or same(one, other), (says, column, one, other)
-            lines = segments.plain_frame(table(Lines(path), 7)).sort_values("time", kind="stable")
+            lines = segments.plain_frame(table(Lines(path), 7), {}).sort_values("time", kind="stable")
             by_lines = cells(lines)
             for column in ("request_id", "row", "prediction", "input.count", "key.order"):
                 pairs = zip(read.get(column, []), by_lines.get(column, []), strict=True)
                 assert all(same(one, other) for one, other in pairs), column
-
-
-def small(**changed: Any) -> dict[str, Any]:
-    row = {"count": 1, "height, m": 2.5, 'it\'s "new"': True, "said": "a", "island": "Dream", "thing": 1, "when": None}
-    start = {"time": 1_700_000_000.25, "request_id": "id", "milliseconds": 1.5, "version": "1.0.0", "schema": "abc"}
-    return {**start, "method": "predict", "status": 200, "rows": [row], "predictions": ["yes"], **changed}
 
 
 def test_what_duckdb_cannot_read_is_read_line_by_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +157,33 @@ def test_numbers_keep_their_type(tmp_path: Path) -> None:
     assert frame["input.height, m"].dtype == "float64"
 
 
+def test_a_missing_value_makes_no_other_kind_of_a_column(tmp_path: Path) -> None:
+    """As JSON, texts were read twenty times slower."""
+    rows = [{**small()["rows"][0], "island": text, "thing": number} for text, number in (("Dream", None), (None, 2))]
+    written(tmp_path, [small(rows=rows, predictions=[0.5, None])])
+    [found] = Predictions(tmp_path).batches(["input.island", "input.thing", "prediction"], categories=True)
+    assert [str(kind) for kind in found.dtypes] == ["category", "object", "float64"], "a whole number stays one"
+    assert cells(found) == {"input.island": ["Dream", ANY], "input.thing": [None, 2], "prediction": [0.5, ANY]}
+
+
+def test_values_of_any_type_that_come_again_are_parsed_once(tmp_path: Path) -> None:
+    rows = [{**small()["rows"][0], "thing": thing} for thing in (2**70, [1], 2**70, [1])]
+    written(tmp_path, [small(rows=rows, predictions=["yes"] * 4)])
+    one, own, again, other = Predictions(tmp_path).frame()["input.thing"]
+    assert one is again
+    assert own is not other, "who changes a row's list changes no other row"
+
+
+@pytest.mark.parametrize("ids", [[2**53 + 1, 0.5, 2**53], [2**70 + 1, 1, -(2**127)]])
+def test_whole_numbers_that_floats_would_round_stay_exact(tmp_path: Path, ids: list[Any]) -> None:
+    """A key of which a client made floats, or one of more bits than a machine's numbers have."""
+    written(tmp_path, [small(keys=[{"order": id_, "Order no.": 1e300}], predictions=[id_]) for id_ in ids])
+    frame = Predictions(tmp_path).frame()
+    for name in ("key.order", "prediction"):
+        assert list(frame[name]) == ids
+    assert frame["key.Order no."].dtype == "float64"
+
+
 def test_infinities_come_back_as_numbers(tmp_path: Path) -> None:
     rows = [{**small()["rows"][0], "height, m": value} for value in ("Infinity", "-Infinity", 1.0)]
     written(tmp_path, [small(rows=rows, predictions=["a", "b", "c"])])
@@ -214,36 +205,14 @@ def test_f28_what_is_damaged_is_counted_by_copies_as_by_lines(tmp_path: Path) ->
     assert (found.torn, found.damaged) == (1, 4), "also by a copy that was there"
 
 
-@pytest.mark.parametrize("damage", [b"", b"PAR1", b"PAR1 nothing of ours PAR1"])
-def test_a_damaged_copy_is_made_again(tmp_path: Path, damage: bytes) -> None:
-    path = written(tmp_path, [small()])
-    Predictions(tmp_path).frame()
-    copy_of(path).write_bytes(damage)
-    assert len(Predictions(tmp_path).frame()) == 1
-    assert len(Predictions(tmp_path).requests()) == 1
-
-
-def test_a_copy_that_is_damaged_inside_is_not_believed(tmp_path: Path) -> None:
-    path = written(tmp_path, [small(request_id=f"id{number}") for number in range(50)])
-    whole = Predictions(tmp_path).frame()
-    content = bytearray(copy_of(path).read_bytes())
-    content[4:200] = b"\xff" * 196  # the data lies first, what is said about it last
-    copy_of(path).write_bytes(bytes(content))
-    found = Predictions(tmp_path)
-    assert list(found.frame()["request_id"]) == list(whole["request_id"])
-    assert len(found.requests()) == 50
-    assert len(found.tail(3)) == 3
-    assert (found.torn, found.damaged) == (0, 0)
-
-
 def test_f38_a_segment_that_goes_while_it_is_read_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path, [small()])
 
-    def late(reader: Any, path: Path) -> Any:
+    def late(reader: Any, path: Path, *, grows: bool) -> Any:
         clean(tmp_path, 0, None)
-        return copied(reader, path)
+        return copied(reader, path, grows=grows)
 
     os.utime(path, (0, 0))
     monkeypatch.setattr("nbdeploy.run.piece.copied", late)
@@ -251,71 +220,11 @@ def test_f38_a_segment_that_goes_while_it_is_read_is_passed_over(
     assert not list(tmp_path.iterdir())
 
 
-def test_of_a_copy_that_goes_while_it_is_read_no_row_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written(tmp_path, [small()])
-    real = parquet.Reader.about
-
-    def late(reader: Any, file: Path) -> Any:
-        for copy in tmp_path.glob("*.parquet"):
-            copy.unlink()
-        return real(reader, file)
-
-    monkeypatch.setattr(parquet.Reader, "about", late)
-    assert [len(Predictions(tmp_path).frame()) for _ in range(2)] == [1, 1]
-
-
-@pytest.mark.thorough
-def test_a_copy_with_one_bit_flipped_is_made_again(tmp_path: Path) -> None:
-    path = written(tmp_path, [small(request_id=f"id{number}") for number in range(5)])
-    whole = Predictions(tmp_path).frame()
-    content = copy_of(path).read_bytes()
-    for place in range(4, len(content), 97):
-        copy_of(path).write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
-        assert Predictions(tmp_path).frame().equals(whole)
-        fd = os.open(copy_of(path), os.O_RDONLY)
-        assert is_sealed(fd)
-        os.close(fd)
-
-
-@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
-def test_a_copy_that_is_no_regular_file_is_not_read(tmp_path: Path, kind: str) -> None:
-    host = tmp_path / "host"
-    host.write_bytes(b"of the host")
-    folder = tmp_path / "predictions"
-    folder.mkdir()
-    place(kind, copy_of(written(folder, [small()])), host)
-    assert len(Predictions(folder).frame()) == 1
-    assert host.read_bytes() == b"of the host"
-
-
-def test_a_copy_is_ours_alone_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
-    path = written(tmp_path, [small()])
-    Predictions(tmp_path).frame()
-    assert copy_of(path).stat().st_mode & 0o777 == 0o600
-    assert sorted(one.name for one in tmp_path.iterdir()) == sorted([path.name, copy_of(path).name])
-
-
-def test_a_folder_that_cannot_be_written_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written(tmp_path, [small()])
-
-    real = os.open
-
-    def refused(path: Any, flags: int, *more: Any) -> int:
-        if flags & os.O_CREAT:
-            raise PermissionError(13, "no", str(tmp_path))
-        return real(path, flags, *more)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "open", refused)
-        assert len(Predictions(tmp_path).frame()) == 1
-    assert not list(tmp_path.glob("*.parquet"))
-
-
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
 def test_what_is_no_regular_file_is_passed_over_and_counted(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "predictions"
     folder.mkdir()
-    place(kind, folder / "0000000000000000-1.log", written(tmp_path, [small(request_id="of the host")]))
+    occupy(kind, folder / "0000000000000000-1.log", written(tmp_path, [small(request_id="of the host")]))
     written(folder, [small()])
     found = Predictions(folder)
     for count in (len(found.frame()), len([*found]), len(found.requests())):
@@ -324,29 +233,9 @@ def test_what_is_no_regular_file_is_passed_over_and_counted(tmp_path: Path, kind
     clean(folder, 0, None)
 
 
-def place(kind: str, path: Path, host: Path) -> None:
-    if kind == "link":
-        path.symlink_to(host)
-    elif kind == "pipe":
-        os.mkfifo(path)
-    else:
-        path.mkdir()
-
-
-def test_a_segment_that_grows_is_read_as_it_is(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path)
-    log.head = head("abc", Policy({"said": "drop"}), {}, [])
-    for number in range(3):
-        log.write(line(json.dumps(small(request_id=f"id{number}")).encode()), 1)
-        found = Predictions(tmp_path)
-        assert len(found.frame()) == len(found.requests()) == number + 1
-        assert found.policy("abc") == {"said": "drop"}
-        assert (found.torn, found.damaged) == (0, 0)
-    assert not list(tmp_path.glob("*.parquet"))
-    log.close()
-    assert len(Predictions(tmp_path).frame()) == 3
-    assert Predictions(tmp_path).policy("abc") == {"said": "drop"}
-    assert len(list(tmp_path.glob("*.parquet"))) == 1
+def test_the_last_rows_of_requests_answered_at_once_are_the_last_written(tmp_path: Path) -> None:
+    written(tmp_path, [small(request_id=f"id{number}") for number in (3, 1, 4, 2)])
+    assert list(Predictions(tmp_path).tail(2)["request_id"]) == ["id4", "id2"]
 
 
 def test_a_view_reads_closed_segments_by_time_as_well(tmp_path: Path) -> None:
@@ -389,6 +278,13 @@ def test_texts_of_few_values_are_the_same_as_categories(tmp_path: Path) -> None:
         assert all(same(*pair) for name in one for pair in zip(one[name], other[name], strict=True))
     assert ["category" in map(str, coded.dtypes) for _, coded in pairs] == [True] * 5
     assert pairs[3][1]["input.said"].dtype == object  # too many
+
+
+def test_texts_are_seen_after_a_segment_that_has_none(tmp_path: Path) -> None:
+    written(tmp_path, [small(status=422, code="invalid_rows", rows=[], predictions=[])])
+    written(tmp_path, [small()])
+    _, found = Predictions(tmp_path).batches(["input.said", "prediction"], categories=True)
+    assert cells(found) == {"input.said": ["a"], "prediction": ["yes"]}
 
 
 def test_parquet_for_others(tmp_path: Path) -> None:
@@ -446,15 +342,6 @@ def test_names_that_duckdb_cannot_tell_apart_are_told_apart(tmp_path: Path) -> N
     (tmp_path / "0-1.log").write_bytes(start + line(json.dumps(small(rows=[row])).encode()))
     frame = Predictions(tmp_path).frame()
     assert {name: frame[f"input.{name}"][0] for name in row} == row
-
-
-def test_the_copy_knows_what_the_segment_holds(tmp_path: Path) -> None:
-    path = written(tmp_path, [small(time=1_700_000_000.000001), small(time=1_700_000_009.5)])
-    with parquet.reading() as reader, copied(reader, path) as copy:
-        facts = copy.facts
-    assert facts is not None
-    assert (facts.first, facts.last) == (1_700_000_000_000_001, 1_700_000_009_500_000)
-    assert facts.bytes == path.stat().st_size
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,18 @@ def test_a_log_cleans_up_whenever_it_begins_a_segment(tmp_path: Path, caplog: py
     assert "let go of 1 old segments" in caplog.text
 
 
+def test_what_readers_that_were_killed_left_goes_where_all_segments_stay(tmp_path: Path) -> None:
+    drafts = [tmp_path / f"{DRAFT}old", tmp_path / f"{DRAFT}new"]
+    for draft in drafts:
+        draft.touch()
+    os.utime(drafts[0], (0, 0))
+    log = PredictionLog(tmp_path, rules=Rules(rotate_bytes=10))
+    assert all(log.write(line(b"{}"), 1) for _ in range(2))
+    log.close()
+    assert [draft.exists() for draft in drafts] == [False, True]
+    assert len(list(tmp_path.glob("*.log"))) == 2
+
+
 def test_f22_a_log_that_cannot_clean_up_is_written_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

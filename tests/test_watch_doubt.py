@@ -91,7 +91,7 @@ def test_nothing_is_doubted_without_answers() -> None:
     assert doubted(found, calibration) == found
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_model_that_knows_its_rows_by_heart_stays_within_the_budget() -> None:
     """Some windows of few rows look like training, so that the answers are beyond again and again."""
     began, before = 0, False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +22,16 @@ from nbdeploy.capture.profile import Profile, profile
 from nbdeploy.errors import WrongUse
 from nbdeploy.runtime.manifest import Column, Schema
 from nbdeploy.runtime.policy import bucket as bucket_of
+from nbdeploy.watch.axis import Axis
 from nbdeploy.watch.baseline import Baseline
 from nbdeploy.watch.budget import Budget
 from nbdeploy.watch.calibration import Calibration, bucket
+from nbdeploy.watch.compared import Compared, tracked
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.drift import DRIFTED, STABLE, SUSPECTED, ColumnDrift, Drift, drift, history
+from nbdeploy.watch.findings import blind, ended
+from nbdeploy.watch.quality import quality
+from nbdeploy.watch.readings import readings
 from nbdeploy.watch.window import Window, parts_of
 
 if TYPE_CHECKING:
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.slow
+BEGIN, HOUR = datetime(2026, 11, 16, tzinfo=UTC), timedelta(hours=1)
 SCHEMA = Schema(
     container="frame",
     library="pandas",
@@ -217,6 +225,51 @@ def test_a_bucketed_column_is_counted_as_the_kept_one(whole: bool, reference: Pr
     assert (baseline.lacking(name), baseline.lacking("income")) == (None, "dropped by the log's policy")
     assert replace(baseline, own=False).lacking(name) == "rounded by the log's policy"
     assert Baseline("1.0.0", reference, policy={"since": "bucket"}).lacking("since") == "rounded by the log's policy"
+
+
+def test_a_moment_that_went_missing_for_a_while_is_over_when_it_is(reference: Profile) -> None:
+    """Its values are never compared: being within the thresholds again is no verdict, and ends it all the same."""
+    gone = window(reference, people(500, 1).assign(since=np.datetime64("NaT")))
+    back = window(reference, people(500, 2))
+    calibration = Calibration(parts_of(reference), Budget(persistence=2))
+
+    def now(*windows: Window) -> Any:
+        drifts = history(calibration, windows)
+        return tracked("input.since", list(range(len(drifts))), drifts).now.verdict
+
+    assert now(back, gone, gone) == DRIFTED
+    assert now(back, gone, gone, back) == NotComputable("time moves on by itself")
+    drifts = tuple(history(calibration, [replace(one, began=BEGIN, ended=BEGIN + HOUR) for one in (gone, gone, back)]))
+    track = tracked("input.since", [0, 1, 2], list(drifts))
+    (told,) = ended(Compared("1.0.0", "training", drifts=drifts, tracks=(track,)))
+    assert told.text == "since had drifted from 2026-11-16 00:00 UTC to 2026-11-16 01:00 UTC"
+    assert now(back, gone, gone, window(reference, people(10, 3))) == DRIFTED  # ten rows say nothing
+    without = window(reference, people(500, 4).drop(columns="since"))
+    assert now(back, gone, gone, without) == DRIFTED
+
+
+def test_a_column_with_too_few_values_now_is_what_it_was(reference: Profile) -> None:
+    moved = window(reference, people(500, 1).assign(height=lambda f: f["height"] + 5))
+    drifts = history(Calibration(parts_of(reference)), [moved, moved, window(reference, people(10, 2))])
+    assert tracked("input.height", [0, 1, 2], drifts).now.verdict == DRIFTED
+
+
+def test_a_window_of_too_few_values_tells_rules_nothing_of_drift(reference: Profile, once: Calibration) -> None:
+    """None of three values is missing: that ends no alert. Of a moment, which is never compared, it does."""
+    windows = [window(reference, people(rows, 1).assign(height=lambda f: f["height"] + 10)) for rows in (500, 3)]
+    drifts = tuple(history(once, windows))
+    qualities = tuple(quality(reference, one) for one in windows)
+    found = Compared("1.0.0", "training", places=(0, 1), drifts=drifts, qualities=qualities)
+    axis = Axis(BEGIN, BEGIN + 2 * HOUR, HOUR, BEGIN + 2 * HOUR)
+    many, few = readings(axis, NotComputable("not asked"), [found], {}, {})
+    height, drifted = many.value("drift@height"), many.value("drifted_columns")
+    assert isinstance(height, float)
+    assert height > 1
+    assert isinstance(drifted, float)
+    assert drifted >= 1
+    too_few = NotComputable("too few values: 3, at least 20 are needed")
+    assert (few.value("drift@height"), few.value("drifted_columns")) == (too_few, too_few)
+    assert (many.value("drift@since"), few.value("drift@since")) == (0.0, 0.0)
 
 
 def test_predictions_drift_as_columns_do(reference: Profile, once: Calibration) -> None:
@@ -420,3 +473,10 @@ def test_a_column_shows_its_leading_test_and_all_measures(reference: Profile, on
     assert found.leading.exceeded
     assert set(found.measures) == {"psi", "jensen_shannon", "wasserstein", "chi_square"}
     assert found.measures["wasserstein"] == pytest.approx(0.4, abs=0.1)
+
+
+def test_what_may_happen_unseen_is_no_span_where_all_columns_are_alike(reference: Profile) -> None:
+    (found,) = history(Calibration(parts_of(reference)), [window(reference, people(500, 1))])
+    track = tracked("input.height", [0], [found])
+    said = blind(Compared("1.0.0", "training", tracks=(track, track)))
+    assert re.fullmatch(r"The smallest .* traffic is [\d.]+ training standard deviations", said)

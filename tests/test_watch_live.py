@@ -312,6 +312,14 @@ def test_nothing_at_all_is_told_as_such(folder: Path, feedback: Feedback) -> Non
         live(Predictions(folder), feedback, "clustering")
 
 
+def test_labels_by_large_numbers_are_found_beside_keys_with_a_point(folder: Path, feedback: Feedback) -> None:
+    write(folder, {"predictions": ["a"], "keys": [{"order": 2**62 + 1}]})
+    write(folder, {"predictions": ["a"], "keys": [{"order": 2.5}]})
+    say(feedback, {"order": [str(2**62 + 1), "2.5"], "label": ["a", "a"]}, "order")
+    found = live(Predictions(folder), feedback, "classification")
+    assert (found.labelled, found.labels["unknown"]) == (2, 0)
+
+
 # of a long log
 
 

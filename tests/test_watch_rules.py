@@ -24,6 +24,7 @@ from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.expected import expected
 from nbdeploy.watch.plan import Plan, built_in
 from nbdeploy.watch.rule import KEYS, Rule, condition
+from nbdeploy.watch.standing import about
 
 
 def rule(when: str, **table: Any) -> Rule:
@@ -273,6 +274,7 @@ def test_the_key_changes_with_what_is_asked_and_with_nothing_else() -> None:
     made = rule("p99_ms>5")
     assert made.key != rule("p99_ms>6").key
     assert made.key == replace(made, windows=3, rows=1).key
+    assert about(rule("accuracy.low<0.8").key) == (rule("accuracy.low<0.8").name, "accuracy.low<0.8")
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,10 @@ def test_how_a_service_runs_is_known_again_after_the_registry_was_lost(
         copy.write_text(text)
         workspace.recover()
         assert options.saved(copy.parent) == kept
+    if not running:
+        monkeypatch.delenv("TABLE")
+        with pytest.raises(WrongUse, match="has no variable TABLE, which the service is started with"):
+            workspace.serve("penguins")
 
 
 def test_f25_what_runs_can_be_asked_while_the_registry_is_damaged(workspace: Workspace, settings: Settings) -> None:

@@ -198,6 +198,8 @@ def numbers_of(kind: str, values: Sequence[Any]) -> NDArray[np.float64]:
     import numpy as np
     import pandas as pd
 
+    if kind == "number" and getattr(values, "dtype", None) == np.float64:
+        return np.asarray(values)
     series = pd.Series(list(values) if not hasattr(values, "dtype") else values)
     if kind == "text":
         return np.asarray(series.map(lambda item: len(item) if isinstance(item, str) else np.nan), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""The Parquet copy of a closed segment: its lines checked one by one, then read as JSON by DuckDB.
+"""The Parquet copy of a segment: its lines checked one by one, then read as JSON by DuckDB.
 
 A segment of an older runtime, which does not say what its columns are, and what DuckDB cannot read, is read line by line
 (segments.table): several times slower, and the same table.
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import parquet
-from nbdeploy.parquet import quoted, stored_names, text
+from nbdeploy.parquet import EXACT, quoted, stored_names, text
 from nbdeploy.runtime.records import HEAD, parse
 from nbdeploy.runtime.retention import DRAFT
 from nbdeploy.runtime.segments import is_growing, opened
@@ -34,7 +34,7 @@ _TYPES = {
     "timedelta": "VARCHAR",
 }
 _BITS = {"VARCHAR": 1, "BIGINT": 2, "UBIGINT": 4, "DOUBLE": 8, "BOOLEAN": 16}
-_OTHER = 32
+_OTHER, _MISSING = 32, 64
 _KINDS = {0: "VARCHAR", 1: "VARCHAR", 2: "BIGINT", 4: "BIGINT", 6: "BIGINT", 16: "BOOLEAN"}
 _REQUEST = {
     "time": "DOUBLE",
@@ -59,6 +59,7 @@ class Checked:
     torn: int = 0
     damaged: int = 0
     longest: int = 0
+    end: tuple[int, int] = (0, 0)
     heads: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -79,12 +80,14 @@ class Checked:
 def checked(path: Path, target: Path) -> Checked:
     found = Checked()
     marks = b'{"%s":' % HEAD.encode(), b'{"%s": ' % HEAD.encode()
+    last = b""
     with os.fdopen(opened(path), "rb") as file, target.open("wb") as out:
         for line in file:
-            found.bytes += len(line)
             if not line.endswith(b"\n"):
-                found.torn += not is_growing(file.fileno())
+                if not is_growing(file.fileno()):
+                    found.torn, found.bytes, last = 1, found.bytes + len(line), line
                 break
+            found.bytes, last = found.bytes + len(line), line
             payload = line[9:-1]
             if line[8:9] != b" " or line[:8] != b"%08x" % zlib.crc32(payload):
                 found.damaged += 1
@@ -93,6 +96,7 @@ def checked(path: Path, target: Path) -> Checked:
             else:
                 out.write(line[9:])
                 found.longest = max(found.longest, len(payload))
+    found.end = (len(last), zlib.crc32(last))
     return found
 
 
@@ -106,7 +110,8 @@ def convert(reader: parquet.Reader, path: Path, target: Path, worker: int, form:
         try:
             with reader.scratch():
                 _load(reader, lines, columns, found)
-                about = {"format": form, "bytes": found.bytes, "torn": found.torn, "heads": found.heads}
+                about = {"format": form, "bytes": found.bytes, "torn": found.torn, "end": found.end}
+                about["heads"] = found.heads
                 reader.copy(*_flattened(reader, columns, found, about, worker), target)
         except parquet.Failed:
             return False
@@ -235,12 +240,31 @@ def _kinds(reader: parquet.Reader, cells: list[str]) -> dict[str, str]:
     """How values of any type are stored: by the types they are of."""
     cases = " ".join(f"WHEN '{name}' THEN {bit}" for name, bit in _BITS.items())
     masks = ", ".join(
-        f"coalesce(bit_or(CASE json_type({cell}) {cases} WHEN 'NULL' THEN 0 ELSE {_OTHER} END), 0)" for cell in cells
+        f"coalesce(bit_or(CASE coalesce(json_type({cell}), 'NULL') {cases} WHEN 'NULL' THEN {_MISSING} ELSE {_OTHER} END), 0)"
+        for cell in cells
     )
     (found,) = reader.run(f"SELECT {masks} FROM flat")  # noqa: S608 - ours
-    return {
-        cell: _KINDS.get(mask, "DOUBLE" if not mask & ~14 else "JSON") for cell, mask in zip(cells, found, strict=True)
-    }
+    kinds = {cell: _kind(mask) for cell, mask in zip(cells, found, strict=True)}
+    return kinds | dict.fromkeys(_rounded(reader, [cell for cell in cells if kinds[cell] == "DOUBLE"]), "JSON")
+
+
+def _kind(mask: int) -> str:
+    """Whole numbers beside missing ones stay JSON, and so whole."""
+    kind = _KINDS.get(mask & ~_MISSING, "DOUBLE" if not mask & ~(14 | _MISSING) else "JSON")
+    return "JSON" if kind == "BIGINT" and mask & _MISSING else kind
+
+
+def _rounded(reader: parquet.Reader, numbers: list[str]) -> list[str]:
+    """Those with whole numbers that a float would round, such as ids: DuckDB takes those of more than 64 bits for floats."""
+    if not numbers:
+        return []
+    beyond = ", ".join(
+        f"coalesce(bool_or(CASE WHEN abs(CAST({cell} AS DOUBLE)) >= {EXACT} THEN NOT regexp_matches(CAST({cell} AS VARCHAR), '[.eE]') "
+        "ELSE false END), false)"
+        for cell in numbers
+    )
+    (found,) = reader.run(f"SELECT {beyond} FROM flat")  # noqa: S608 - ours
+    return [cell for cell, rounds in zip(numbers, found, strict=True) if rounds]
 
 
 def _cell(sql: str, kind: str) -> str:

@@ -164,10 +164,13 @@ class Engine:
                 self.ask("rmi", built.read_text(encoding="ascii").strip())
             raise
 
-    def pull(self, what: str, reference: str) -> None:
-        """Raises ImageFailed: it is neither here nor where it should come from."""
-        if self.image(reference) is None:
+    def pull(self, what: str, reference: str) -> dict[str, Any]:
+        """What is known of it. Raises ImageFailed: it is neither here nor where it should come from."""
+        found = self.image(reference)
+        if found is None:
             self.do(what, ["pull", "--quiet", reference])
+            found = self.image(reference)
+        return found or {}
 
 
 def _run(argv: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:

@@ -59,8 +59,7 @@ class Feedback:
             DiskFailed: and then nothing of them is kept.
         """
         now = max(_clock.now(), after + TICK)
-        columns = (labels[name].tolist() for name in COLUMNS[1:])
-        text = b"".join(entry(now, on, id_, row, [label]) for on, id_, row, label in zip(*columns, strict=True))
+        text = b"".join(entry(now, *run) for run in _runs(labels))
         if not text:
             return
         try:
@@ -132,6 +131,25 @@ def _labels(found: dict[str, Any]) -> Iterator[tuple[float, str, Any, int | None
     first = found["row"]
     for place, label in enumerate(found["labels"]):
         yield found["time"], found["on"], found["id"], None if first is None else first + place, label
+
+
+def _runs(labels: pd.DataFrame) -> Iterator[tuple[str, Any, int | None, list[Any]]]:
+    """What it goes by, its id, the first row, labels: rows of a request that follow each other are one."""
+    run: tuple[str, Any, int | None, list[Any]] | None = None
+    for on, id_, row, label in zip(*(labels[name].tolist() for name in COLUMNS[1:]), strict=True):
+        if run is not None and row is not None and _follows(run, on, id_, row):
+            run[3].append(label)
+            continue
+        if run is not None:
+            yield run
+        run = on, id_, row, [label]
+    if run is not None:
+        yield run
+
+
+def _follows(run: tuple[str, Any, int | None, list[Any]], on: str, id_: Any, row: int) -> bool:
+    own, same, first, labels = run
+    return first is not None and row == first + len(labels) and (own, type(same), same) == (on, type(id_), id_)
 
 
 def _born(path: Path) -> float:

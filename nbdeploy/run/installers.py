@@ -69,7 +69,10 @@ def _environ() -> dict[str, str]:
         "PIP_USER",
         "PIP_TARGET",
     }
-    return {key: value for key, value in os.environ.items() if key not in dropped}
+    own = {key: value for key, value in os.environ.items() if key not in dropped}
+    if own.get("PIP_RETRIES") == "0":  # that an index did not answer pip says when it tries again, never before
+        own["PIP_RETRIES"] = "1"
+    return own
 
 
 @dataclass(frozen=True)
@@ -196,9 +199,9 @@ def without_secrets(text: str) -> str:
 _UNREACHED = (
     r"dns error|failed to resolve|name or service not known|temporary failure in name resolution|connection refused"
     r"|network is unreachable|newconnectionerror|max retries exceeded|connect timeout|operation timed out|tcp connect"
-    r"|certificate verify failed|invalid peer certificate|proxyerror|failed to fetch"
+    r"|proxyerror|failed to fetch"
 )
-# Order matters: pip without a network also says "no matching distribution".
+# Order matters: pip without a network, or with a certificate it does not trust, also says "no matching distribution".
 _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"no space left on device|disk quota exceeded|os error 28|errno 28",
@@ -214,6 +217,16 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         r"ensurepip is not available|No module named '?(?:venv|ensurepip)",
         "that Python lacks the venv module",
         "install it (Debian and Ubuntu: apt install python3-venv), or install uv: pip install uv",
+    ),
+    (
+        r"certificate[ _]verify[ _]failed|invalid peer certificate",
+        "the certificate of the package index, or of the proxy before it, is not trusted here",
+        "behind a proxy with a CA of its own, name the CA's file with SSL_CERT_FILE (uv) and PIP_CERT (pip)",
+    ),
+    (
+        r"suitable TLS CA certificate bundle, invalid path: (.+)",
+        "the file of certificates that pip was told of is not there: {what}",
+        "correct PIP_CERT, or `cert` in pip's configuration (`pip config list`), and SSL_CERT_FILE for uv",
     ),
     (
         _UNREACHED,

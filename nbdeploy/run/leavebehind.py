@@ -6,10 +6,10 @@ import json
 import re
 import shutil
 import sysconfig
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.errors import Unsupported
+from nbdeploy.errors import EnvironmentFailed, Unsupported
 from nbdeploy.keep.archive import listed
 from nbdeploy.keep.handout import hand_out, refuse_foreign
 from nbdeploy.keep.readme import escaped
@@ -44,7 +44,10 @@ def leave_behind(version: Version, folder: Path, settings: Settings, progress: C
     manifest = intact(version)
     _refuse_direct(version, manifest)
     refuse_foreign(folder)
-    wheels = wheels_for(manifest, settings, progress)
+    try:
+        wheels = wheels_for(manifest, settings, progress)
+    except EnvironmentFailed as exc:
+        raise replace(exc, what=f"The folder of {version.tag}") from exc
 
     def write(draft: Path) -> None:
         _copy_bundle(version, manifest, draft / "bundle")

@@ -225,10 +225,10 @@ def _raise_failed(launch: Launch, channel: Channel, told: Message) -> None:
         raise PortTaken(launch.name, str(told["fact"]), "choose another with --port")
     if kind == "port":
         raise taken(launch.name, told["port"], launch.folder.parent)
-    fact = f"the new version {told['fact']}"
-    raise NotReady(
-        launch.name, fact, "nothing was changed", log=str(told.get("log", "")), findings=tuple(told.get("findings", ()))
-    )
+    fact, advice = f"the new version {told['fact']}", "nothing was changed"
+    if launch.container is not None and "ran out of memory" in fact:
+        advice += "; `container_memory` in the settings, or NBDEPLOY_CONTAINER_MEMORY, gives its container more"
+    raise NotReady(launch.name, fact, advice, log=str(told.get("log", "")), findings=tuple(told.get("findings", ())))
 
 
 def _reach(name: str, folder: Path) -> Channel:

@@ -203,4 +203,6 @@ def pins_of(lock: str) -> dict[str, str]:
 def _advice(exc: EnvironmentFailed, source: Source) -> str:
     if source.wheelhouse is None:
         return f"{exc.advice}; or collect the wheels elsewhere and name their folder with --wheelhouse"
-    return f"put the missing wheels for the image's Python and platform into {source.wheelhouse}"
+    if exc.fact.startswith(ABSENT):
+        return f"put the missing wheels for the image's Python and platform into {source.wheelhouse}"
+    return exc.advice

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy import parquet
 from nbdeploy.errors import UnsupportedData
-from nbdeploy.run.segments import FIXED, Copy, Facts, Lines, copied, first_head, growing, plain_frame, table
+from nbdeploy.run.copies import Copy, Facts, copied
+from nbdeploy.run.segments import FIXED, Lines, first_head, growing, plain_frame, table
 from nbdeploy.runtime.segments import worker_of
 
 if TYPE_CHECKING:
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
-
-    from nbdeploy import parquet
 
 SIZE = 100_000  # lines of a batch
 SHOWN = tuple(name for name in FIXED if name != "rows")
@@ -48,38 +48,35 @@ class Bounds:
 
 
 class Piece:
-    """Read through the copy of a closed segment, else line by line. `torn` and `damaged` count what the last reading
-    passed over.
+    """Read through its copy; what there is no copy of, line by line: the end of a segment that grows, all of one that could
+    not be copied. `torn` and `damaged` count what the last reading passed over.
     """
 
-    def __init__(self, reader: parquet.Reader, path: Path, copy: Copy | None, bounds: Bounds) -> None:
+    def __init__(self, reader: parquet.Reader, path: Path, copy: Copy | None, bounds: Bounds, *, grows: bool) -> None:
         self.path = path
         self._reader = reader
         self._copy = copy
         self._bounds = bounds
-        self._read: Lines | Facts = Facts(0) if copy is None else copy.facts
+        self._grows = grows
+        self._lines = Lines(path)
 
     @property
     def torn(self) -> int:
-        return self._read.torn
+        return self._lines.torn + (0 if self._copy is None else self._copy.facts.torn)
 
     @property
     def damaged(self) -> int:
-        return self._read.damaged
+        return self._lines.damaged + (0 if self._copy is None else self._copy.facts.damaged)
 
     @property
     def facts(self) -> Facts | None:
         """None while it grows."""
-        return None if self._copy is None else self._copy.facts
+        return None if self._grows or self._copy is None else self._copy.facts
 
     @property
     def whole(self) -> bool:
         """Whether it grows no more, and all of its requests are in the view."""
-        return self._copy is not None and self._bounds.contain(self._copy.facts)
-
-    def heads(self) -> Iterator[Mapping[str, Any]]:
-        """As far as they are known without reading a growing one."""
-        yield from first_head(self.path) if self._copy is None else self._copy.facts.heads
+        return self.facts is not None and self._bounds.contain(self.facts)
 
     def frame(
         self,
@@ -87,23 +84,35 @@ class Piece:
         *,
         requests: bool = False,
         last: int = 0,
-        categories: bool = False,
     ) -> pd.DataFrame:
-        """Its lines, or with `requests` one of each request, or the `last` ones; of `columns` those it has."""
-        if self._copy is not None:
-            with suppress(OSError, UnsupportedData):  # gone, not as it was made: the segment is the truth, only slower
-                return self._by_copy(self._copy, columns, requests=requests, last=last, categories=categories)
-            self._copy = None
-        return self._by_lines(columns, requests=requests)
+        """Its lines, or with `requests` one of each request, or at least the `last` ones; of `columns` those it has."""
+        return parquet.joined([*self._parts(columns, requests=requests, last=last)])
 
     def batches(
         self, columns: Sequence[str] | None, size: int = SIZE, *, categories: bool = False
     ) -> Iterator[pd.DataFrame]:
         """`frame` in parts of at most `size` lines; all of `columns`, null where it has none."""
-        frame = self.frame(columns, categories=categories)
-        whole = ordered(frame, SHOWN) if columns is None else _only(frame, columns)
-        for start in range(0, len(whole), size):
-            yield whole if len(whole) <= size else whole.iloc[start : start + size].reset_index(drop=True)
+        for part in self._parts(columns, categories=categories):
+            whole = ordered(part, SHOWN) if columns is None else _only(part, columns)
+            for start in range(0, len(whole), size):
+                yield whole if len(whole) <= size else whole.iloc[start : start + size].reset_index(drop=True)
+
+    def _parts(
+        self, columns: Sequence[str] | None, *, requests: bool = False, last: int = 0, categories: bool = False
+    ) -> Iterator[pd.DataFrame]:
+        """One at least."""
+        read: pd.DataFrame | None = None
+        if self._copy is not None:
+            try:
+                read = self._by_copy(self._copy, columns, requests=requests, last=last, categories=categories)
+            except (OSError, UnsupportedData):  # gone, not as it was made: the segment is the truth, only slower
+                self._copy = None
+            else:
+                yield read
+        if read is None or self._grows:
+            left = self._by_lines(columns, Facts(0) if self._copy is None else self._copy.facts, requests=requests)
+            if read is None or len(left):
+                yield left
 
     def _by_copy(
         self, copy: Copy, columns: Sequence[str] | None, *, requests: bool, last: int, categories: bool
@@ -120,14 +129,14 @@ class Piece:
         where = " AND ".join(clauses) or "TRUE"
         if not last:
             return _timed(self._reader.frame(copy.file, wanted, where, values, categories=categories))
-        newest = f"{where} ORDER BY time DESC, request_id DESC, row DESC LIMIT {last}"
+        newest = f"{where} ORDER BY time DESC, file_row_number DESC LIMIT {last}"
         return _timed(self._reader.frame(copy.file, wanted, newest, values)[::-1])
 
-    def _by_lines(self, columns: Sequence[str] | None, *, requests: bool) -> pd.DataFrame:
-        lines = Lines(self.path)
-        inside = (raw for raw in lines if self._bounds.hold(round(raw["time"] * 1e6)))
-        frame = plain_frame(table(inside, worker_of(self.path)))
-        self._read = lines
+    def _by_lines(self, columns: Sequence[str] | None, before: Facts, *, requests: bool) -> pd.DataFrame:
+        self._lines = Lines(self.path, before.bytes)
+        inside = (raw for raw in self._lines if self._bounds.hold(round(raw["time"] * 1e6)))
+        kinds = {item["name"]: item["kind"] for item in before.columns}
+        frame = plain_frame(table(inside, worker_of(self.path)), kinds)
         if requests:
             frame = frame[frame["row"].isna() | (frame["row"] == 0)]
         return _timed(
@@ -139,12 +148,23 @@ class Piece:
 def piece(reader: parquet.Reader, path: Path, bounds: Bounds) -> Iterator[Piece | None]:
     """None of a closed segment that lies outside."""
     with ExitStack() as held:
-        copy = None
+        copy, grows = None, False
         with suppress(OSError):  # no room for a copy, not our folder, gone: the segment is the truth, only slower
-            if not growing(path):
-                copy = held.enter_context(copied(reader, path))
-        outside = copy is not None and not bounds.overlap(copy.facts)
-        yield None if outside else Piece(reader, path, copy, bounds)
+            grows = growing(path)
+            copy = held.enter_context(copied(reader, path, grows=grows))
+        outside = copy is not None and not grows and not bounds.overlap(copy.facts)
+        yield None if outside else Piece(reader, path, copy, bounds, grows=grows)
+
+
+def heads(reader: parquet.Reader, path: Path, bounds: Bounds) -> Iterator[Mapping[str, Any]]:
+    """Of a segment as far as it lies in the view, as far as that is known without reading a growing one."""
+    with suppress(OSError):
+        if not growing(path):
+            with copied(reader, path) as copy:
+                if copy is not None:
+                    yield from copy.facts.heads if bounds.overlap(copy.facts) else ()
+                return
+    yield from first_head(path)
 
 
 def micros(moment: datetime) -> int:

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import parquet
-from nbdeploy.homes import refuse_file
+from nbdeploy.homes import refuse_file, writing
 from nbdeploy.render import Card, Shown
-from nbdeploy.run import onetable, secret
+from nbdeploy.run import copies, onetable, secret
+from nbdeploy.run.copies import copy_of
 from nbdeploy.run.glance import Glance
-from nbdeploy.run.piece import SHOWN, SIZE, Bounds, Piece, micros, ordered, piece
-from nbdeploy.run.segments import REQUEST, Lines, copy_of, growing
+from nbdeploy.run.piece import SHOWN, SIZE, Bounds, Piece, heads, micros, ordered, piece
+from nbdeploy.run.segments import REQUEST, Lines, growing
 from nbdeploy.runtime.policy import WORDS
 from nbdeploy.runtime.records import SUFFIX
 from nbdeploy.runtime.segments import NoFile, worker_of
@@ -108,8 +109,10 @@ class Predictions(Shown):
     def pieces(self) -> Iterator[Piece]:
         """Its segments that lie in this view, one open at a time."""
         self.torn = self.damaged = 0
-        with parquet.reading() as reader:
-            for path in self.segments():
+        segments = self.segments()
+        copies.make(segments)
+        with parquet.reading(threads=1) as reader:  # half the work: several would put what they read in order again
+            for path in segments:
                 with piece(reader, path, self._bounds) as one:
                     if one is not None:
                         yield one
@@ -146,7 +149,8 @@ class Predictions(Shown):
     def write_parquet(self, folder: Path) -> list[Path]:
         """A file for each segment that has requests in this view, in `frame`'s columns, all of the same types; the files."""
         refuse_file(folder)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with writing(folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         written, kinds = [], onetable.kinds_of(self._heads())
         with parquet.reading() as reader:
             for path in self.segments():
@@ -208,8 +212,7 @@ class Predictions(Shown):
         """Of segments that have requests in this view, as far as that is known without reading a growing one."""
         with parquet.reading() as reader:
             for path in self.segments():
-                with piece(reader, path, self._bounds) as one:
-                    yield from () if one is None else one.heads()
+                yield from heads(reader, path, self._bounds)
 
     def _inside(self, record: Record) -> bool:
         return self._bounds.hold(micros(record.time))
@@ -229,7 +232,7 @@ def _by_time(frames: list[pd.DataFrame], fixed: Sequence[str]) -> pd.DataFrame:
 
     if not frames:
         return pd.DataFrame(columns=list(fixed))
-    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    frame = parquet.joined(frames)
     if "input" in frame:
         lists = [row.tolist() if hasattr(row, "tolist") else row for row in frame["input"]]
         frame = frame.assign(input=pd.Series(lists, index=frame.index, dtype=object))

@@ -1,26 +1,16 @@
-"""Segments of the prediction log as tables: a closed one through a Parquet copy beside it, the growing one as its lines.
-
-The copy is made at the first reading and can be removed at any time: the segment stays the truth. It holds a line for each
-row, or one for a request without rows, in the columns of `Predictions.frame()` and two more: `rows`, how many the request
-had, and the time in microseconds.
-"""
+"""Segments of the prediction log as lines, and these as a table: one for each row, or for a request without rows."""
 
 from __future__ import annotations
 
-import errno
 import os
-import secrets
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields
+import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import parquet
 from nbdeploy.parquet import Column
-from nbdeploy.run import compaction
-from nbdeploy.run.seal import is_own, is_sealed, seal
 from nbdeploy.runtime.records import HEAD, parse
-from nbdeploy.runtime.retention import COPY, DRAFT
-from nbdeploy.runtime.segments import NoFile, is_growing, opened, worker_of
+from nbdeploy.runtime.segments import NoFile, is_growing, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +18,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-FORMAT = 2
 LAST = 253_402_300_800.0  # the year 10000, in seconds
 REQUEST = ("time", "request_id", "version", "schema", "worker", "method", "status", "code", "milliseconds")
 FIXED = (
@@ -39,13 +28,22 @@ _NEEDED = {"time", "request_id", "version", "schema", "method", "status", "milli
 
 
 class Lines:
-    """A segment's requests as they were written. Its counts and heads are those of the last reading."""
+    """A segment's requests as they were written, from byte `start` on, where a line begins.
 
-    def __init__(self, path: Path) -> None:
+    Counts and heads are those of the last reading; `bytes` of what was read but for a record that is being written, `end`
+    the length and CRC-32 of the last line of that.
+    """
+
+    def __init__(self, path: Path, start: int = 0) -> None:
         self.path = path
+        self.start = start
         self.bytes = self.torn = self.damaged = 0
-        self.growing = False
+        self._last = b""
         self.heads: list[dict[str, Any]] = []
+
+    @property
+    def end(self) -> tuple[int, int]:
+        return len(self._last), zlib.crc32(self._last)
 
     @property
     def policy(self) -> Mapping[str, str]:
@@ -54,6 +52,7 @@ class Lines:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self.bytes = self.torn = self.damaged = 0
+        self._last = b""
         self.heads = []
         try:
             file = os.fdopen(opened(self.path), "rb")
@@ -63,12 +62,14 @@ class Lines:
             self.damaged = 1
             return
         with file:
-            self.growing = is_growing(file.fileno())
+            file.seek(self.start)
             for text in file:
-                self.bytes += len(text)
                 if not text.endswith(b"\n"):
-                    self.torn += not is_growing(file.fileno())
+                    if not is_growing(file.fileno()):
+                        self.torn, self.bytes, self._last = 1, self.bytes + len(text), text
                     return
+                self.bytes += len(text)
+                self._last = text
                 raw = parse(text[:-1])
                 if raw is not None and HEAD in raw:
                     self.heads.append(raw)
@@ -83,110 +84,6 @@ def _sound(raw: Mapping[str, Any]) -> bool:
     time = raw.get("time")
     lists = all(isinstance(raw.get(name, []), list) for name in ("rows", "predictions", "keys"))
     return raw.keys() >= _NEEDED and lists and isinstance(time, float | int) and 0 <= time < LAST
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a closed segment; `first` and `last` in microseconds, None where it holds no request."""
-
-    bytes: int
-    torn: int = 0
-    damaged: int = 0
-    first: int | None = None
-    last: int | None = None
-    heads: Sequence[Mapping[str, Any]] = ()
-    columns: Sequence[dict[str, Any]] = field(default=(), repr=False)  # as parquet.py describes them
-
-    @classmethod
-    def of(cls, about: Mapping[str, Any]) -> Facts:
-        return cls(**{item.name: about[item.name] for item in fields(cls)})
-
-
-def copy_of(path: Path) -> Path:
-    return path.with_suffix(COPY)
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A copy that is open: `file` stays this one, whatever becomes of its name."""
-
-    facts: Facts
-    file: Path
-
-
-@contextmanager
-def copied(reader: parquet.Reader, path: Path) -> Iterator[Copy]:
-    """The copy, made where it is missing, not of this segment, or not as we wrote it.
-
-    Raises:
-        OSError: the segment is gone, or its copy cannot be made.
-    """
-    size = path.lstat().st_size
-    fd = _believed(copy_of(path))
-    try:
-        about = None if fd is None else reader.about(compaction.held(fd, copy_of(path)))
-        if fd is None or about is None or (about.get("format"), about.get("bytes")) != (FORMAT, size):
-            fd = _instead(fd, _copy(reader, path))
-            about = reader.about(compaction.held(fd, copy_of(path)))
-        if about is None:
-            raise OSError(errno.EIO, "its copy cannot be read", str(path))
-        yield Copy(Facts.of(about), compaction.held(fd, copy_of(path)))
-    finally:
-        if fd is not None:
-            os.close(fd)
-
-
-def _believed(copy: Path) -> int | None:
-    """A descriptor of it, where it is a file of this user's whose bytes are those that were written."""
-    try:
-        fd = opened(copy)
-    except (FileNotFoundError, NoFile):
-        return None
-    if is_own(fd) and is_sealed(fd):
-        return fd
-    os.close(fd)
-    return None
-
-
-def _instead(old: int | None, new: int) -> int:
-    if old is not None:
-        os.close(old)
-    return new
-
-
-def _copy(reader: parquet.Reader, path: Path) -> int:
-    """Made anew: a descriptor of it."""
-    draft = path.with_name(f"{DRAFT}{path.stem}.{secrets.token_hex(4)}")
-    fd = opened(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-    try:
-        target = compaction.held(fd, draft)
-        if not compaction.convert(reader, path, target, worker_of(path), FORMAT):
-            os.ftruncate(fd, 0)
-            _by_lines(path, target)
-        seal(fd)
-        draft.replace(copy_of(path))
-    except BaseException:  # also what interrupts it leaves nothing open
-        os.close(fd)
-        raise
-    finally:
-        draft.unlink(missing_ok=True)
-    return fd
-
-
-def _by_lines(path: Path, draft: Path) -> None:
-    lines = Lines(path)
-    columns = table(lines, worker_of(path))
-    times = columns[0].cells
-    about = {
-        "format": FORMAT,
-        "bytes": lines.bytes,
-        "torn": lines.torn,
-        "damaged": lines.damaged,
-        "first": min(times, default=None),
-        "last": max(times, default=None),
-        "heads": lines.heads,
-    }
-    parquet.write(columns, about, draft)
 
 
 def table(lines: Iterator[dict[str, Any]] | Lines, worker: int) -> list[Column]:
@@ -250,11 +147,12 @@ def _bare(rows: Sequence[Any]) -> Iterator[Column]:
         yield Column("input", cells)
 
 
-def plain_frame(columns: Sequence[Column]) -> pd.DataFrame:
-    """As a copy of them would be read."""
+def plain_frame(columns: Sequence[Column], before: Mapping[str, str]) -> pd.DataFrame:
+    """As a copy of them would be read; `before` says of what kinds the columns are in the lines before them."""
     import pandas as pd
 
-    return pd.DataFrame({column.name: parquet.plain(column) for column in columns}, columns=[c.name for c in columns])
+    cells = {column.name: parquet.plain(column, before.get(column.name)) for column in columns}
+    return pd.DataFrame(cells, columns=list(cells))
 
 
 def first_head(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -129,9 +129,8 @@ class PredictionLog:
         return time.monotonic() - self._born > self.rules.rotate_minutes * 60
 
     def _clean(self) -> None:
+        """Also what readers that were killed have left there."""
         rules, self._cleaned = self.rules, time.monotonic()
-        if rules.retention_days is None and rules.retention_bytes is None:
-            return
         try:
             removed = clean(self.folder, rules.retention_days, rules.retention_bytes)
         except OSError as exc:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from binascii import hexlify
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
@@ -25,7 +26,7 @@ HEAD = "log"  # the field only a head has
 
 
 def line(payload: bytes) -> bytes:
-    return b"%08x %b\n" % (zlib.crc32(payload), payload)
+    return b"".join((hexlify(zlib.crc32(payload).to_bytes(4)), b" ", payload, b"\n"))
 
 
 def head(

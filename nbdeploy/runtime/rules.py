@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .model import ServedModel
 
-SEGMENT_BYTES = 64 * 2**20
+SEGMENT_BYTES = 32 * 2**20
 SEGMENT_MINUTES = 60.0
 
 

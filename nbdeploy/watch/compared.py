@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.watch.cells import FEWEST
 from nbdeploy.watch.computable import NotComputable, plain
 from nbdeploy.watch.doubt import doubted
 from nbdeploy.watch.drift import DRIFTED, SUSPECTED, ColumnDrift, Drift, history
@@ -23,8 +24,9 @@ NO_ROWS = NotComputable("no rows")
 
 @dataclass(frozen=True)
 class Track:
-    """A column along the axis. `now` is the last window in which it could be compared; `since` is when what is beyond its
-    threshold there began. `ratios` are the leading test over its threshold, by place.
+    """A column along the axis. `now` is the last window in which it could be compared, of a column whose values never are
+    the last one that had the same tests; `since` is when what is beyond its threshold there began. `ratios` are the leading
+    test over its threshold, by place.
     """
 
     name: str
@@ -116,7 +118,7 @@ def compared(served: Served, calibration: Calibration) -> Compared:
         quality(baseline.profile, window, distinct=None if baseline.blurred else served.distinct(place))
         for place, window in zip(places, windows, strict=True)
     ]
-    tracks = tuple(_track(name, places, drifts) for name in calibration.parts)
+    tracks = tuple(tracked(name, places, drifts) for name in calibration.parts)
     beyond = [track.now for track in tracks if track.now.verdict in {DRIFTED, SUSPECTED}]
     return Compared(
         version=baseline.version,
@@ -141,7 +143,8 @@ def _explained(drift: Drift, served: Served) -> Drift:
     return Drift(drift.window, columns, drift.budget)
 
 
-def _track(name: str, places: list[int], drifts: list[Drift]) -> Track:
+def tracked(name: str, places: list[int], drifts: list[Drift]) -> Track:
+    """A column over the windows of a version, oldest first."""
     found = [next(column for column in drift.columns if column.name == name) for drift in drifts]
     ratios = {
         place: leading.ratio
@@ -151,11 +154,22 @@ def _track(name: str, places: list[int], drifts: list[Drift]) -> Track:
     last = next((number for number in reversed(range(len(found))) if isinstance(found[number].verdict, str)), None)
     if last is None:
         return Track(name, found[-1], None, ratios)
+    last = _retested(found, last)
     first = last
     while first > 0 and found[first - 1].verdict in {DRIFTED, SUSPECTED}:
         first -= 1
     beyond = found[last].verdict in {DRIFTED, SUSPECTED}
     return Track(name, found[last], drifts[first].window.began if beyond else None, ratios)
+
+
+def _retested(found: list[ColumnDrift], last: int) -> int:
+    """The last place with all tests of `last`. A moment's values are never compared, only how many are missing: without a
+    verdict it is within the thresholds again. Too few values leave tests out, and too few rows say nothing.
+    """
+    made = {test.name for test in found[last].tests}
+    later = range(last + 1, len(found))
+    again = [at for at in later if found[at].rows >= FEWEST and made <= {test.name for test in found[at].tests}]
+    return again[-1] if made and again else last
 
 
 def _rank(track: Track) -> tuple[int, float]:

@@ -65,7 +65,7 @@ class ColumnDrift:
 
     verdict: stable | suspected (beyond a threshold, not for as many windows as the budget asks, nor far) | drifted, or why
     there is none. `shifts` say what a drifted or suspected column looks like, the plainest explanation first; `doubt`, why it
-    is not held to have drifted though it lasts (see doubt.py).
+    is not held to have drifted though it lasts (see doubt.py). `partial`: too few values for the tests that it has elsewhere.
     """
 
     name: str
@@ -77,6 +77,7 @@ class ColumnDrift:
         default=(None, None), repr=False
     )  # the reference's, the window's
     doubt: str = ""
+    partial: bool = False
 
     @property
     def measures(self) -> Mapping[str, float | NotComputable]:
@@ -199,7 +200,8 @@ def _judged(
     beyond = {test.name for test in tests if test.exceeded}
     verdict: str | NotComputable = SUSPECTED if beyond else values if isinstance(values, NotComputable) else STABLE
     told = shifts(reference, counts, beyond, calibration.called) if beyond else ()
-    return ColumnDrift(name, verdict, counts.total, tests, told, (reference, counts))
+    partial = isinstance(values, NotComputable) and not isinstance(cells, NotComputable)
+    return ColumnDrift(name, verdict, counts.total, tests, told, (reference, counts), partial=partial)
 
 
 def _lasted(column: ColumnDrift, runs: Mapping[tuple[str, str], int], needed: int) -> ColumnDrift:

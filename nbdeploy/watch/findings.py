@@ -10,7 +10,7 @@ from nbdeploy.judge.metrics import metric
 from nbdeploy.render.plain import ICONS, percent
 from nbdeploy.watch.axis import clock
 from nbdeploy.watch.computable import NotComputable
-from nbdeploy.watch.drift import DRIFTED, STABLE
+from nbdeploy.watch.drift import DRIFTED, SUSPECTED
 from nbdeploy.watch.incumbent import UNFIT
 from nbdeploy.watch.promise import GATE
 
@@ -286,15 +286,15 @@ def _of_columns(health: Health, found: Compared) -> Iterator[Finding]:
         names = ", ".join(track.column for track in suspected[:5]) + (", ..." if count > 5 else "")
         words = f"{names} {'is' if count == 1 else 'are'} beyond the threshold in the last window; it takes two on end to be sure"
         yield Finding("warning", words, "look again after the next window")
-    yield from _over(found)
+    yield from ended(found)
 
 
-def _over(found: Compared) -> Iterator[Finding]:
+def ended(found: Compared) -> Iterator[Finding]:
     """Columns that drifted and are again as they should be."""
     told = []
     for track in found.tracks:
         past = [drift.window for drift in found.drifts if drift[track.name].verdict == DRIFTED]
-        if past and track.now.verdict == STABLE and past[0].began and past[-1].ended:
+        if past and track.now.verdict not in {DRIFTED, SUSPECTED} and past[0].began and past[-1].ended:
             subject = "The answers" if track.name == "prediction" else track.column
             told.append(f"{subject} had drifted from {clock(past[0].began)} to {clock(past[-1].ended)}")
     if told:
@@ -357,10 +357,10 @@ def blind(found: Compared) -> str:
     values = sorted(track.now.visible for track in found.tracks if track.now.visible is not None and _ordered(track))
     if not values:
         return ""
-    return (
-        f"The smallest shift of a mean seen at this traffic is {values[0]:.2g} to {values[-1]:.2g} training standard deviations, "
-        "by column"
-    )
+    least, most = f"{values[0]:.2g}", f"{values[-1]:.2g}"
+    among = least if least == most else f"{least} to {most}"
+    by = "" if least == most else ", by column"
+    return f"The smallest shift of a mean seen at this traffic is {among} training standard deviations{by}"
 
 
 def _ordered(track: Track) -> bool:

@@ -30,8 +30,9 @@ class Firing:
     @property
     def text(self) -> str:
         rule = self.when if self.rule == self.when else f"{self.rule} ({self.when})"
-        value = "" if self.value is None else f", now {figures(self.value)}"
-        return f"{rule} fires since {clock(self.since)}{value}{f', but now not computable: {self.why}' if self.why else ''}"
+        value = "" if self.value is None else f", {'last' if self.why else 'now'} {figures(self.value)}"
+        why = f"; not computable now: {self.why}" if self.why else ""
+        return f"{rule} fires since {clock(self.since)}{value}{why}"
 
     def to_dict(self) -> dict[str, Any]:
         return {

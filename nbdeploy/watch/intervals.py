@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from nbdeploy.judge.estimate import Estimate
 from nbdeploy.judge.intervals import Weights, around, draw
@@ -85,13 +85,15 @@ def _of_areas(scored: Classified, value: float, level: float) -> tuple[float | N
     places = [1] if scored.binary else range(len(scored.labels))
     parts = [influence(np.asarray(scored.truth) == place, np.asarray(scored.score_of(place))) for place in places]
     error = float(np.std(np.mean(parts, axis=0))) / math.sqrt(len(scored)) / (value * (1 - value))
-    reach = float(stats.norm.ppf((1 + level) / 2)) * error
+    reach = float(special.ndtri((1 + level) / 2)) * error
     centre = special.logit(value)
     return float(special.expit(centre - reach)), float(special.expit(centre + reach))
 
 
 def influence(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> NDArray[np.float64]:
     """What each row adds to the area: DeLong's placement values, divided by the share of the row's class."""
+    from scipy import stats  # takes longer to import than most looks need for the rest
+
     ranks = stats.rankdata(score)
     ups, downs = int(positive.sum()), int((~positive).sum())
     own = np.empty(len(score))
@@ -107,7 +109,7 @@ def _of_mean(rows: NDArray[np.float64], level: float) -> tuple[float | None, flo
     mean = float(rows.mean())
     if mean <= 0:
         return mean, mean
-    factor = math.exp(float(stats.norm.ppf((1 + level) / 2)) * float(rows.std()) / math.sqrt(len(rows)) / mean)
+    factor = math.exp(float(special.ndtri((1 + level) / 2)) * float(rows.std()) / math.sqrt(len(rows)) / mean)
     return mean / factor, mean * factor
 
 
@@ -131,5 +133,5 @@ def _of_r2(
     if not math.isfinite(value) or not spread or not unexplained:
         return (value, value) if math.isfinite(value) else (None, None)
     parts = error**2 / unexplained - (truth - truth.mean()) ** 2 / spread
-    factor = math.exp(float(stats.norm.ppf((1 + level) / 2)) * float(parts.std()) / math.sqrt(len(parts)))
+    factor = math.exp(float(special.ndtri((1 + level) / 2)) * float(parts.std()) / math.sqrt(len(parts)))
     return 1 - (1 - value) * factor, 1 - (1 - value) / factor

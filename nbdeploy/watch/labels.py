@@ -230,7 +230,8 @@ def _found(
     table = table[table["id"].notna()]
     counts = Counter(given=len(labels), empty=len(labels) - len(valued))
     if by_row:
-        several = set(pd.Series(keys.texts)[pd.Series(keys.texts).duplicated()])
+        texts = pd.Series(keys.texts, dtype=object)  # of pandas' own texts each would be looked up one by one
+        several = set(texts[texts.duplicated()])
         loose = table["row"].isna() & table["id"].isin(several)
         counts["unplaced"] = int(loose.sum())
         table = table[~loose]

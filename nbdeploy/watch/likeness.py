@@ -52,9 +52,14 @@ class Part:
 
     def add(self, rows: pd.DataFrame) -> None:
         if len(rows):
-            answered = zip(rows["prediction"].tolist(), rows["version"].tolist(), strict=True)
-            answers = [self._answer(answer, version) for answer, version in answered]
-            self.profile = self.profile.merged(self._bins.counted(inputs_of(rows), predictions=answers))
+            counted = self._bins.counted(inputs_of(rows), predictions=self._answers(rows))
+            self.profile = self.profile.merged(counted)
+
+    def _answers(self, rows: pd.DataFrame) -> Any:
+        if rows["prediction"].dtype != object:
+            return rows["prediction"]
+        answered = zip(rows["prediction"].tolist(), rows["version"].tolist(), strict=True)
+        return [self._answer(answer, version) for answer, version in answered]
 
     def _answer(self, answer: Any, version: str) -> Any:
         return top(answer, self._labels.get(version, {})) if isinstance(answer, dict) else answer

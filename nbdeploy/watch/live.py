@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy import parquet
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.render.plain import percent
 from nbdeploy.watch.computable import NotComputable
@@ -159,7 +160,7 @@ class Log:
 
         columns = [*FIXED, *(column_of(way) for way in self._ways if way != REQUEST)]
         found = [part for part in self._kept if len(part)]
-        return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=columns)
+        return parquet.joined(found) if found else pd.DataFrame(columns=columns)
 
     def warnings(self) -> list[str]:
         """Where the labelled rows are unlike the rest."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nbdeploy.judge.estimate import Estimate
     from nbdeploy.watch.axis import Axis
     from nbdeploy.watch.compared import Compared
+    from nbdeploy.watch.drift import ColumnDrift, Drift
     from nbdeploy.watch.performance import Performance
     from nbdeploy.watch.quality import ColumnQuality, Quality
     from nbdeploy.watch.traffic import Traffic
@@ -102,11 +103,26 @@ def _of_drift(versions: Sequence[Compared], place: int) -> Iterator[tuple[str, V
     names = dict.fromkeys(column.name for drift in drifts for column in drift.columns)
     for name in names:
         columns = [column for drift in drifts for column in drift.columns if column.name == name]
-        ratios = [leading.ratio for column in columns if (leading := column.leading) is not None]
+        ratios = [ratio for column in columns if (ratio := _ratio(column)) is not None]
         verdicts = [column.verdict for column in columns if isinstance(column.verdict, NotComputable)]
         yield f"drift@{name.removeprefix('input.')}", max(ratios) if ratios else [*verdicts, NO_ROWS][0]
     if drifts:
-        yield "drifted_columns", float(len({column.name for drift in drifts for column in drift.drifted}))
+        yield "drifted_columns", _drifted(drifts)
+
+
+def _ratio(column: ColumnDrift) -> float | None:
+    """None where too few values say nothing: that few of them are missing is no sign that the others are as in training."""
+    leading = column.leading
+    return None if leading is None or (column.partial and not leading.exceeded) else leading.ratio
+
+
+def _drifted(drifts: Sequence[Drift]) -> Value:
+    names = {column.name for drift in drifts for column in drift.drifted}
+    columns = [column for drift in drifts for column in drift.columns]
+    if names or any(isinstance(column.verdict, str) for column in columns):
+        return float(len(names))
+    few = [column.verdict for column in columns if column.partial and isinstance(column.verdict, NotComputable)]
+    return few[0] if few else 0.0
 
 
 def _of_labels(parts: Sequence[Performance]) -> Iterator[tuple[str, Value]]:

@@ -73,7 +73,8 @@ class Received(Shown):
         """What found no row, and why."""
         what = "request" if self.on == "request_id" else self.on
         if self.unknown:
-            yield f"{_labels(self.unknown)} of no {what} in the log. They are kept, and count for nothing."
+            kept = "It is kept, and counts" if self.unknown == 1 else "They are kept, and count"
+            yield f"{_labels(self.unknown)} of no {what} in the log. {kept} for nothing."
         if self.earlier_unknown:
             yield f"Of labels that came before, {_labels(self.earlier_unknown)} of no request in the log."
         if self.earlier_surplus:

@@ -90,7 +90,7 @@ class Rule:
     @property
     def key(self) -> str:
         """What its state is kept under: a rule that asks for something else begins anew."""
-        return f"{self.name}\n{self.when.name}{self.when.end}{self.when.compare}{self.when.bound}\n{self.length}"
+        return f"{self.name}\n{self.reads}{self.when.compare}{self.when.bound}\n{self.length}"
 
     @property
     def length(self) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nbdeploy.watch.baseline import Baseline
     from nbdeploy.watch.pane import Panes
 
-FORMAT = 3  # raise it when a pane is computed in another way
+FORMAT = 4  # raise it when a pane is computed in another way
 ABOUT = "about"
 
 

@@ -35,11 +35,13 @@ if __name__ == "__main__":
     if not TARGET.parent.is_dir():  # that of the environment's Python
         sys.exit("another Python than " + TARGET.parent.name + ": " + sys.version.split()[0])
     folders = [Path(), *(path.relative_to(SOURCE) for path in SOURCE.rglob("*") if path.is_dir())]
-    for each in folders:
-        (TARGET / each).mkdir(parents=True, exist_ok=True)
     try:
+        for each in folders:
+            (TARGET / each).mkdir(parents=True, exist_ok=True)
         with ProcessPoolExecutor() as pool:
             list(pool.map(install, folders))
     except BrokenProcessPool as exc:
         sys.stderr.write(str(exc) + "\n")
         sys.exit(KILLED)
+    except OSError as exc:
+        sys.exit(str(exc))
