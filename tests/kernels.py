@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
 from typing import TYPE_CHECKING, Any, Self
+
+from nbdeploy.execution.sockets import sockets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +47,8 @@ class Kernel:
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
         folder.mkdir(parents=True, exist_ok=True)
-        self._manager = KernelManager(connection_file=str(folder / "kernel.json"))
+        self._sockets = tempfile.TemporaryDirectory(prefix="kernel-")
+        self._manager = KernelManager(connection_file=str(folder / "kernel.json"), **sockets(Path(self._sockets.name)))
         self._log = (folder / "kernel.log").open("wb")
         self._manager.start_kernel(
             env={**os.environ, **given, **(environment or {})},
@@ -56,8 +60,9 @@ class Kernel:
         self._client.start_channels()
         try:
             self._client.wait_for_ready(timeout=60)
-        except BaseException:
+        except BaseException as exc:
             self.shutdown()
+            exc.add_note((folder / "kernel.log").read_text(errors="replace")[-2000:])
             raise
 
     def __enter__(self) -> Self:
@@ -138,6 +143,7 @@ class Kernel:
         self._manager.cleanup_resources()
         self._client.context.destroy() if self._client.context is not self._manager.context else None
         self._log.close()
+        self._sockets.cleanup()
 
 
 class Fresh:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,23 @@ def test_a_notebook_runs_in_its_own_folder_with_the_cells_and_variables_given(tm
     assert path.read_bytes() == before
     assert "GIVEN" not in os.environ
     assert not (tmp_path / "kept").exists()
+
+
+TRANSPORT = "import sys, ipykernel; sys.stderr.write(ipykernel.get_connection_info(unpack=True)['transport'])"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("depth", "transport"), [(0, "ipc"), (100, "tcp")])
+def test_a_kernel_needs_no_port_that_another_process_may_take_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int, transport: str
+) -> None:
+    """But where a unix socket's path has no room."""
+    temporary = tmp_path / ("d" * depth)
+    temporary.mkdir(exist_ok=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    said = io.StringIO()
+    execution.run(notebook(tmp_path / "a.ipynb", TRANSPORT), keep=tmp_path / "kept", stderr=said)
+    assert said.getvalue() == transport
 
 
 @pytest.mark.slow

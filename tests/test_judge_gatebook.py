@@ -280,6 +280,13 @@ def test_a_cell_that_hangs_is_ended(tmp_path: Path, settings: Settings) -> None:
 
 
 @pytest.mark.slow
+def test_its_kernel_needs_no_port_that_another_process_may_take_first(tmp_path: Path, settings: Settings) -> None:
+    code = "import ipykernel; print(ipykernel.get_connection_info(unpack=True)['transport'])"
+    _, node, _ = run(notebook(tmp_path / "a.ipynb", code), settings)
+    assert printed(node) == "ipc\n"
+
+
+@pytest.mark.slow
 def test_a_flood_of_output_is_cut(tmp_path: Path) -> None:
     """F64."""
     node = new_notebook(cells=[new_code_cell("while True: print('x' * 1_000)")])

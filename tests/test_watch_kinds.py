@@ -82,12 +82,12 @@ class Listed(list[Any]):
 def test_a_version_with_other_columns_is_compared_with_its_own_training(world: World) -> None:
     rows = frame(500)
     first = world.publish(
-        "grown", LogisticRegression().fit(rows[["mass", "age"]], labels_of(rows)), rows[["mass", "age"]]
+        "grown", LogisticRegression(max_iter=1_000).fit(rows[["mass", "age"]], labels_of(rows)), rows[["mass", "age"]]
     )
     began = NOW - timedelta(hours=20)
     first.ask(frame(200, 1)[["mass", "age"]], began, began + timedelta(hours=8))
     more = rows.assign(wings=2.0 + rows["age"])[["mass", "age", "wings"]]
-    second = world.publish("grown", LogisticRegression().fit(more, labels_of(rows)), more)
+    second = world.publish("grown", LogisticRegression(max_iter=1_000).fit(more, labels_of(rows)), more)
     second.ids = 10_000
     second.ask(
         frame(200, 2).assign(wings=lambda f: 2.0 + f["age"])[["mass", "age", "wings"]], began + timedelta(hours=9), NOW

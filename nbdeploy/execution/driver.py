@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any, TextIO
 
 import nbformat
@@ -27,6 +28,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from nbdeploy.execution.orphans import MARK, adopt, end_all
+from nbdeploy.execution.sockets import sockets
 
 FILE = "executed.ipynb"
 DONE = "done"
@@ -216,7 +218,7 @@ def run(order: dict[str, Any], channel: TextIO) -> str:
 def config(order: dict[str, Any]) -> Config:
     return Config(
         {
-            "KernelManager": {"transport_encryption": "auto"},
+            "KernelManager": sockets(Path(order["temporary"])),
             "NotebookClient": {
                 "force_raise_errors": True,  # as papermill: a tag does not make an error none
                 "iopub_timeout": 30,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from nbdeploy.errors import NotebookFailed, NotFound, WrongUse
 from nbdeploy.execution import formats
+from nbdeploy.execution.sockets import sockets
 from nbdeploy.homes import private
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _execute(node: Any, executed: Path, folder: Path, stderr: TextIO, kernel: st
             stderr_file=stderr,
             config=Config(
                 {
-                    "KernelManager": {"transport_encryption": "auto"},
+                    "KernelManager": sockets(executed.parent),
                     # At its end a kernel is interrupted, and would say so; what the notebook prints is not its log.
                     # Nor is such a run part of anybody's history.
                     "NotebookClient": {"extra_arguments": ["--log-level=50", "--HistoryManager.hist_file=:memory:"]},
