@@ -1,7 +1,8 @@
 """How long `monitor` takes over a million logged rows of 30 columns: `python -m benchmarks.watching [ROWS]`.
 
 The log is written as a worker writes it, and its last segment still grows. The first look makes Parquet copies, counts them and
-works out thresholds; the next ones are what a user waits for. Memory is the peak of a process that only looks.
+works out thresholds; the next ones are what a user waits for, without labels and then with one for every tenth row. Memory is the
+peak of a process that only looks.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Mixed:
 
     def __init__(self, model: LogisticRegression) -> None:
         self.model = model
+        self.classes_ = model.classes_
 
     def predict(self, rows: pd.DataFrame) -> Any:
         return self.model.predict(rows[["x0"]].to_numpy())
@@ -85,18 +87,23 @@ def write(folder: Path, schema: Schema, rows: int) -> Path:
     return path
 
 
-def look(home: Path, bentoml_home: Path) -> tuple[float, float]:
+def look(home: Path, bentoml_home: Path, requests: int) -> tuple[float, float]:
     """Prints what each look takes; the largest memory in MB, before and at all."""
     workspace = Workspace(Settings(home=home, bentoml_home=bentoml_home))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for number in range(LOOKS):
-        wall, busy = time.perf_counter(), time.process_time()
-        health = workspace.monitor("wide")
-        page = health.html()
-        wall, busy = time.perf_counter() - wall, time.process_time() - busy
-        print(
-            f"look {number + 1}: {wall:6.2f} s, {busy:6.2f} s of processor time; {health.verdict}; page {len(page):,}"
-        )
+    for labelled in (False, True):
+        if labelled:
+            rows = [(f"r{number}", place) for number in range(0, requests, 10) for place in range(BATCH)]
+            table = pd.DataFrame(rows, columns=["request_id", "row"])
+            workspace.feedback("wide", table.assign(label=np.arange(len(table)) % 2 == 0))
+            print(f"with {len(table):,} labels:")
+        for number in range(LOOKS):
+            wall, busy = time.perf_counter(), time.process_time()
+            health = workspace.monitor("wide")
+            page = health.html()
+            wall, busy = time.perf_counter() - wall, time.process_time() - busy
+            took = f"look {number + 1}: {wall:6.2f} s, {busy:6.2f} s of processor time"
+            print(f"{took}; {health.verdict}; page {len(page):,}")
     return before / 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -110,7 +117,7 @@ def main(rows: int = ROWS) -> int:
         last = write(settings.services / "wide" / "predictions", version.manifest().schema, rows)
         with last.open() as file, ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             fcntl.flock(file, fcntl.LOCK_EX)  # as a worker that goes on writing
-            before, most = pool.submit(look, settings.home, settings.bentoml_home).result()
+            before, most = pool.submit(look, settings.home, settings.bentoml_home, rows // BATCH).result()
         print(f"memory: {before:.0f} MB before, {most:.0f} MB at most")
     return 0
 

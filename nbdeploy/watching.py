@@ -178,10 +178,10 @@ class Look:
         )
         baselines = {version: self._baseline(version) for version in self._versions()}
         labels = self._attempt("labels", self._labels)
-        reference = next((item.profile for item in reversed(baselines.values()) if isinstance(item, Baseline)), None)
+        references = {version: item.profile for version, item in baselines.items() if isinstance(item, Baseline)}
         manifests = {version: manifest for version in baselines if (manifest := self._manifest(version)) is not None}
         tasks = {version: Task.of(manifest) for version, manifest in manifests.items()}
-        log = None if isinstance(labels, NotComputable) or labels.empty else Log(labels, axis.every, reference, tasks)
+        log = None if isinstance(labels, NotComputable) or labels.empty else Log(labels, axis.every, references, tasks)
         served = self._attempt("log", lambda: self._read(baselines, log))
         if isinstance(served, NotComputable):
             served, log = {}, None
@@ -276,9 +276,7 @@ class Look:
 
     def _read(self, baselines: Mapping[str, Any], log: Log | None) -> dict[str, Served]:
         known = {version: baseline for version, baseline in baselines.items() if isinstance(baseline, Baseline)}
-        if log is None:
-            return read(self.view.pieces(), known, self.axis)
-        return read(self.view.pieces(), known, self.axis, columns=log.columns, passing=log.add)
+        return read(self.view.pieces(), known, self.axis, passing=None if log is None else log.read)
 
     @cached_property
     def view(self) -> Predictions:
@@ -369,7 +367,7 @@ class Look:
         return found[~found["on"].isin(rounded)].reset_index(drop=True)
 
     def _outlook(self, served: Mapping[str, Served], log: Log | None, versions: Sequence[Compared]) -> Outlook:
-        labelled_rows = None if log is None else log.joined().labelled
+        labelled_rows = None if log is None else log.joined.labelled
         return outlook(served, labelled_rows, {one.version: one.drifting for one in versions})
 
     # the rest

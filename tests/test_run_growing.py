@@ -8,12 +8,14 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from segment_files import SCHEMA, same, small
 
 from nbdeploy import parquet
 from nbdeploy.run import copies
 from nbdeploy.run.copies import copied
+from nbdeploy.run.piece import NUMBER, UNCOPIED
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime.policy import Policy
 from nbdeploy.runtime.predlog import PredictionLog
@@ -145,3 +147,22 @@ def test_f31_lines_in_the_place_of_others_are_read_though_the_segment_is_as_long
     add(grown, 20, 21)
     grown.close()
     assert list(Predictions(grown.folder).frame()["request_id"]) == [f"id{one}" for one in range(22)]
+
+
+def test_lines_are_found_again_by_their_numbers(grown: PredictionLog) -> None:
+    add(grown, *range(30))
+    list(Predictions(grown.folder).batches(["request_id"]))  # a copy is made
+    add(grown, *range(30, 36), predictions=["yes", "no"])
+    since = datetime.fromtimestamp(1.7e9 + 3, UTC)
+    for piece in Predictions(grown.folder).within(since).pieces():
+        whole = piece.frame(["request_id", "prediction", NUMBER])
+        numbers = whole[NUMBER].to_numpy()
+        assert (np.diff(numbers) > 0).all()
+        assert (numbers < UNCOPIED).any()
+        assert (numbers >= UNCOPIED).any()
+        for chosen in (numbers[::3], numbers[:2], numbers[-2:], numbers):
+            found = piece.rows(chosen, ["prediction", "request_id", "none"])
+            wanted = whole[whole[NUMBER].isin(chosen)]
+            assert found["request_id"].tolist() == wanted["request_id"].tolist()
+            assert found["prediction"].tolist() == wanted["prediction"].tolist()
+            assert found["none"].isna().all()

@@ -66,7 +66,8 @@ def performances(joined: Joined, every: timedelta | None = None) -> list[Perform
 
 def likeness(bins: Profile, labelled: tuple[Any, Any], rest: tuple[Any, Any]) -> Drift:
     """Rows and answers of either part."""
-    return compared(*(bins.counted(rows, predictions=answers) for rows, answers in (labelled, rest)))
+    one, other = (bins.counted(rows, predictions=answers) for rows, answers in (labelled, rest))
+    return compared(one, other)
 
 
 def number(found: Any) -> float:

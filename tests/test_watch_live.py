@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import tempfile
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,25 +14,20 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from livemetrics import live
+from livemetrics import START, live, say, write
 from sklearn import metrics
 
-from nbdeploy.capture.profile import Profile, profile
 from nbdeploy.errors import WrongUse
 from nbdeploy.judge.estimate import Estimate
 from nbdeploy.run.feedback import Feedback
 from nbdeploy.run.predictions import Predictions
-from nbdeploy.runtime.manifest import Column, Schema
-from nbdeploy.runtime.records import line
 from nbdeploy.watch.computable import NotComputable
-from nbdeploy.watch.labels import of_frame
 from nbdeploy.watch.live import Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 pytestmark = pytest.mark.slow
-START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
@@ -56,25 +50,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def feedback(tmp_path: Path) -> Feedback:
     return Feedback(tmp_path / "feedback")
-
-
-_numbers = itertools.count()
-
-
-def write(folder: Path, *requests: dict[str, Any]) -> None:
-    """Requests with `predictions`; what they leave out is filled in."""
-    lines = []
-    for request in requests:
-        filled = {
-            "request_id": "r", "time": START.timestamp(), "milliseconds": 1.0, "version": "1.0.0", "schema": "s",
-            "method": "predict", "status": 200, "rows": [{"x": 1.0}] * len(request.get("predictions", ())),
-        } | request  # fmt: skip
-        lines.append(line(json.dumps(filled).encode()))
-    (folder / f"{next(_numbers):016d}-1.log").write_bytes(b"".join(lines))
-
-
-def say(feedback: Feedback, table: Any, on: str = "request_id") -> None:
-    feedback.add(of_frame(pd.DataFrame(table), on))
 
 
 def number(found: Any) -> float:
@@ -335,35 +310,4 @@ def test_only_rows_that_may_have_a_label_are_held(folder: Path, feedback: Feedba
     for batch in Predictions(folder).batches(log.columns, 50):
         log.add(batch)
     assert (log.rows, len(log.kept())) == (500, 2)
-    assert log.joined().labelled["request_id"].tolist() == ["r7", "r400"]
-
-
-# is the labelled part like the rest
-
-
-SCHEMA = Schema("frame", (Column("age", "number", "float64"), Column("island", "category", "str")))
-
-
-def test_a_labelled_part_unlike_the_rest_is_warned_of(folder: Path, feedback: Feedback) -> None:
-    random = np.random.default_rng(0)
-    rows = pd.DataFrame({"age": random.normal(40, 12, 1_500), "island": random.choice(["a", "b"], 1_500)})
-    bins = Profile.from_dict(profile(rows, SCHEMA, predictions=[0, 1] * 750))
-    listed = rows.to_dict(orient="records")
-    write(
-        folder,
-        *(
-            {"request_id": f"r{n}", "rows": [row], "predictions": [int(row["age"] > 50)]}
-            for n, row in enumerate(listed)
-        ),
-    )
-    old = rows.index[rows["age"] > 45]
-    say(feedback, {"request_id": [f"r{place}" for place in old], "label": [1] * len(old)})
-    found = live(Predictions(folder), feedback, "classification", reference=bins)
-    assert ["input.age" in found.warnings[0], "prediction" in found.warnings[1], len(found.warnings)] == [True, True, 2]
-    assert "unlike the rest in input.age" in str(found)
-    few = Feedback(feedback.folder.with_name("few"))
-    say(few, {"request_id": [f"r{place}" for place in old[:10]], "label": [1] * 10})
-    assert live(Predictions(folder), few, "classification", reference=bins).warnings == (), "too few to say"
-    even = Feedback(feedback.folder.with_name("even"))
-    say(even, {"request_id": [f"r{place}" for place in range(0, 1_500, 5)], "label": [1] * 300})
-    assert live(Predictions(folder), even, "classification", reference=bins).warnings == ()
+    assert log.joined.labelled["request_id"].tolist() == ["r7", "r400"]

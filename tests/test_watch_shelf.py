@@ -304,13 +304,12 @@ def test_windows_that_are_not_on_clock_time_are_not_kept(log: Logged) -> None:
     assert not kept(log.folder)
 
 
-def test_every_batch_passes_by_also_of_what_is_kept(log: Logged) -> None:
+def test_every_piece_passes_by_also_of_what_is_kept(log: Logged) -> None:
     log.segment(0)
     for _ in range(2):
-        seen: list[pd.DataFrame] = []
-        log.look(columns=["request_id"], passing=seen.append)
-        assert [len(batch) for batch in seen] == [120]
-        assert "request_id" in seen[0].columns
+        seen: list[int] = []
+        log.look(passing=lambda piece, seen=seen: seen.append(len(piece.frame(["request_id"]))))
+        assert seen == [120]
     assert log.counted == [1, 0]
 
 

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 SIZE = 100_000  # lines of a batch
+NUMBER = "number"  # a column that is made while reading: the line's own number in its piece, ascending
+UNCOPIED = 2**40  # the number of the first line that is in no copy
 SHOWN = tuple(name for name in FIXED if name != "rows")
 
 
@@ -97,6 +101,22 @@ class Piece:
             for start in range(0, len(whole), size):
                 yield whole if len(whole) <= size else whole.iloc[start : start + size].reset_index(drop=True)
 
+    def rows(self, numbers: NDArray[np.int64], columns: Sequence[str]) -> pd.DataFrame:
+        """The lines of these numbers, in their order; all of `columns`, null where it has none.
+
+        Raises:
+            OSError, UnsupportedData: of a copy that is not as it was made.
+        """
+        copied, left = (numbers[numbers < UNCOPIED], numbers[numbers >= UNCOPIED])
+        parts = []
+        if len(copied) and self._copy is not None:
+            where = "file_row_number IN (SELECT unnest(?::BIGINT[])) ORDER BY file_row_number"
+            parts.append(self._selected(self._copy, columns, where, [copied.tolist()]))
+        if len(left):
+            lines = self._by_lines([*columns, NUMBER], self._facts, requests=False)
+            parts.append(lines[lines[NUMBER].isin(left)])
+        return _only(parquet.joined(parts), columns)
+
     def _parts(
         self, columns: Sequence[str] | None, *, requests: bool = False, last: int = 0, categories: bool = False
     ) -> Iterator[pd.DataFrame]:
@@ -110,15 +130,18 @@ class Piece:
             else:
                 yield read
         if read is None or self._grows:
-            left = self._by_lines(columns, Facts(0) if self._copy is None else self._copy.facts, requests=requests)
+            left = self._by_lines(columns, self._facts, requests=requests)
             if read is None or len(left):
                 yield left
+
+    @property
+    def _facts(self) -> Facts:
+        """Of the lines that are copied."""
+        return Facts(0) if self._copy is None else self._copy.facts
 
     def _by_copy(
         self, copy: Copy, columns: Sequence[str] | None, *, requests: bool, last: int, categories: bool
     ) -> pd.DataFrame:
-        known = {item["name"]: item for item in copy.facts.columns}
-        wanted = [known[name] for name in (known if columns is None else columns) if name in known]
         low, high = self._bounds.low, self._bounds.high
         clauses = [
             *(["(row IS NULL OR row = 0)"] if requests else []),
@@ -128,15 +151,25 @@ class Piece:
         values = [at for at in (low, high) if at is not None]
         where = " AND ".join(clauses) or "TRUE"
         if not last:
-            return _timed(self._reader.frame(copy.file, wanted, where, values, categories=categories))
+            return self._selected(copy, columns, where, values, categories=categories)
         newest = f"{where} ORDER BY time DESC, file_row_number DESC LIMIT {last}"
-        return _timed(self._reader.frame(copy.file, wanted, newest, values)[::-1])
+        return self._selected(copy, columns, newest, values)[::-1]
+
+    def _selected(
+        self, copy: Copy, columns: Sequence[str] | None, where: str, values: Sequence[Any], *, categories: bool = False
+    ) -> pd.DataFrame:
+        known = {item["name"]: item for item in copy.facts.columns}
+        given = {**known, NUMBER: {"name": NUMBER, "stored": "file_row_number", "kind": "BIGINT"}}
+        wanted = [given[name] for name in (known if columns is None else columns) if name in given]
+        return _timed(self._reader.frame(copy.file, wanted, where, values, categories=categories))
 
     def _by_lines(self, columns: Sequence[str] | None, before: Facts, *, requests: bool) -> pd.DataFrame:
         self._lines = Lines(self.path, before.bytes)
         inside = (raw for raw in self._lines if self._bounds.hold(round(raw["time"] * 1e6)))
         kinds = {item["name"]: item["kind"] for item in before.columns}
         frame = plain_frame(table(inside, worker_of(self.path)), kinds)
+        if columns is not None and NUMBER in columns:
+            frame[NUMBER] = range(UNCOPIED, UNCOPIED + len(frame))
         if requests:
             frame = frame[frame["row"].isna() | (frame["row"] == 0)]
         return _timed(

@@ -149,14 +149,16 @@ class Drift(Shown):
         )
 
 
-def history(calibration: Calibration, windows: Sequence[Window], *, schema: str | None = None) -> list[Drift]:
+def history(
+    calibration: Calibration, windows: Sequence[Window], *, schema: str | None = None, visible: bool = True
+) -> list[Drift]:
     """Each window in its turn, oldest first; what lasts is counted along. `schema` is the reference's id. Of the last one
-    it is also said what is visible.
+    it is also said what is `visible`, which takes as long as all else.
     """
     found = []
     runs: dict[tuple[str, str], int] = {}
     for window in windows:
-        last = window is windows[-1]
+        last = visible and window is windows[-1]
         parts = parts_of(window.profile)
         other = schema is not None and window.schema is not None and window.schema != schema
         reason = NotComputable(f"logged with schema {window.schema}, the reference has {schema}") if other else None
@@ -177,9 +179,11 @@ def history(calibration: Calibration, windows: Sequence[Window], *, schema: str 
     return found
 
 
-def drift(calibration: Calibration, windows: Sequence[Window], *, schema: str | None = None) -> Drift:
+def drift(
+    calibration: Calibration, windows: Sequence[Window], *, schema: str | None = None, visible: bool = True
+) -> Drift:
     """The last of `windows`; those before it, oldest first, tell what lasts."""
-    return history(calibration, windows, schema=schema)[-1]
+    return history(calibration, windows, schema=schema, visible=visible)[-1]
 
 
 def _judged(

@@ -2,80 +2,174 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nbdeploy import parquet
+from nbdeploy.errors import UnsupportedData
+from nbdeploy.run.piece import NUMBER
 from nbdeploy.watch.budget import Budget
 from nbdeploy.watch.calibration import Calibration
+from nbdeploy.watch.distinct import expected, hashes_of
 from nbdeploy.watch.drift import Drift, drift
 from nbdeploy.watch.task import top
 from nbdeploy.watch.window import Window, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
 
+    from nbdeploy.capture.counts import Counts
     from nbdeploy.capture.profile import Profile
+    from nbdeploy.run.piece import Piece
     from nbdeploy.watch.task import Task
 
 ONCE_IN = 100.0  # looks at a part that is like the rest, one false warning
 FEWEST = 20  # rows of either part
+UNLIKE = "The labelled rows are unlike the rest"
+MOST = 10_000  # rows of either part that are compared, drawn evenly
 
 
-def compared(labelled: Profile, rest: Profile) -> Drift:
+def compared(labelled: Profile, rest: Profile, once_in: float = ONCE_IN) -> Drift:
     """The labelled rows and their predictions beside those without a label, over the training sample's bins.
 
     Its `drifted` columns are those in which the labelled part is another one.
     """
-    budget = Budget(windows=ONCE_IN, alarms=1.0, persistence=1)
+    budget = Budget(windows=once_in, alarms=1.0, persistence=1)
     calibration = Calibration(parts_of(rest), budget, called="the rest")
-    return drift(calibration, [Window(labelled)])
+    return drift(calibration, [Window(labelled)], visible=False)
 
 
-def warnings_of(found: Drift) -> list[str]:
+def warnings_of(found: Drift, whose: str = UNLIKE) -> list[str]:
     """A sentence for each column that differs; empty where the labelled part speaks for all."""
     return [
-        f"The labelled rows are unlike the rest in {column.name}: {'; '.join(shift.text for shift in column.shifts)}."
-        for column in found.drifted
+        f"{whose} in {column.name}: {'; '.join(shift.text for shift in column.shifts)}." for column in found.drifted
     ]
 
 
-class Part:
-    """Rows of the log, counted as they come; columns the log does not keep count nothing."""
+class Drawn:
+    """Rows drawn evenly of those that pass by: the ones of the smallest lots."""
 
-    def __init__(self, bins: Profile, tasks: Mapping[str, Task] | None = None) -> None:
-        self._bins = bins
-        self._labels = {version: task.labels for version, task in (tasks or {}).items()}
-        self.profile = bins.counted([], predictions=[])
+    def __init__(self) -> None:
+        self._frames: list[pd.DataFrame] = []
+        self._lots: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
+        self._limit = 0  # of the lots, once there are enough
 
-    def add(self, rows: pd.DataFrame) -> None:
-        if len(rows):
-            counted = self._bins.counted(inputs_of(rows), predictions=self._answers(rows))
-            self.profile = self.profile.merged(counted)
+    def wanted(self, lots: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """The places of those that may be among them."""
+        places = np.flatnonzero(lots < self._limit) if self._limit else np.arange(len(lots))
+        return places if len(places) <= MOST else places[np.argpartition(lots[places], MOST)[:MOST]]
 
-    def _answers(self, rows: pd.DataFrame) -> Any:
-        if rows["prediction"].dtype != object:
-            return rows["prediction"]
-        answered = zip(rows["prediction"].tolist(), rows["version"].tolist(), strict=True)
-        return [self._answer(answer, version) for answer, version in answered]
+    def add(self, lots: NDArray[np.uint64], rows: pd.DataFrame) -> None:
+        self._frames.append(rows)
+        self._lots = np.concatenate([self._lots, lots])
+        if len(self._lots) > MOST:
+            self._frames = [self.rows()]
 
-    def _answer(self, answer: Any, version: str) -> Any:
-        return top(answer, self._labels.get(version, {})) if isinstance(answer, dict) else answer
+    def __len__(self) -> int:
+        return min(len(self._lots), MOST)
+
+    def rows(self) -> pd.DataFrame:
+        frame = parquet.joined(self._frames)
+        if len(frame) <= MOST:
+            return frame
+        kept = np.sort(np.argpartition(self._lots, MOST)[:MOST])
+        self._lots = self._lots[kept]
+        self._limit = int(self._lots.max())
+        self._frames = [frame.iloc[kept]]
+        return self._frames[0]
 
 
-def unlike(labelled: Part, rest: Part) -> list[str]:
-    """Where they differ; nothing where one of them has too few rows to say."""
-    if min(labelled.profile.rows, rest.profile.rows) < FEWEST:
-        return []
-    return warnings_of(compared(labelled.profile, rest.profile))
+class Likeness:
+    """Rows of the log as they pass by, of every version with one of `references`: training profiles, whose bins they are
+    counted over. Inputs are read of those alone that are drawn.
+    """
+
+    def __init__(self, references: Mapping[str, Profile], tasks: Mapping[str, Task]) -> None:
+        self._references = references
+        self._labels = {version: task.labels for version, task in tasks.items()}
+        self._drawn = {(version, part): Drawn() for version in references for part in (True, False)}
+        self._failed = ""
+
+    def add(self, piece: Piece, rows: pd.DataFrame, labelled: NDArray[np.bool_]) -> None:
+        """`rows`: numbers and versions of answered ones; which of them are `labelled`."""
+        lots = _lots(piece, rows[NUMBER].to_numpy(dtype=np.uint64))
+        versions, drawn = rows["version"].to_numpy(), np.zeros(len(rows), dtype=bool)
+        for version in rows["version"].unique():
+            for part in (True, False) if version in self._references else ():
+                own = np.flatnonzero((versions == version) & (labelled == part))
+                drawn[own[self._drawn[version, part].wanted(lots[own])]] = True
+        if not drawn.any():
+            return
+        try:
+            frame = piece.rows(rows[NUMBER].to_numpy(dtype=np.int64)[drawn], self._columns)
+        except (OSError, UnsupportedData) as exc:
+            self._failed = str(exc)
+            return
+        lots, labelled = lots[drawn], labelled[drawn]
+        for (version, part), found in self._drawn.items():
+            own = np.flatnonzero((versions[drawn] == version) & (labelled == part))
+            if len(own):
+                found.add(lots[own], frame.iloc[own])
+
+    def warnings(self) -> list[str]:
+        """Where they differ; nothing of a version with too few rows of either part to say."""
+        if self._failed:
+            return [f"Whether the labelled rows are like the rest cannot be said: {self._failed}."]
+        pairs = {version: (self._drawn[version, True], self._drawn[version, False]) for version in self._references}
+        pairs = {version: pair for version, pair in pairs.items() if min(map(len, pair)) >= FEWEST}
+        found = []
+        for version, pair in pairs.items():
+            whose = f"The labelled rows of {version} are unlike its others" if len(pairs) > 1 else UNLIKE
+            found += self._warnings(version, [drawn.rows() for drawn in pair], ONCE_IN * len(pairs), whose)
+        return found
+
+    @property
+    def _columns(self) -> list[str]:
+        names = dict.fromkeys(name for profile in self._references.values() for name in profile.columns)
+        return ["prediction", "input", *(f"input.{name}" for name in names)]
+
+    def _warnings(self, version: str, parts: Sequence[pd.DataFrame], once_in: float, whose: str) -> list[str]:
+        """Columns that the log has of neither part count nothing."""
+        there = [name for name in self._columns[1:] if any(part[name].notna().any() for part in parts)]
+        bins = self._references[version]
+        told = [counts for name, counts in bins.columns.items() if "input" in there or f"input.{name}" in there]
+        parts = [part.iloc[_independent(part[there], told)] for part in parts]
+        if min(map(len, parts)) < FEWEST:
+            return []
+        labelled, rest = (
+            bins.counted(_inputs(part[there]), predictions=self._answers(part, version)) for part in parts
+        )
+        return warnings_of(compared(labelled, rest, once_in), whose)
+
+    def _answers(self, rows: pd.DataFrame, version: str) -> Any:
+        labels = self._labels.get(version, {})
+        return [top(answer, labels) if isinstance(answer, dict) else answer for answer in rows["prediction"].tolist()]
 
 
-def inputs_of(rows: pd.DataFrame) -> Any:
-    """What the model was given, as far as the log has it: a frame, or an array of what has no names."""
-    named = {name: str(name).removeprefix("input.") for name in rows.columns if str(name).startswith("input.")}
-    if "input" in rows.columns and rows["input"].notna().any():
+def _lots(piece: Piece, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The same for the same row at every look."""
+    import pandas as pd
+
+    segment = np.uint64(zlib.crc32(os.fsencode(piece.path.stem)))
+    return pd.util.hash_array(numbers ^ (segment << np.uint64(32)))
+
+
+def _independent(rows: pd.DataFrame, told: Iterable[Counts]) -> NDArray[np.intp]:
+    """The places of different rows, and of as many that repeat one as chance makes: what was asked again tells nothing new."""
+    _, first = np.unique(hashes_of(rows), return_index=True)
+    again = np.setdiff1d(np.arange(len(rows)), first)
+    by_chance = min(len(again), round(len(rows) - expected(told, len(rows))))
+    return np.sort(np.concatenate([first, again[np.linspace(0, len(again) - 1, by_chance).astype(np.intp)]]))
+
+
+def _inputs(rows: pd.DataFrame) -> Any:
+    """What the model was given: a frame, or an array of what has no names."""
+    if "input" in rows.columns:
         return np.asarray(rows["input"].tolist())
-    present = [name for name in named if rows[name].notna().any()]
-    return rows[present].rename(columns=named)
+    return rows.rename(columns=lambda name: str(name).removeprefix("input."))

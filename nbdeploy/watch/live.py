@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import parquet
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.render.plain import percent
+from nbdeploy.run.piece import NUMBER
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.labels import ANSWERS, REQUEST, Joined, Keys, column_of, join, number_of
-from nbdeploy.watch.likeness import Part, unlike
+from nbdeploy.watch.likeness import Likeness
 from nbdeploy.watch.performance import Counted, Performance
 from nbdeploy.watch.task import Task
 
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from nbdeploy.capture.profile import Profile
     from nbdeploy.render import Tone
+    from nbdeploy.run.piece import Piece
 
 FIXED = (REQUEST, "time", "row", "version", "method", "status", "rows", "prediction")
 LEADING = {"classification": ("accuracy", "f1_macro", "roc_auc"), "regression": ("mae", "mse", "r2")}
@@ -77,58 +82,51 @@ class Live(Shown):
 
 
 class Log:
-    """The log as its batches pass by: rows counted by window, and kept only where their request has labels. Memory grows
+    """The log as its pieces pass by: rows counted by window, and kept only where their request has labels. Memory grows
     with the labels, not with the log.
 
-    `every`: windows of that length, from multiples of it since 1970. `reference`: the training profile, over whose bins the
-    labelled part is compared with the rest.
+    `every`: windows of that length, from multiples of it since 1970. `references`: training profiles by version, over whose
+    bins the labelled part is compared with the rest.
     """
 
     def __init__(
         self,
         labels: pd.DataFrame,
         every: timedelta | None = None,
-        reference: Profile | None = None,
+        references: Mapping[str, Profile] | None = None,
         tasks: Mapping[str, Task] | None = None,
     ) -> None:
         self.labels = labels
         self.tasks = tasks or {}  # by version, as far as they are known
         self.every = every
-        self.whole = Counted()
         self.counted = Counted()
         self.rows = 0
         self._ways = {str(way): Ids.of(part["id"]) for way, part in labels.groupby("on", sort=False)}
-        self._reference = reference
-        self._parts = None if reference is None else (Part(reference, tasks), Part(reference, tasks))
+        self._likeness = Likeness(references or {}, self.tasks)
         self._kept: list[pd.DataFrame] = []
 
     @property
-    def columns(self) -> list[str] | None:
-        """What is read of the log; None for all of it."""
-        keys = [column_of(way) for way in self._ways if way != REQUEST]
-        if self._reference is None:
-            return [*FIXED, *keys]
-        inputs = ["input", *(f"input.{name}" for name in self._reference.columns)]
-        return [*FIXED, *keys, *inputs]
+    def columns(self) -> list[str]:
+        """What is read of the log."""
+        return [*FIXED, *(column_of(way) for way in self._ways if way != REQUEST)]
 
-    def add(self, batch: pd.DataFrame) -> None:
-        if not len(batch):
-            return
-        judged = batch["method"].isin(ANSWERS) & (batch["status"] == 200)
+    def read(self, piece: Piece) -> None:
+        """Of its inputs only those of the rows that are compared."""
+        for batch in piece.batches([*self.columns, NUMBER]):
+            answered, labelled = self.add(batch)
+            self._likeness.add(piece, batch.loc[answered, [NUMBER, "version"]], labelled[answered])
+
+    def add(self, batch: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which of its lines are answers a label can be held against, and which have one."""
+        judged = (batch["method"].isin(ANSWERS) & (batch["status"] == 200)).to_numpy()
         self._keep_bare(batch[~judged])
-        batch = batch[judged].reset_index(drop=True)
-        answered = batch["row"].notna()
-        rows = batch[answered]
+        answered = judged & batch["row"].notna().to_numpy()
+        rows = batch if answered.all() else batch[answered]
         self.rows += len(rows)
-        self.whole.add(rows, None)
-        if self.every is not None:
-            self.counted.add(rows, self.every)
-        there = self._labelled(batch)
-        own = [name for name in batch.columns if not str(name).startswith("input")]
-        self._kept.append(batch.loc[there, own])
-        if self._parts is not None:
-            self._parts[0].add(batch[there & answered])
-            self._parts[1].add(batch[~there & answered])
+        self.counted.add(rows, self.every)
+        labelled = judged & self._labelled(batch)
+        self._kept.append(batch.loc[labelled, self.columns])
+        return answered, labelled
 
     def live(self, task: str, *, classes: Sequence[Any] = ()) -> Live:
         """What has passed by. `task` (classification | regression) and `classes` are those of versions whose own are not known.
@@ -136,10 +134,10 @@ class Log:
         Raises:
             WrongUse: another task.
         """
-        joined = self.joined()
+        joined = self.joined
         labelled, every = joined.labelled, self.every
         own = Task(task, tuple(classes))
-        versions = self.whole.performances(labelled, own, self.tasks)
+        versions = self.counted.performances(labelled, own, self.tasks)
         windows = self.counted.performances(labelled, own, self.tasks, every=every) if every else []
         return Live(
             task=task,
@@ -151,20 +149,21 @@ class Log:
             warnings=tuple(self.warnings()),
         )
 
+    @cached_property
     def joined(self) -> Joined:
+        """Of all that has passed by."""
         return join(self.kept(), self.labels)
 
     def kept(self) -> pd.DataFrame:
         """The rows that may have a label, without their input."""
         import pandas as pd
 
-        columns = [*FIXED, *(column_of(way) for way in self._ways if way != REQUEST)]
         found = [part for part in self._kept if len(part)]
-        return parquet.joined(found) if found else pd.DataFrame(columns=columns)
+        return parquet.joined(found) if found else pd.DataFrame(columns=self.columns)
 
     def warnings(self) -> list[str]:
         """Where the labelled rows are unlike the rest."""
-        return [] if self._parts is None else unlike(*self._parts)
+        return self._likeness.warnings()
 
     def _keep_bare(self, batch: pd.DataFrame) -> None:
         """Requests that no label can be held against, to tell why where one came."""
@@ -172,14 +171,13 @@ class Log:
         if ids is None or not len(batch):
             return
         there = ids.among(Keys.of(batch[REQUEST]))
-        own = [name for name in batch.columns if not str(name).startswith("input")]
-        self._kept.append(batch.loc[there, own].drop_duplicates(REQUEST).assign(row=float("nan")))
+        self._kept.append(batch.loc[there, self.columns].drop_duplicates(REQUEST).assign(row=float("nan")))
 
-    def _labelled(self, batch: pd.DataFrame) -> pd.Series[bool]:
+    def _labelled(self, batch: pd.DataFrame) -> NDArray[np.bool_]:
         """Rows of a request that has a label, or with a key that has."""
-        import pandas as pd
+        import numpy as np
 
-        found = pd.Series(data=False, index=batch.index)
+        found = np.zeros(len(batch), dtype=bool)
         for way, ids in self._ways.items():
             found |= ids.among(Keys.of(batch[column_of(way)]))
         return found

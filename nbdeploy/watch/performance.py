@@ -100,21 +100,28 @@ class Counted:
         *,
         every: timedelta | None = None,
     ) -> list[Performance]:
-        """`tasks` by version; `task` is that of the others."""
+        """By version, or with the `every` of the counts by window and version. `tasks` by version; `task` is that of the
+        others.
+        """
+        rows = self.rows
+        if every is None:
+            rows = Counter()
+            for (_, version), count in self.rows.items():
+                rows[None, version] += count
         parts = labelled.groupby(_windows(labelled, every), sort=False) if len(labelled) else ()
         groups = {(None if every is None else began, str(version)): part for (began, version), part in parts}
-        keys = list(self.rows) if every is None else sorted(self.rows, key=lambda key: (key[0], self.spans[key[1]]))
+        keys = list(rows) if every is None else sorted(rows, key=lambda key: (key[0], self.spans[key[1]]))
         found = []
         for key in keys:
             part = groups.get(key, labelled.iloc[:0])
             own = (tasks or {}).get(key[1], task)
             known = own.name in LABELLED or own is task  # one of another task has no metrics, and hides no other's
             metrics = metrics_of(part, own.name, classes=own.classes) if known else {}
-            found.append(self._performance(key, len(part), metrics, every))
+            found.append(self._performance(key, rows[key], len(part), metrics, every))
         return found
 
     def _performance(
-        self, key: tuple[Any, str], labelled: int, metrics: Estimates, every: timedelta | None
+        self, key: tuple[Any, str], rows: int, labelled: int, metrics: Estimates, every: timedelta | None
     ) -> Performance:
         began, version = key
         span = self.spans[version] if every is None else (began, began + every)
@@ -122,7 +129,7 @@ class Counted:
             version=version,
             began=span[0].to_pydatetime(),
             ended=span[1].to_pydatetime(),
-            rows=self.rows[key],
+            rows=rows,
             labelled=labelled,
             metrics=metrics,
         )

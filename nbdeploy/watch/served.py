@@ -108,17 +108,16 @@ def read(
     baselines: Mapping[str, Baseline],
     axis: Axis,
     *,
-    columns: Sequence[str] | None = (),
-    passing: Callable[[pd.DataFrame], None] | None = None,
+    passing: Callable[[Piece], None] | None = None,
 ) -> dict[str, Served]:
     """By version. One batch is held, and the next ones read meanwhile; rows of versions without a baseline, and of other
     times, are passed over. A closed segment that lies in view wholly is counted once (`Shelf`).
 
-    `passing` sees every batch, and in it `columns` too, or all where that is None.
+    `passing` sees every piece while it is open.
     """
     found = {version: Served(baseline, axis) for version, baseline in baselines.items()}
     shelf = Shelf(baselines, axis)
-    wanted = None if columns is None else list(dict.fromkeys([*columns_of(baselines.values()), *columns]))
+    wanted = columns_of(baselines.values())
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(THREADS) as pool:
         count = Count(baselines, axis, pool)
         for step in _ahead(_steps(pieces, shelf, wanted, passing), reader):
@@ -167,17 +166,16 @@ class Count:
 def _steps(
     pieces: Iterable[Piece],
     shelf: Shelf,
-    columns: Sequence[str] | None,
-    passing: Callable[[pd.DataFrame], None] | None,
+    columns: Sequence[str],
+    passing: Callable[[Piece], None] | None,
 ) -> Iterator[Step]:
     for piece in pieces:
+        if passing is not None:
+            passing(piece)
         kept = shelf.taken(piece)
-        if kept is None or passing is not None:
-            for batch in piece.batches(columns, categories=passing is None):  # labels are joined to plain texts
-                if passing is not None:
-                    passing(batch)
-                if kept is None:
-                    yield Step(piece, batch)
+        if kept is None:
+            for batch in piece.batches(columns, categories=True):
+                yield Step(piece, batch)
         yield Step(piece, kept=kept)
 
 

@@ -1,0 +1,182 @@
+"""Whether the labelled part of a log is like the rest, judged by a bounded sample of both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from livemetrics import live, say, write
+
+from nbdeploy import parquet
+from nbdeploy.capture.profile import Profile, profile
+from nbdeploy.errors import UnsupportedData
+from nbdeploy.run.feedback import Feedback
+from nbdeploy.run.piece import Piece
+from nbdeploy.run.predictions import Predictions
+from nbdeploy.runtime.manifest import Column, Schema
+from nbdeploy.watch import likeness
+from nbdeploy.watch.likeness import Drawn
+from nbdeploy.watch.live import Log
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+SCHEMA = Schema("frame", (Column("age", "number", "float64"), Column("island", "category", "str")))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "predictions"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def feedback(tmp_path: Path) -> Feedback:
+    return Feedback(tmp_path / "feedback")
+
+
+def people(rows: int, seed: int = 0) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    return pd.DataFrame({"age": random.normal(40, 12, rows), "island": random.choice(["a", "b"], rows)})
+
+
+BINS = Profile.from_dict(profile(people(1_500), SCHEMA, predictions=[0, 1] * 750))
+
+
+def ask(folder: Path, rows: pd.DataFrame, *, ids: str = "r", version: str = "1.0.0") -> list[str]:
+    """A request for each row, in segments of at most 500; their ids."""
+    listed = rows.astype(object).where(rows.notna(), None).to_dict(orient="records")
+    asked = [
+        {
+            "request_id": f"{ids}{place}",
+            "rows": [row],
+            "predictions": [int((row["age"] or 0) > 50)],
+            "version": version,
+        }
+        for place, row in enumerate(listed)
+    ]
+    for begin in range(0, len(asked), 500):
+        write(folder, *asked[begin : begin + 500])
+    return [str(request["request_id"]) for request in asked]
+
+
+def label(feedback: Feedback, ids: list[str]) -> None:
+    say(feedback, {"request_id": ids, "label": [1] * len(ids)})
+
+
+def warned(folder: Path, feedback: Feedback, **references: Profile) -> tuple[str, ...]:
+    named = {version.removeprefix("v").replace("_", "."): bins for version, bins in references.items()}
+    return live(Predictions(folder), feedback, "classification", references=named or {"1.0.0": BINS}).warnings
+
+
+def test_a_labelled_part_unlike_the_rest_is_warned_of(folder: Path, feedback: Feedback) -> None:
+    rows = people(1_500)
+    ids = ask(folder, rows)
+    old = [ids[place] for place in rows.index[rows["age"] > 45]]
+    label(feedback, old)
+    found = live(Predictions(folder), feedback, "classification", references={"1.0.0": BINS})
+    assert ["input.age" in found.warnings[0], "prediction" in found.warnings[1], len(found.warnings)] == [True, True, 2]
+    assert "unlike the rest in input.age" in str(found)
+    few = Feedback(feedback.folder.with_name("few"))
+    label(few, old[:10])
+    assert warned(folder, few) == (), "too few to say"
+    even = Feedback(feedback.folder.with_name("even"))
+    label(even, ids[::5])
+    assert warned(folder, even) == ()
+
+
+def test_each_version_is_held_against_its_own_rows(folder: Path, feedback: Feedback) -> None:
+    """That labels come later, so that the old version has more of them, makes none of them unlike."""
+    old, young = people(1_000), people(1_000, 1)
+    young["age"] += 30
+    label(feedback, ask(folder, old)[::2])
+    ids = ask(folder, young, ids="n", version="1.1.0")
+    label(feedback, ids[:40])
+    assert warned(folder, feedback, v1_0_0=BINS, v1_1_0=BINS) == ()
+    label(feedback, [ids[place] for place in young.index[young["age"] > 80]])
+    [age, *_] = warned(folder, feedback, v1_0_0=BINS, v1_1_0=BINS)
+    assert age.startswith("The labelled rows of 1.1.0 are unlike its others in input.age: ")
+
+
+def test_rows_that_were_asked_again_and_again_are_no_more_than_once(folder: Path, feedback: Feedback) -> None:
+    def wide(rows: int, seed: int) -> pd.DataFrame:
+        random = np.random.default_rng(seed)
+        return people(rows, seed).assign(**{f"x{place}": random.normal(size=rows) for place in range(6)})
+
+    columns = (*SCHEMA.columns, *(Column(f"x{place}", "number", "float64") for place in range(6)))
+    bins = Profile.from_dict(profile(wide(1_500, 99), Schema("frame", columns), predictions=[0, 1] * 750))
+    told = 0
+    for seed in range(10):
+        own = folder / str(seed)
+        own.mkdir()
+        ids = ask(own, pd.concat([wide(100, seed)] * 20, ignore_index=True))
+        given = Feedback(feedback.folder.with_name(f"feedback{seed}"))
+        label(given, [name for place, name in enumerate(ids) if place % 100 < 50])
+        told += bool(warned(own, given, v1_0_0=bins))
+    assert told <= 1, "half of 100 people are not unlike the others because each was asked about 20 times"
+
+
+def test_a_column_that_is_mostly_missing_is_no_other_where_few_are_labelled(folder: Path, feedback: Feedback) -> None:
+    """No value among the labelled rows of a segment is missing values, as it is among the others."""
+    rows = people(3_000)
+    rows.loc[np.random.default_rng(7).random(3_000) > 0.1, "age"] = None
+    bins = Profile.from_dict(profile(rows, SCHEMA, predictions=[0, 1] * 1_500))
+    label(feedback, ask(folder, rows)[::60])
+    assert warned(folder, feedback, v1_0_0=bins) == ()
+
+
+def test_a_bounded_sample_is_read_and_the_same_at_every_look(
+    folder: Path, feedback: Feedback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(likeness, "MOST", 200)
+    read: list[int] = []
+    whole = Piece.rows
+
+    def rows(piece: Piece, numbers: Any, columns: Any) -> pd.DataFrame:
+        read.append(len(numbers))
+        return whole(piece, numbers, columns)
+
+    monkeypatch.setattr(Piece, "rows", rows)
+    asked = people(4_000)
+    ids = ask(folder, asked)
+    label(feedback, [ids[place] for place in asked.index[asked["age"] > 40]])
+    looks = [warned(folder, feedback) for _ in range(2)]
+    assert "input.age" in looks[0][0]
+    assert looks[0] == looks[1]
+    assert sum(read[: len(read) // 2]) < 2_200, "400 of the first segment, and ever fewer of the next ones"
+
+
+def test_the_sample_is_drawn_evenly_whatever_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(likeness, "MOST", 100)
+    lots = np.random.default_rng(0).integers(1, 2**63, 5_000).astype(np.uint64)
+    wanted = set(np.argsort(lots)[:100].tolist())
+    for order in (np.arange(5_000), np.arange(5_000)[::-1]):
+        drawn = Drawn()
+        for part in np.array_split(order, 17):
+            places = part[drawn.wanted(lots[part])]
+            drawn.add(lots[places], pd.DataFrame({"place": places}))
+        assert len(drawn) == 100
+        assert set(drawn.rows()["place"]) == wanted
+
+
+def test_inputs_that_cannot_be_read_hide_no_metrics(
+    folder: Path, feedback: Feedback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label(feedback, ask(folder, people(100))[::2])
+    whole = parquet.Reader.frame
+
+    def frame(reader: Any, file: Path, described: Any, *rest: Any, **how: Any) -> pd.DataFrame:
+        if any(item["name"] == "input.age" for item in described):
+            raise UnsupportedData(str(file), "cannot be read", "look")
+        return whole(reader, file, described, *rest, **how)
+
+    monkeypatch.setattr(parquet.Reader, "frame", frame)
+    found = live(Predictions(folder), feedback, "classification", references={"1.0.0": BINS})
+    assert (found.rows, found.labelled) == (100, 50)
+    [said] = found.warnings
+    assert said.startswith("Whether the labelled rows are like the rest cannot be said: ")
+    assert len(Log(feedback.frame()).columns) < 10
