@@ -40,7 +40,12 @@ def strict_json(value: Any) -> bytes:
         text = to_json(value)
     except ValueError:
         return dumps(value)
-    return dumps(value) if b"NaN" in text or b"Infinity" in text else text
+    return dumps(value) if may_be_no_json(text) else text
+
+
+def may_be_no_json(text: bytes) -> bool:
+    """Whether NaN or an infinity may be in it. One character is found ten times as fast as several."""
+    return (b"N" in text and b"NaN" in text) or (b"I" in text and b"Infinity" in text)
 
 
 class Journal:
@@ -100,7 +105,7 @@ class Journal:
         kept = [self._policy.sampled() for _ in jobs]
         with suppress(ValueError):  # half a character
             text = b"".join(self._records(jobs, predictions, kept, now, to_json))
-            if b"NaN" not in text and b"Infinity" not in text:
+            if not may_be_no_json(text):
                 return text
         return b"".join(self._records(jobs, predictions, kept, now, strict_json))
 
