@@ -164,12 +164,13 @@ def test_where_nobody_watches_the_list_judges_and_says_so(workspace: Workspace) 
     workspace.alerts("birds", when="requests>1", every="3h", rule="busy")
     listed = workspace.alerts("birds")
     assert "1 firing" in str(listed)
-    assert "told of (UTC)" in str(listed)
+    assert "alert of (UTC)" in str(listed)
     assert "fires:" not in str(listed), "what was told is a table with its times"
     tables = str(listed).partition("\n\n  •")[0].splitlines()
     assert max(map(len, tables)) <= 105
     assert "not computable now, no requests in this window: errors" in str(listed)
-    assert "and 1 message waits for that" in str(listed)
+    assert "1 message waits for log since " in str(listed)
+    assert "UTC: nobody delivers" in str(listed)
     assert "nobody watches" in str(listed)
     assert listed.to_dict()["watched"] is None
     with watching(workspace.settings.services / "birds" / "alerts", "birds", 60):

@@ -19,7 +19,7 @@ from watched import BEGIN, HOUR, Given, error_rates, reading
 from nbdeploy.errors import DeliveryFailed, HomeUnavailable
 from nbdeploy.watch import ledger as ledgers
 from nbdeploy.watch.alert import Alert
-from nbdeploy.watch.alerts import Alerts
+from nbdeploy.watch.alerts import Alerts, Watch
 from nbdeploy.watch.book import PATIENCE, WAITING
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.firing import firing
@@ -474,6 +474,36 @@ def test_an_outage_is_waited_for_longer_and_longer_and_then_all_is_delivered_onc
     assert outbox.deliver() == []
     post = ledger.read().post("ops")
     assert (post.waiting, post.fact, post.attempts) == ([], "", 0)
+
+
+def test_what_waits_is_never_listed_as_told(tmp_path: Path) -> None:
+    """How many, since when and why; and of each alert, for which channels."""
+    ledger, plan, channel, clock = Ledger(tmp_path), Plan.of(OPS | {"send": ["ops", "log"]}), Flaky(), [at(1)]
+    outbox = Outbox(ledger, {"ops": channel, "log": Flaky()}, lambda: clock[0], lambda: 1.0)
+
+    def listed(watch: Watch | None = None) -> Alerts:
+        return Alerts.of("penguins", plan, ledger.read(), {}, watch)
+
+    look("penguins", plan, ledger, source(0.1, 0.0), at(1))
+    outbox.deliver()
+    assert "waits for ops" not in str(listed())
+    channel.mood, clock[0] = "down", at(2)
+    look("penguins", plan, ledger, source(0.1, 0.0), clock[0])
+    assert "1 message waits for ops since 2026-11-16 02:00 UTC: nobody delivers" in str(listed())
+    assert "1 message waits for ops since 2026-11-16 02:00 UTC: not tried yet" in str(listed(Watch(1, "2026", 60)))
+    outbox.deliver()
+    look("penguins", plan, ledger, source(0.1, 0.0, 0.2), at(3))
+    assert "2 messages wait for ops since 2026-11-16 02:00 UTC: it is down" in str(listed())
+    told = listed().to_dict()
+    assert [alert["waits_for"] for alert in told["recent"]] == [[], ["ops"], ["log", "ops"]]
+    ops = next(post for post in told["channels"] if post["name"] == "ops")
+    assert (ops["waiting"], ops["waiting_since"], ops["fact"]) == (2, at(2).isoformat(), "it is down")
+    lines = [text.split() for text in str(listed()).splitlines() if " errors  " in text][-3:]
+    assert [words[4:] for words in lines] == [["0.2", "log,", "ops"], ["0", "ops"], ["0.1", "-"]]
+    channel.mood, clock[0] = "ok", at(4)
+    outbox.deliver()
+    assert [alert["waits_for"] for alert in listed().to_dict()["recent"]] == [[], [], []]
+    assert " for ops since" not in str(listed())
 
 
 def test_a_sender_that_raises_whatever_it_likes_does_not_starve_the_channels_after_it(tmp_path: Path) -> None:

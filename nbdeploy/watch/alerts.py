@@ -68,9 +68,17 @@ class Alerts(Shown):
         return tuple(rule for rule, standing in self.rules if standing.state == "firing")
 
     @property
-    def waiting(self) -> int:
-        """Messages that wait for a channel; the notebook's wait for nobody."""
-        return sum(len(post.waiting) for channel, post in self.posts.items() if channel != NOTEBOOK)
+    def delayed(self) -> dict[str, Post]:
+        """The channels for which messages wait; the notebook's wait for nobody."""
+        return {channel: post for channel, post in self.posts.items() if post.waiting and channel != NOTEBOOK}
+
+    def waits(self, alert: Alert) -> list[str]:
+        """The channels that have not taken it yet."""
+        return [
+            channel
+            for channel, post in self.delayed.items()
+            if any(alert.id == other.id for message in post.waiting for other in message.alerts)
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -81,7 +89,7 @@ class Alerts(Shown):
                 {"name": channel, "address": self.shown.get(channel)} | _does(post)
                 for channel, post in self.posts.items()
             ],
-            "recent": [alert.to_dict() for alert in self.recent],
+            "recent": [alert.to_dict() | {"waits_for": self.waits(alert)} for alert in self.recent],
             "looked": self.looked and self.looked.isoformat(),
             "damaged": self.damaged,
             "unjudged": self.unjudged or None,
@@ -107,7 +115,10 @@ class Alerts(Shown):
                 Table(("channel", "to", "sent (UTC)", "waiting", "trouble"), posts),
                 *self._told(),
             ),
-            notes=[*self._unread(), *self._gone(), *self._watched(), *self._damaged(), *self._unjudged()],
+            notes=[
+                *(*self._unread(), *self._gone(), *self._undelivered()),
+                *(*self._watched(), *self._damaged(), *self._unjudged()),
+            ],
         )
 
     def _asked(self) -> list[Table]:
@@ -140,10 +151,16 @@ class Alerts(Shown):
         if self.watch is not None:
             since = f"{self.watch.since[:16].replace('T', ' ')} UTC"
             return [("good", f"watched by process {self.watch.pid} since {since}{looked}")]
-        some = "1 message waits" if self.waiting == 1 else f"{self.waiting} messages wait"
-        waits = f", and {some} for that" if self.waiting else ""
         return [
-            ("warning", f"nobody watches{looked}: `nbdeploy monitor {self.name} --watch` looks and delivers{waits}"),
+            ("warning", f"nobody watches{looked}: `nbdeploy monitor {self.name} --watch` looks and delivers"),
+        ]
+
+    def _undelivered(self) -> list[tuple[Tone, str]]:
+        """How many wait for each channel, since when and why."""
+        untried = "not tried yet" if self.watch is not None else "nobody delivers"
+        return [
+            ("warning", f"{_some(post)} for {channel} since {clock(post.waiting[0].queued)}: {post.fact or untried}")
+            for channel, post in self.delayed.items()
         ]
 
     def _gone(self) -> list[tuple[Tone, str]]:
@@ -155,14 +172,17 @@ class Alerts(Shown):
         ]
 
     def _told(self) -> list[Table]:
-        """What was told before, the newest first: history, whatever fires now."""
+        """What there was to tell, the newest first, and who has yet to be told: history, whatever fires now."""
         if not self.recent:
             return []
         rows = [
-            (clock(alert.ended, zone=False), alert.rule, "fired" if alert.state == "firing" else "over", _worth(alert))
+            (
+                *(clock(alert.ended, zone=False), alert.rule, "fired" if alert.state == "firing" else "over"),
+                *(_worth(alert), ", ".join(self.waits(alert)) or None),
+            )
             for alert in self.recent[::-1][:RECENT]
         ]
-        return [Table(("told of (UTC)", "rule", "what", "value"), rows)]
+        return [Table(("alert of (UTC)", "rule", "what", "value", "waits for"), rows)]
 
 
 def _worth(alert: Alert) -> str | None:
@@ -193,6 +213,10 @@ def _delivery(post: Post) -> tuple[Any, ...]:
     return (post.sent and clock(post.sent, zone=False), len(post.waiting), "; ".join(trouble) or None)
 
 
+def _some(post: Post) -> str:
+    return "1 message waits" if len(post.waiting) == 1 else f"{len(post.waiting)} messages wait"
+
+
 def _stands(standing: Standing) -> dict[str, Any]:
     return {
         "state": standing.state,
@@ -206,6 +230,7 @@ def _stands(standing: Standing) -> dict[str, Any]:
 def _does(post: Post) -> dict[str, Any]:
     return {
         "waiting": len(post.waiting),
+        "waiting_since": post.waiting[0].queued.isoformat() if post.waiting else None,
         "sent": post.sent and post.sent.isoformat(),
         "failed": post.failed and post.failed.isoformat(),
         "fact": post.fact or None,
