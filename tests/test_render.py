@@ -101,6 +101,12 @@ def test_large_numbers_are_written_out() -> None:
     assert [plain.figures(value) for value in (float("inf"), float("nan"))] == ["inf", "nan"]
 
 
+def test_whole_numbers_are_never_rounded_and_others_to_three_figures() -> None:
+    told = [plain.number(value) for value in (0.0, 1_004.0, 12_345_678.0, -1_004.0, 1_004.4, 0.08349, 1e20)]
+    assert told == ["0", "1,004", "12,345,678", "-1,004", "1,000", "0.0835", "1e+20"]
+    assert [plain.number(value) for value in (float("-inf"), float("nan"))] == ["-inf", "nan"]
+
+
 def test_percentages_are_written_in_one_way() -> None:
     assert [plain.percent(share) for share in (0.0017, 0.084, 0.5, 1.0)] == ["0.17 %", "8.4 %", "50 %", "100 %"]
     assert [plain.percent(0.0017, digits) for digits in (0, 1, 2)] == ["0 %", "0.2 %", "0.17 %"]

@@ -347,6 +347,19 @@ def test_what_fires_is_told_to_pages_and_lists(tmp_path: Path) -> None:
     assert firing(tmp_path / "other") == ()
 
 
+def test_counts_are_told_exactly_wherever_an_alert_is_told(tmp_path: Path) -> None:
+    table = {"when": "requests>1000", "every": "1h", "repeat": "1s"}
+    plan, ledger = Plan.of({"defaults": False, "rules": {"busy": table}}), Ledger(tmp_path / "alerts")
+    busy = [reading(place, requests=count) for place, count in enumerate((1_004, 12_345))]
+    given_ = Given(lambda began: {item.began: item.values for item in busy}.get(began, {"requests": 1.0}))
+    look("penguins", plan, ledger, given_, at(1))
+    assert "busy (requests>1000) fires: 1,004 from" in ledger.read().post("log").waiting[0].text
+    assert "now 1,004" in firing(tmp_path)[0].text
+    listed = str(Alerts.of("penguins", plan, ledger.read(), {}, None))
+    assert listed.count("1,004") == 2  # what it is now, and what was told
+    assert "  12,345" in str(Preview.over("penguins", plan.rules["busy"], busy, BEGIN, BEGIN + 2 * HOUR))
+
+
 def test_a_column_s_name_may_hold_a_line_break(tmp_path: Path) -> None:
     rules = {"odd": {"when": "missing@two\nlines>0.05", "every": "1h", "rows": 0}}
     given_ = Given(lambda _: {"rows": 100.0, "missing@two\nlines": 0.5})

@@ -95,6 +95,11 @@ def figures(value: float, digits: int = 3) -> str:
     return f"{rounded:,.0f}" if 10**digits <= abs(rounded) < 1e15 else f"{rounded:.{digits}g}"
 
 
+def number(value: float) -> str:
+    """A whole number to its last figure, so that a count is never rounded; of any other the first three."""
+    return f"{value:,.0f}" if float(value).is_integer() and abs(value) < 1e15 else figures(value)
+
+
 def _pad(cell: str, width: int) -> str:
     return cell + " " * (width - _width(cell))
 

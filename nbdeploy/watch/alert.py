@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from nbdeploy.render.plain import figures
+from nbdeploy.render.plain import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,7 @@ class Alert:
     def text(self) -> str:
         """One sentence, for people."""
         rule = self.when if self.rule == self.when else f"{self.rule} ({self.when})"
-        now = None if self.value is None else figures(self.value)
+        now = None if self.value is None else number(self.value)
         if self.state == "resolved":
             value = "" if now is None else f", now {now}"
             why = f", {self.note}" if self.note else ""

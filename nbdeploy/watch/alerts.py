@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.render import Card, Shown, Table
-from nbdeploy.render.plain import figures
+from nbdeploy.render.plain import number
 from nbdeploy.watch import vocabulary
 from nbdeploy.watch.alert import Alert, clock
 from nbdeploy.watch.channels import NOTEBOOK
@@ -186,7 +186,7 @@ class Alerts(Shown):
 
 
 def _worth(alert: Alert) -> str | None:
-    return None if alert.value is None else figures(alert.value)
+    return None if alert.value is None else number(alert.value)
 
 
 def _line(rule: Rule, standing: Standing) -> tuple[Any, ...]:
@@ -201,7 +201,7 @@ def _number(rule: Rule, standing: Standing) -> str | None:
         return None
     if vocabulary.is_state(rule.when.metric):
         return "yes" if standing.value else "no"
-    return figures(standing.value)
+    return number(standing.value)
 
 
 def _delivery(post: Post) -> tuple[Any, ...]:

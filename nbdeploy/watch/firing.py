@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nbdeploy.render.plain import figures
+from nbdeploy.render.plain import number
 from nbdeploy.watch.alert import clock
 from nbdeploy.watch.ledger import FOLDER, Ledger
 from nbdeploy.watch.standing import about
@@ -30,7 +30,7 @@ class Firing:
     @property
     def text(self) -> str:
         rule = self.when if self.rule == self.when else f"{self.rule} ({self.when})"
-        value = "" if self.value is None else f", {'last' if self.why else 'now'} {figures(self.value)}"
+        value = "" if self.value is None else f", {'last' if self.why else 'now'} {number(self.value)}"
         why = f"; not computable now: {self.why}" if self.why else ""
         return f"{rule} fires since {clock(self.since)}{value}{why}"
 

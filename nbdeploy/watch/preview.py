@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.render import Card, Shown, Table
-from nbdeploy.render.plain import figures
+from nbdeploy.render.plain import number
 from nbdeploy.watch import vocabulary
 from nbdeploy.watch.alert import clock, lasted
 from nbdeploy.watch.standing import Standing, step
@@ -150,4 +150,4 @@ def unseen(name: str, rule: Rule, now: datetime) -> Preview:
 
 
 def _number(value: float | None) -> str | None:
-    return None if value is None else figures(value)
+    return None if value is None else number(value)
