@@ -52,6 +52,14 @@ def test_it_fires_once_and_is_over_once() -> None:
     assert told(error_rates(0, 0.1, 0.2, 0.1, 0.0, 0.0)) == [("firing", 2), ("resolved", 5)]
 
 
+def test_it_lasted_as_long_as_it_was_bad() -> None:
+    """The good window that ends it is none of it."""
+    _, alerts = stepped("penguins", rule_of(), Standing(), error_rates(0, 0.1, 0.2, 0.045, 0))
+    assert alerts[-1].text == (
+        "penguins: errors (error_rate>0.05) is over, now 0; it lasted 3 h, from 2026-11-16 01:00 UTC"
+    )
+
+
 def test_a_reading_that_wavers_around_its_bound_fires_once() -> None:
     wavering = error_rates(*[0.051, 0.049] * 20, 0.04)
     assert told(wavering) == [("firing", 1), ("resolved", 41)]
@@ -152,13 +160,13 @@ def test_a_preview_says_how_often_it_would_have_fired_since_when_and_for_how_lon
     seen = Preview.over("penguins", rule_of(), history, BEGIN - 3 * 24 * HOUR, BEGIN + 2 * 24 * HOUR)
     assert seen.text == "would have fired 3 times since Monday"
     assert [(item.began, item.ended, item.worst) for item in seen.firings] == [
-        (BEGIN + HOUR, BEGIN + 4 * HOUR, 0.1),
-        (BEGIN + 4 * HOUR, BEGIN + 6 * HOUR, 0.2),
+        (BEGIN + HOUR, BEGIN + 3 * HOUR, 0.1),
+        (BEGIN + 4 * HOUR, BEGIN + 5 * HOUR, 0.2),
         (BEGIN + 7 * HOUR, None, 0.1),
     ]
     shown = str(seen)
     assert "preview: not switched on" in shown
-    assert "2026-11-16 01:00 UTC  3 h" in shown
+    assert "2026-11-16 01:00 UTC  2 h" in shown
     assert "1 window not computable: no requests" in shown
 
 
@@ -270,9 +278,9 @@ def test_a_service_that_is_down_is_told_after_two_looks_and_once(tmp_path: Path)
     assert [len(alerts) for alerts in found] == [0, 1, 0, 0, 0]
     assert found[1][0].rule == "down"
     given_.down = 0
-    assert [alert.state for alert in look("penguins", Plan.of({}), Ledger(tmp_path), given_, at(0.2)).alerts] == [
-        "resolved"
-    ]
+    (over,) = look("penguins", Plan.of({}), Ledger(tmp_path), given_, at(0.2)).alerts
+    assert over.state == "resolved"
+    assert "it lasted 12 min, from" in over.text
 
 
 def test_a_log_that_cannot_be_read_keeps_no_other_rule_from_being_judged(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ TIMES = ("since", "began", "ended")
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """`since` is when the first window began that was beyond, `began` to `ended` the window that is told of.
+    """`since` is when the first window began that was beyond, `began` to `ended` the window that is told of: of what is
+    over the first good one, so that it lasted from `since` to `began`.
 
     `held` counts the firings before this one that were not told, because the rule had been told too recently. `id` is the
     same whoever finds it, and however often.
@@ -50,7 +51,7 @@ class Alert:
         if self.state == "resolved":
             value = "" if now is None else f", now {now}"
             why = f", {self.note}" if self.note else ""
-            return f"{self.name}: {rule} is over{value}{why}; it lasted {lasted(self.ended - self.since)}, from {clock(self.since)}"
+            return f"{self.name}: {rule} is over{value}{why}; it lasted {lasted(self.began - self.since)}, from {clock(self.since)}"
         held = f"; it fired {self.held} more time{'s' if self.held > 1 else ''} meanwhile" if self.held else ""
         version = f", version {self.version}" if self.version else ""
         more = f", since {clock(self.since)}" if self.since != self.began else ""

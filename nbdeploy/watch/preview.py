@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """`ended` is None where it still lasts. `told`: it was not held by the rule's repeat."""
+    """`ended` is where the first good window began, None where it still lasts. `told`: it was not held by the rule's repeat."""
 
     began: datetime
     ended: datetime | None
@@ -68,7 +68,7 @@ class Preview(Shown):
             if standing.state == "firing" and alert is not None:
                 firings[-1] = replace(firings[-1], told=True)
             if before.state == "firing":
-                ended = reading.ended if standing.state == "ok" else None
+                ended = reading.began if standing.state == "ok" else None
                 firings[-1] = replace(firings[-1], ended=ended, worst=standing.worst)
         judged = len(readings) - unjudged.total()
         return cls(name, rule, first or since, until, tuple(firings), judged, dict(unjudged))
