@@ -7,14 +7,14 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nbdeploy import default
-from nbdeploy.errors import GateRefused, NbdeployError, Unsupported, WrongUse
+from nbdeploy.errors import DiskFailed, GateRefused, NbdeployError, Unsupported, WrongUse
 from nbdeploy.front import commands, verbs
 from nbdeploy.front.call import Call
 from nbdeploy.front.grammar import VERBS
@@ -34,6 +34,7 @@ COMPLETE = "_NBDEPLOY_COMPLETE"  # click's variable: the shell asks for completi
 def main(words: Sequence[str] | None = None, workspace: Callable[[], Workspace] | None = None) -> int:
     """The exit code: 0 done, 1 refused or failed, 2 wrong use."""
     find = workspace or default.workspace
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a sign the terminal's encoding lacks is written as its escape
             stream.reconfigure(errors="backslashreplace")
@@ -48,9 +49,26 @@ def main(words: Sequence[str] | None = None, workspace: Callable[[], Workspace] 
         return _failed(error, as_json="--json" in words)
     except KeyboardInterrupt:
         return 1
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of lines that would have gone on went away, as `head` does
         return 1
+    finally:
+        _let_go()
+
+
+def _open_closed() -> None:
+    """A stream that was closed (`>&-`) is the null device: the next file to be opened would have its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
+
+
+def _let_go() -> None:
+    """What nobody took is dropped here; else the interpreter complains of it at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
@@ -79,11 +97,11 @@ def _run(words: Sequence[str], workspace: Callable[[], Workspace], progress: Pro
     if call is None:
         return 0
     if call.verb == "token":
-        click.echo(workspace().token(call.values["name"]))
+        _write(workspace().token(call.values["name"]), as_json=False)
     elif call.verb == "logs":
         _logs(call, workspace())
     elif call.verb == "monitor" and call.values.get("watch"):
-        verbs.watch(call, workspace(), lambda text: click.echo(plain.text(text)))
+        verbs.watch(call, workspace(), lambda text: _say(plain.text(text)))
     elif VERBS[call.verb].of_kind("model") and ".ipynb" in call.values["model"]:
         _write(_through_notebook(_ready(call), workspace()), as_json=call.json)
     else:
@@ -100,7 +118,7 @@ def _through_notebook(call: Call, workspace: Workspace) -> Any:
     try:
         return through_notebook(call, workspace.settings.reports)
     except KeyboardInterrupt:
-        click.echo(f"{PROGRAM}: interrupted; `{PROGRAM} ps` shows what is live", err=True)
+        _aside(f"interrupted; `{PROGRAM} ps` shows what is live")
         raise
 
 
@@ -134,29 +152,49 @@ def _from_files(values: dict[str, Any]) -> dict[str, Any]:
 def _logs(call: Call, workspace: Workspace) -> None:
     if call.json and call.values.get("follow"):
         raise WrongUse("--json prints one value at the end, and --follow has none; choose one of them.")
-    lines = verbs.perform(call, workspace, lambda text: click.echo(f"{PROGRAM}: {text}", err=True))
+    lines = verbs.perform(call, workspace, _aside)
     if call.json:
-        click.echo(verbs.dumps(verbs.Lines(tuple(lines))))
+        _say(verbs.dumps(verbs.Lines(tuple(lines))))
         return
     for line in lines:
-        click.echo(plain.text(line))
+        _say(plain.text(line))
 
 
 def _write(result: Any, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(verbs.dumps(result))
-    elif hasattr(result, "card"):
-        shown: Shown = result
-        click.echo(shown.as_text(colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
-    elif result is not None:
-        click.echo(result)
+    """Whoever reads it may go away, as `head` does: what was done is done, and the exit code tells that."""
+    with suppress(BrokenPipeError):
+        if as_json:
+            _say(verbs.dumps(result))
+        elif hasattr(result, "card"):
+            shown: Shown = result
+            _say(shown.as_text(colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+        elif result is not None:
+            _say(str(result))
+
+
+def _say(text: str) -> None:
+    """To stdout. Raises BrokenPipeError, DiskFailed."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        fact, holds = exc.strerror or str(exc), "What was done before stays done"
+        raise DiskFailed("telling what came of it", "stdout", fact, holds, "ask for it again") from exc
+
+
+def _aside(text: str) -> None:
+    """To stderr, if anybody reads there."""
+    with suppress(OSError):
+        click.echo(f"{PROGRAM}: {text}", err=True)
 
 
 def _failed(error: NbdeployError, *, as_json: bool) -> int:
-    click.echo(f"{PROGRAM}: {error}", err=True)
+    _aside(str(error))
     if as_json:
         told: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
         if isinstance(error, GateRefused) and error.report is not None:
             told["report"] = verbs.plain(error.report)
-        click.echo(verbs.dumps({"error": told}))
+        with suppress(OSError):
+            click.echo(verbs.dumps({"error": told}))
     return error.exit_code

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 import pytest
@@ -386,6 +387,60 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     command = f"{sys.executable} -m nbdeploy --help | true; exit ${{PIPESTATUS[0]}}"
     told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert told.stderr == ""
+
+
+@pytest.mark.parametrize("gone", [["stdout"], ["stderr"], ["stdout", "stderr"]])
+@pytest.mark.parametrize(("verdict", "code"), [("refused", 1), ("passed", 0)])
+def test_f08_a_reader_that_goes_away_changes_nothing_of_what_is_done(
+    gone: list[str], verdict: str, code: int, workspace: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`serve NAME 2>&1 | head -1`: the steps that nobody reads are taken, and the exit code is that of the verb."""
+    workspace.phases = ("check", "serve")
+    workspace.answers["validate"] = Judged({"verdict": verdict}, verdict=verdict)
+    for name in gone:
+        monkeypatch.setattr(sys, name, unread())
+    assert cli.main(["validate", "penguins"], workspace) == code
+    assert cli.main(["serve", "penguins"], workspace) == 0
+    assert [call[0] for call in workspace.calls] == ["validate", "serve"]
+    workspace.answers["show"] = NotFound("service", "chrn", ["churn"])
+    assert cli.main(["show", "chrn", "--json"], workspace) == 1
+    for name in gone:
+        getattr(sys, name).close()
+
+
+def unread() -> TextIO:
+    """A pipe's end whose other end is closed."""
+    there, here = os.pipe()
+    os.close(there)
+    return os.fdopen(here, "w")
+
+
+def test_a_stream_that_is_closed_is_no_crash(workspace: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    workspace.phases = ("serve",)
+    assert cli.main(["serve", "penguins"], workspace) == 0
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        assert stream.name == os.devnull
+        stream.close()
+
+
+def test_lines_that_go_on_end_with_their_reader(workspace: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    workspace.answers["logs"] = (taken.append(place) or "line" for place in range(10))  # type: ignore[func-returns-value] # to see it
+    monkeypatch.setattr(sys, "stdout", unread())
+    assert cli.main(["logs", "penguins"], workspace) == 1
+    assert taken == [0]
+    sys.stdout.close()
+
+
+def test_a_result_that_cannot_be_written_is_told_and_what_was_done_stays(
+    workspace: Recorder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert cli.main(["serve", "penguins"], workspace) == 1
+    assert "stdout: No space left on device. What was done before stays done" in capsys.readouterr().err
 
 
 def test_the_shell_completes_names(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

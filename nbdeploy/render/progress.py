@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from nbdeploy.render import markup, plain
@@ -140,7 +141,7 @@ class Overwritten:
         room = shutil.get_terminal_size().columns - 4
         shown = plain.text(text)
         shown = shown if len(shown) <= room else shown[: room - 1] + "…"
-        print(f"\r\x1b[2K{plain.ICONS[tone]} {shown}", end=end, file=self.stream, flush=True)
+        _print(f"\r\x1b[2K{plain.ICONS[tone]} {shown}{end}", self.stream)
 
     def close(self, text: str, tone: Tone) -> None:
         self.show(text, tone, end="\n")
@@ -154,10 +155,16 @@ class Written:
 
     def show(self, text: str, tone: Tone) -> None:
         del tone
-        print(plain.text(text.rpartition(" · ")[2]), file=self.stream, flush=True)
+        _print(f"{plain.text(text.rpartition(' · ')[2])}\n", self.stream)
 
     def close(self, text: str, tone: Tone) -> None:
-        print(f"{plain.ICONS[tone]} {plain.text(text)}", file=self.stream, flush=True)
+        _print(f"{plain.ICONS[tone]} {plain.text(text)}\n", self.stream)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """Where nobody can read it, as after `2>&1 | head -1`, the verb goes on all the same."""
+    with suppress(OSError):
+        print(text, end="", file=stream, flush=True)
 
 
 def surface(stream: TextIO | None = None, *, notebook: bool = False) -> Surface:
