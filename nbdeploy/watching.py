@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -129,13 +130,17 @@ def _width(every: str | None) -> timedelta | None:
 
 @dataclass
 class Look:
-    """One look at a service. `failed` names parts that could not be made, and why: none of them hides the others."""
+    """One look at a service, as it was at `now`. `failed` names parts that could not be made, and why: none of them hides
+    the others. `until` is when its requests had been read.
+    """
 
     deployment: Deployment
     last: timedelta
     every: timedelta | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     failed: dict[str, NotComputable] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+    until: datetime = field(init=False)
 
     @property
     def name(self) -> str:
@@ -258,16 +263,18 @@ class Look:
     @cached_property
     def _asked(self) -> pd.DataFrame:
         """What lies in the future too: a clock may have been set back."""
-        return self.log.requests()
+        found = self.log.requests()
+        self.until = self.now + timedelta(seconds=time.monotonic() - self.began)
+        return found
 
     @cached_property
     def requests(self) -> pd.DataFrame:
-        return self._asked[self._asked["time"] < self.axis.ended]
+        """What comes while the log is read, once for the requests and once for the rows, is left for the next look."""
+        return self._asked[self._asked["time"] < self.now]
 
     @cached_property
     def axis(self) -> Axis:
-        known = None if "log" in self.failed else self._asked[self._asked["time"] <= self.now]
-        return axis(self.now, self.last, self.every, known)
+        return axis(self.now, self.last, self.every, None if "log" in self.failed else self.requests)
 
     @cached_property
     def policies(self) -> Mapping[str, Mapping[str, str]]:
@@ -281,7 +288,7 @@ class Look:
     @cached_property
     def view(self) -> Predictions:
         """The part of it that the axis shows."""
-        return self.log.within(self.axis.began, self.axis.ended)
+        return self.log.within(self.axis.began, self.now)
 
     def _versions(self) -> list[str]:
         """Those that answered, the one that answered last at the end."""
@@ -394,7 +401,7 @@ class Look:
     def _log_state(self, requests: pd.DataFrame, served: Mapping[str, Served]) -> LogState:
         inside = requests[requests["time"] >= self.axis.began]
         answered = inside["status"] == 200
-        later = self._asked[(self._asked["time"] >= self.axis.ended) & (self._asked["status"] == 200)]
+        later = self._asked[(self._asked["time"] > self.until) & (self._asked["status"] == 200)]
         refused = inside[inside["status"].between(400, 499)]
         codes = refused["code"].fillna(refused["status"].astype(str)).value_counts()
         return LogState(

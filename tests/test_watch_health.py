@@ -304,6 +304,26 @@ def test_labels_that_came_back_give_live_metrics_on_the_same_axis(world: World, 
     assert titles[-2:] == ["accuracy", "rows with a label"]
 
 
+def test_what_comes_while_the_log_is_read_is_left_for_the_next_look(world: World, past: Past) -> None:
+    """Requests, rows and labels are read one after the other: of all of them as it was at one moment."""
+    ids = windows(past, 2)
+    look = world.look()
+    assert len(look.requests)
+    rows = frame(50, 9)
+    ids += past.ask(rows, NOW, NOW + timedelta(seconds=1))
+    labelled(past, world, ids, ["heavy"] * 450)
+    health = look.health(QUIET)
+    assert not isinstance(health.live, NotComputable)
+    assert not isinstance(health.traffic, NotComputable)
+    assert (health.log.answered, health.log.kept) == (400, 400)
+    assert (health.traffic.whole.rows, health.live.rows, health.live.labelled) == (400, 400, 400)
+    assert sum(number(reading, "rows") for reading in health.readings) == 400
+    assert "the future" not in told(health)
+    after = world.monitor(now=NOW + timedelta(minutes=1))
+    assert not isinstance(after.live, NotComputable)
+    assert (after.log.answered, after.live.rows, after.live.labelled) == (450, 450, 450)
+
+
 def test_labels_that_say_nothing_are_findings(world: World, past: Past) -> None:
     began = floored(NOW, timedelta(hours=HOURS)) - timedelta(hours=HOURS)
     ids = past.ask(frame(20, 5), began, began + timedelta(hours=HOURS))

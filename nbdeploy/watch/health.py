@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class LogState:
     """What the reading of the log passed over. `kept` of `answered` rows are in it; the others its policy left out.
     `unlogged` rows could not be written, whenever that was: workers count them without times. `future` ones were answered
-    after the last window, by a clock that went wrong.
+    after the look, by a clock that went wrong.
     """
 
     answered: int = 0
