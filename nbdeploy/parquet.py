@@ -122,17 +122,21 @@ class Reader:
         note = f"KV_METADATA {{{KEY}: {text(json.dumps(about))}}}"
         self.run(f"COPY ({sql}) TO {text(str(file))} (FORMAT parquet, USE_TMP_FILE false, {note})")
 
-    def save(self, frame: pd.DataFrame, file: Path) -> None:
-        """A frame as pandas has it, for others to read; objects that are no single value as JSON."""
+    def save(self, frame: pd.DataFrame, file: Path) -> set[str]:
+        """A frame as pandas has it, for others to read; objects that are of no one kind as JSON. The names of these columns."""
         kept = frame.copy()
-        for name in kept.columns[[kept[name].dtype == object for name in kept.columns]]:
-            kept[name] = plain_column(kept[name])
         stored = stored_names([str(name) for name in kept.columns])
+        as_json = set()
+        for name, shown in zip(kept.columns, stored, strict=True):
+            if kept[name].dtype == object:
+                kept[name], kind = plain_column(kept[name])
+                as_json |= {shown} if kind == "JSON" else set()
         self._connection.register("given", kept.set_axis([f"c{place}" for place in range(len(stored))], axis=1))
         chosen = ", ".join(f"c{place} AS {quoted(name)}" for place, name in enumerate(stored))
         self.run("SET TimeZone = 'UTC'")
         self.run(f"COPY (SELECT {chosen} FROM given) TO {text(str(file))} (FORMAT parquet)")  # noqa: S608 - quoted
         self._connection.unregister("given")
+        return as_json
 
     @contextmanager
     def scratch(self) -> Iterator[None]:
@@ -241,15 +245,16 @@ def reading(threads: int | None = None) -> Iterator[Reader]:
         yield Reader(connection)
 
 
-def plain_column(values: pd.Series[Any]) -> Any:
-    """Values of one type as they are, others as their JSON."""
-    import pandas as pd
-
-    found = {type(value) for value in values.dropna()}
-    if len(found) <= 1 and found <= {bool, int, float, str}:
-        return values
-    texts = [None if missing else json.dumps(value) for value, missing in zip(values, values.isna(), strict=True)]
-    return pd.Series(texts, index=values.index, dtype=pd.StringDtype("python"))
+def plain_column(values: pd.Series[Any]) -> tuple[Any, str]:
+    """Values of one kind as an array of that, others as their JSON; and the kind. Where there is no value there is none."""
+    cells = [None if missing else value for value, missing in zip(values, values.isna(), strict=True)]
+    known = [cell for cell in cells if cell is not None]
+    if not known:
+        return values, ""
+    kind = _kind(Column("", cells))
+    if kind == "JSON" and not any(_rounds(cell) for cell in known):
+        kind = "DOUBLE"  # whole numbers and others
+    return _ARRAYS[kind](cells), kind
 
 
 def _series(values: Any, *, from_json: bool) -> Any:

@@ -336,6 +336,39 @@ def test_parquet_for_others_is_one_table(tmp_path: Path) -> None:
     ]
 
 
+NONE = small(status=422, code="invalid_rows", rows=[], predictions=[])
+
+
+@pytest.mark.parametrize(
+    ("files", "kind", "wanted"),
+    [
+        ([[[1, 2]], [[3]]], {"BIGINT", "DOUBLE"}, [1, 2, None, 3, None]),
+        ([[[2**60 + 1, 3]], [[None]]], {"BIGINT"}, [2**60 + 1, 3, None, None, None]),
+        ([[[0.5, "Infinity"]], [[1]]], {"DOUBLE"}, [0.5, math.inf, None, 1, None]),
+        ([[[0.5], [1]], [[2]]], {"DOUBLE"}, [0.5, 1, None, 2, None]),
+        ([[[True, None]], [[False]]], {"BOOLEAN"}, [True, None, None, False, None]),
+        ([[["yes", "1"]], [[None]]], {"VARCHAR"}, ["yes", "1", None, None, None]),
+        ([[["yes"]], [[1, 2.5]]], {"VARCHAR"}, ['"yes"', None, "1.0", "2.5", None]),
+        ([[["yes"]], [[{"yes": 0.5}]]], {"VARCHAR"}, ['"yes"', None, '{"yes": 0.5}', None]),
+        ([[[1.5]], [["Infinity", "a"]]], {"VARCHAR"}, ["1.5", None, '"Infinity"', '"a"', None]),
+        ([[["\ud800"]], [["b"]]], {"VARCHAR"}, ['"\\ud800"', None, '"b"', None]),
+    ],
+)
+@pytest.mark.parametrize("says", [True, False])
+def test_answers_of_one_kind_are_a_column_of_it_and_others_json(
+    files: list[list[list[Any]]], kind: set[str], wanted: list[Any], says: bool, tmp_path: Path
+) -> None:
+    """In whichever files they lie, and with refused requests, which have none, in each."""
+    log = tmp_path / "log"
+    log.mkdir()
+    for answers in files:
+        written(log, [*(small(rows=[{}] * len(one), predictions=one) for one in answers), NONE], says=says)
+    Predictions(log).write_parquet(tmp_path / "out")
+    told = duckdb.sql(f"SELECT prediction FROM read_parquet('{tmp_path}/out/*.parquet')")
+    assert {str(told.types[0])} <= kind
+    assert [value for (value,) in told.fetchall()] == wanted
+
+
 def test_names_that_duckdb_cannot_tell_apart_are_told_apart(tmp_path: Path) -> None:
     row = {"Age": 1, "age": 2, "": 3, 'a"b': 4, "x'y": 5}
     start = head("abc", Policy(), dict.fromkeys(row, "integer"), [])

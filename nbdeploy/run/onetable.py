@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.parquet import EXACT, WHOLE, quoted, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -51,9 +51,14 @@ def _exact(values: pd.Series[Any]) -> bool:
     return bool(((values % 1 == 0) & (values.abs() <= EXACT)).all())
 
 
-def unify(reader: Reader, files: Sequence[Path]) -> None:
-    """Write anew those that differ from the rest: what a file has no values of is null in it."""
-    told = [_columns(reader, file) for file in files]
+def unify(reader: Reader, files: Mapping[Path, Collection[str]]) -> None:
+    """Write anew those that differ from the rest: what a file has no values of is null in it. `files` with their columns of
+    JSON texts; one that is of several kinds, be it in different files, is JSON in all of them.
+    """
+    told = [
+        {name: "JSON" if name in as_json else kind for name, kind in _columns(reader, file).items()}
+        for file, as_json in files.items()
+    ]
     found: dict[str, set[str]] = {}
     for own in told:
         for name, kind in own.items():
@@ -73,13 +78,14 @@ def _columns(reader: Reader, file: Path) -> dict[str, str]:
 def _common(kinds: set[str]) -> str:
     if len(kinds) == 1:
         return next(iter(kinds))
-    return "DOUBLE" if kinds and kinds <= NUMBERS else "VARCHAR"
+    if not kinds:
+        return "VARCHAR"
+    return "DOUBLE" if kinds <= NUMBERS else "JSON"
 
 
 def _rewrite(reader: Reader, file: Path, own: Mapping[str, str], common: Mapping[str, str]) -> None:
     chosen = ", ".join(
-        f"CAST({quoted(name) if name in own and own[name] != NOTHING else 'NULL'} AS {kind}) AS {quoted(name)}"
-        for name, kind in common.items()
+        f"{_cast(quoted(name), own.get(name, NOTHING), kind)} AS {quoted(name)}" for name, kind in common.items()
     )
     draft = file.with_name(f".{file.name}")
     source, target = text(str(file)), text(str(draft))
@@ -88,3 +94,13 @@ def _rewrite(reader: Reader, file: Path, own: Mapping[str, str], common: Mapping
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _cast(name: str, own: str, kind: str) -> str:
+    """SQL of a column as it is in all files; JSON is text, in which an infinity is one too."""
+    if kind != "JSON":
+        return f"CAST({'NULL' if own == NOTHING else name} AS {kind})"
+    if own in {NOTHING, "JSON"}:
+        return f"CAST({'NULL' if own == NOTHING else name} AS VARCHAR)"
+    written = f"CAST(to_json({name}) AS VARCHAR)"
+    return f"CASE WHEN isinf({name}) THEN '\"' || {written} || '\"' ELSE {written} END" if own == "DOUBLE" else written

@@ -151,17 +151,17 @@ class Predictions(Shown):
         refuse_file(folder)
         with writing(folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        written, kinds = [], onetable.kinds_of(self._heads())
+        written: dict[Path, set[str]] = {}
+        kinds = onetable.kinds_of(self._heads())
         with parquet.reading() as reader:
             for path in self.segments():
                 with piece(reader, path, self._bounds) as one:
                     frame = None if one is None else one.frame()
                 if frame is not None and len(frame):
                     target = folder / f"{path.stem}.parquet"
-                    reader.save(onetable.typed(_by_time([frame], SHOWN), kinds), target)
-                    written.append(target)
+                    written[target] = reader.save(onetable.typed(_by_time([frame], SHOWN), kinds), target)
             onetable.unify(reader, written)
-        return written
+        return list(written)
 
     def policy(self, schema: str) -> Mapping[str, str]:
         """`hash`, `bucket` or `drop` by column, of rows logged with this schema in this view; kept columns are not named.
