@@ -295,6 +295,8 @@ def _no_bound(wanted: str) -> tuple[str, str]:
     """The fact and the hint."""
     if not wanted:
         return "a number or live is missing after the comparison", ""
+    if re.fullmatch(r"[+-]?(nan|inf|infinity)", wanted, re.IGNORECASE):
+        return f'"{wanted}" is no finite number, so the condition would hold always or never', ""
     if wanted.endswith("%") and re.fullmatch(_NUMBER, wanted[:-1].strip()):
         return "there are no percent signs", _meant(f"{float(wanted[:-1]) / 100:g}")
     if re.fullmatch(r"[+-]?[0-9]+,[0-9]+", wanted):
