@@ -67,7 +67,7 @@ class Labelled:
             NotFound, UnsupportedData: of a file.
             DiskFailed: none of them is kept.
         """
-        table = of_frame(table_of(labels, on, [str(label) for label in self.classes]), on)
+        table = of_frame(table_of(labels, on, [str(label) for label in self.classes]), on, self._keys())
         self._check_key(on)
         if {task.name for task in self.all_tasks} == {"regression"}:
             table = self._numbers(table, file=isinstance(labels, str | Path) and str(labels).lower().endswith(_LINES))
@@ -129,12 +129,15 @@ class Labelled:
                 f'The log has "{on}" rounded ("bucket"), so several rows would share a label; join by request_id, or let the '
                 "settings keep or hash it from now on."
             )
-        logged: list[str] = []
-        for manifest in self.manifests():
-            if on in manifest.schema.keys:
-                return
-            logged += [key for key in manifest.schema.keys if key not in logged]
-        raise no_key(on, logged)
+        if not any(on in manifest.schema.keys for manifest in self.manifests()):
+            raise no_key(on, list(self._keys()))
+
+    def _keys(self) -> Iterator[str]:
+        """Those of any version that labels can go by."""
+        every = dict.fromkeys(key for manifest in self.manifests() for key in manifest.schema.keys)
+        log = Predictions(self.folder / "predictions")
+        lost = log.rounded() | log.dropped()
+        yield from (key for key in every if key not in lost)
 
     def _check_classes(self, table: pd.DataFrame) -> None:
         """Labels in another coding than the model's would replace good ones: none of them is taken."""

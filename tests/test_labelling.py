@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ from nbdeploy.run import secret
 from nbdeploy.run.feedback import Feedback
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime.manifest import Column, Method, Output, Schema
-from nbdeploy.runtime.records import line
+from nbdeploy.runtime.policy import Policy
+from nbdeploy.runtime.records import head, line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -178,7 +179,11 @@ def test_a_table_may_be_of_any_kind(world: World, table: Any) -> None:
     [
         (
             {"id": ["a"], "label": ["no"]},
-            r'a column "request_id" and one called "label"; this table has id, label.*--on id',
+            r'a column "request_id" and one called "label"; this table has id, label\. A key .* with --on: customer\.$',
+        ),
+        (
+            {"id": ["a"], "customer": [7], "label": ["no"]},
+            r"has id, customer, label\. The log has a key customer: feedback NAME labels --on customer\.$",
         ),
         ({"request_id": ["a"], "x": [1], "y": [2]}, r"has request_id, x, y\. Name the one.*rename\(columns="),
         ({"request_id": ["a"]}, "this table has request_id"),
@@ -200,6 +205,18 @@ def test_what_is_no_table_of_labels_is_wrong_use(world: World, table: Any, said:
     with pytest.raises(WrongUse, match=said):
         world.take(pd.DataFrame(table) if isinstance(table, dict) and "b" not in next(iter(table.values())) else table)
     assert world.kept == []
+
+
+@pytest.mark.parametrize("word", ["bucket", "drop", None])
+def test_only_keys_that_labels_can_go_by_are_suggested(world: World, word: str | None) -> None:
+    columns = {} if word is None else {"customer": word}
+    (world.folder / "predictions").mkdir()
+    (world.folder / "predictions" / "0-1.log").write_bytes(head("s", Policy(columns), {"x": "number"}, ["customer"]))
+    world.log(("a", ["no"]))
+    if word is None:
+        world.manifest = replace(world.manifest, schema=replace(SCHEMA, keys=()))
+    with pytest.raises(WrongUse, match=r"this table has customer, label\.$"):
+        world.take(pd.DataFrame({"customer": [7], "label": ["no"]}))
 
 
 def test_a_key_that_was_never_kept_is_wrong_use(world: World) -> None:

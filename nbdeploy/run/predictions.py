@@ -181,8 +181,11 @@ class Predictions(Shown):
 
     def rounded(self) -> frozenset[str]:
         """Keys of this view that stand for several, so that labels cannot be joined by them."""
-        heads = (head.get("keys_policy", {}).items() for head in self._heads())
-        return frozenset(name for words in heads for name, word in words if word == "bucket")
+        return self._keys_under("bucket")
+
+    def dropped(self) -> frozenset[str]:
+        """Keys of which this view has nothing, at least for a time."""
+        return self._keys_under("drop")
 
     def hashed(self, value: object) -> str | None:
         """What a value has become in a column that is hashed: to look for it, or to join by it."""
@@ -207,6 +210,10 @@ class Predictions(Shown):
     def _pass_over(self, read: Lines | Piece) -> None:
         self.torn += read.torn
         self.damaged += read.damaged
+
+    def _keys_under(self, asked: str) -> frozenset[str]:
+        heads = (head.get("keys_policy", {}).items() for head in self._heads())
+        return frozenset(name for words in heads for name, word in words if word == asked)
 
     def _heads(self) -> Iterator[Mapping[str, Any]]:
         """Of segments that have requests in this view, as far as that is known without reading a growing one."""

@@ -76,8 +76,10 @@ class Joined:
         return {"rows": len(self.frame), "labelled": len(self.labelled), "coverage": self.coverage, **self.counts}
 
 
-def of_frame(frame: pd.DataFrame, on: str = REQUEST) -> pd.DataFrame:
+def of_frame(frame: pd.DataFrame, on: str = REQUEST, keys: Iterable[str] = ()) -> pd.DataFrame:
     """Labels of a table: the column `on`, one of labels, and maybe `row`, the place in the request. As JSON has them.
+
+    `keys` of the log are told where the table has no `on`.
 
     Raises:
         WrongUse: a column is missing, it is not clear which one holds the labels, or they are no single values.
@@ -88,7 +90,7 @@ def of_frame(frame: pd.DataFrame, on: str = REQUEST) -> pd.DataFrame:
     others = [name for name in names if name not in {on, "row"}]
     label = "label" if "label" in others else others[0] if len(others) == 1 else None
     if on not in names or label is None or len(set(names)) < len(names):
-        raise WrongUse(_columns_wanted(on, names))
+        raise WrongUse(_columns_wanted(on, names, keys))
     named = frame.set_axis(names, axis=1)
     columns = {
         "on": [on] * len(frame),
@@ -99,14 +101,17 @@ def of_frame(frame: pd.DataFrame, on: str = REQUEST) -> pd.DataFrame:
     return pd.DataFrame(columns, dtype=object)
 
 
-def _columns_wanted(on: str, names: Sequence[str]) -> str:
+def _columns_wanted(on: str, names: Sequence[str], keys: Iterable[str]) -> str:
     told = f'Labels need a column "{on}" and one called "label"; this table has {", ".join(names) or "no columns"}.'
-    if on not in names and (near := did_you_mean(on, names)):
-        return told + near
     if on in names:
         return f'{told} Name the one that holds them: labels.rename(columns={{"...": "label"}})'
-    keyed = f" By a key kept with `--keys`: feedback NAME labels --on {names[0]}." if names and on == REQUEST else ""
-    return f"{told}{keyed}"
+    if near := did_you_mean(on, names):
+        return told + near
+    logged = list(keys)
+    there = [key for key in logged if key in names]
+    if there:
+        return f"{told} The log has a key {there[0]}: feedback NAME labels --on {there[0]}."
+    return f"{told} A key of the log will do as well, with --on: {', '.join(logged)}." if logged else told
 
 
 def _values(column: pd.Series[Any], name: str) -> list[Any]:
