@@ -120,6 +120,31 @@ def test_rows_that_were_asked_again_and_again_are_no_more_than_once(folder: Path
     assert told <= 1, "half of 100 people are not unlike the others because each was asked about 20 times"
 
 
+def test_few_of_rows_that_repeat_since_there_are_few_items_are_not_unlike_the_many(
+    folder: Path, feedback: Feedback
+) -> None:
+    """Some items are asked for often, and each has one price and one weight: all columns of a row tell the same."""
+    random = np.random.default_rng(5)
+    price = random.lognormal(3, 1, 200).round(2)
+    items = pd.DataFrame({"item": np.arange(200.0), "price": price, "weight": price**0.5})
+    often = 1 / np.arange(1, 201) ** 1.1
+
+    def sold(rows: int) -> pd.DataFrame:
+        return items.iloc[random.choice(200, rows, p=often / often.sum())].reset_index(drop=True)
+
+    columns = tuple(Column(str(name), "number", "float64") for name in items)
+    bins = Profile.from_dict(profile(sold(1_500), Schema("frame", columns), predictions=[0, 1] * 750))
+    asked = sold(5_000).assign(age=40.0)
+    ids = ask(folder, asked)
+    even = random.permutation(5_000)
+    for place in range(5):
+        given = Feedback(feedback.folder.with_name(f"even{place}"))
+        label(given, [ids[number] for number in even[place * 300 : (place + 1) * 300]])
+        assert warned(folder, given, v1_0_0=bins) == ()
+    label(feedback, [ids[number] for number in even if asked["price"][number] > 30][:300])
+    assert "input.price" in str(warned(folder, feedback, v1_0_0=bins))
+
+
 def test_a_column_that_is_mostly_missing_is_no_other_where_few_are_labelled(folder: Path, feedback: Feedback) -> None:
     """No value among the labelled rows of a segment is missing values, as it is among the others."""
     rows = people(3_000)

@@ -69,20 +69,21 @@ class Drawn:
         self._frames.append(rows)
         self._lots = np.concatenate([self._lots, lots])
         if len(self._lots) > MOST:
-            self._frames = [self.rows()]
+            kept = self._smallest(MOST)
+            self._frames, self._lots = [self.rows().iloc[kept]], self._lots[kept]
+            self._limit = int(self._lots.max())
 
     def __len__(self) -> int:
-        return min(len(self._lots), MOST)
+        return len(self._lots)
 
-    def rows(self) -> pd.DataFrame:
+    def rows(self, most: int | None = None) -> pd.DataFrame:
+        """All, or an even part of them."""
         frame = parquet.joined(self._frames)
-        if len(frame) <= MOST:
-            return frame
-        kept = np.sort(np.argpartition(self._lots, MOST)[:MOST])
-        self._lots = self._lots[kept]
-        self._limit = int(self._lots.max())
-        self._frames = [frame.iloc[kept]]
-        return self._frames[0]
+        return frame if most is None or most >= len(frame) else frame.iloc[self._smallest(most)]
+
+    def _smallest(self, count: int) -> NDArray[np.intp]:
+        """In the order they came."""
+        return np.sort(np.argpartition(self._lots, count)[:count])
 
 
 class Likeness:
@@ -126,7 +127,7 @@ class Likeness:
         found = []
         for version, pair in pairs.items():
             whose = f"The labelled rows of {version} are unlike its others" if len(pairs) > 1 else UNLIKE
-            found += self._warnings(version, [drawn.rows() for drawn in pair], ONCE_IN * len(pairs), whose)
+            found += self._warnings(version, pair, ONCE_IN * len(pairs), whose)
         return found
 
     @property
@@ -134,12 +135,16 @@ class Likeness:
         names = dict.fromkeys(name for profile in self._references.values() for name in profile.columns)
         return ["prediction", "input", *(f"input.{name}" for name in names)]
 
-    def _warnings(self, version: str, parts: Sequence[pd.DataFrame], once_in: float, whose: str) -> list[str]:
+    def _warnings(self, version: str, pair: Sequence[Drawn], once_in: float, whose: str) -> list[str]:
         """Columns that the log has of neither part count nothing."""
+        parts = [drawn.rows() for drawn in pair]
         there = [name for name in self._columns[1:] if any(part[name].notna().any() for part in parts)]
         bins = self._references[version]
         told = [counts for name, counts in bins.columns.items() if "input" in there or f"input.{name}" in there]
-        parts = [part.iloc[_independent(part[there], told)] for part in parts]
+        if any(len(_independent(part[there], told)) < len(part) for part in parts):
+            # Each counts once, and of more rows that is another, more even mix: as many are looked at of both.
+            parts = [drawn.rows(min(map(len, pair))) for drawn in pair]
+            parts = [part.iloc[_independent(part[there], told)] for part in parts]
         if min(map(len, parts)) < FEWEST:
             return []
         labelled, rest = (
