@@ -89,6 +89,30 @@ def test_a_labelled_part_unlike_the_rest_is_warned_of(folder: Path, feedback: Fe
     assert warned(folder, even) == ()
 
 
+def test_a_row_beside_a_labelled_one_and_one_whose_label_is_not_known_yet_are_of_the_rest(
+    folder: Path, feedback: Feedback
+) -> None:
+    rows = people(1_500)
+    ids = ask(folder, rows)
+    say(feedback, {"request_id": ids, "label": [1 if age > 45 else None for age in rows["age"]]})
+    assert "input.age" in str(warned(folder, feedback))
+    several, oldest = folder.with_name("several"), rows["age"].to_numpy().reshape(300, 5).argmax(axis=1)
+    several.mkdir()
+    unkept: dict[str, Any] = {"request_id": "unkept", "rows": [], "count": 5}
+    fives = [
+        {"request_id": ids[at], "rows": rows[at : at + 5].to_dict(orient="records"), "predictions": [at % 2] * 5}
+        for at in range(0, 1_500, 5)
+    ]
+    write(several, *fives, unkept)
+    placed = Feedback(feedback.folder.with_name("placed"))
+    say(placed, {"request_id": [*ids[::5], "unkept"], "row": [*oldest, 0], "label": [1] * 301})
+    assert "input.age" in str(warned(several, placed))
+    whole = Feedback(feedback.folder.with_name("whole"))
+    given = {"request_id": np.repeat(ids[:500:5], 5), "row": [*range(5)] * 100, "label": [1] * 500}
+    say(whole, given)
+    assert warned(several, whole) == ()
+
+
 def test_each_version_is_held_against_its_own_rows(folder: Path, feedback: Feedback) -> None:
     """That labels come later, so that the old version has more of them, makes none of them unlike."""
     old, young = people(1_000), people(1_000, 1)

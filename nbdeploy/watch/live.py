@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nbdeploy import parquet
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.render.plain import percent
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import timedelta
 
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -102,6 +103,7 @@ class Log:
         self.counted = Counted()
         self.rows = 0
         self._ways = {str(way): Ids.of(part["id"]) for way, part in labels.groupby("on", sort=False)}
+        self._values = Values.of(labels)
         self._likeness = Likeness(references or {}, self.tasks)
         self._kept: list[pd.DataFrame] = []
 
@@ -117,15 +119,18 @@ class Log:
             self._likeness.add(piece, batch.loc[answered, [NUMBER, "version"]], labelled[answered])
 
     def add(self, batch: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which of its lines are answers a label can be held against, and which have one."""
+        """Which of its lines are answers a label can be held against, and which have one by now."""
         judged = (batch["method"].isin(ANSWERS) & (batch["status"] == 200)).to_numpy()
         self._keep_bare(batch[~judged])
         answered = judged & batch["row"].notna().to_numpy()
         rows = batch if answered.all() else batch[answered]
         self.rows += len(rows)
         self.counted.add(rows, self.every)
-        labelled = judged & self._labelled(batch)
-        self._kept.append(batch.loc[labelled, self.columns])
+        near = np.flatnonzero(judged & self._labelled(batch))
+        self._kept.append(batch.iloc[near][self.columns])
+        near = near[answered[near]]
+        labelled = np.zeros(len(batch), dtype=bool)
+        labelled[near] = self._values.among(batch.iloc[near])
         return answered, labelled
 
     def live(self, task: str, *, classes: Sequence[Any] = ()) -> Live:
@@ -175,8 +180,6 @@ class Log:
 
     def _labelled(self, batch: pd.DataFrame) -> NDArray[np.bool_]:
         """Rows of a request that has a label, or with a key that has."""
-        import numpy as np
-
         found = np.zeros(len(batch), dtype=bool)
         for way, ids in self._ways.items():
             found |= ids.among(Keys.of(batch[column_of(way)]))
@@ -201,6 +204,38 @@ class Ids:
         own = pd.Series(keys.texts, dtype=object)
         found = own.isin(self.texts).to_numpy()
         return found | (keys.numbers & own.isin(self.numbers).to_numpy()) if keys.numbers.any() else found
+
+
+@dataclass(frozen=True)
+class Values:
+    """Which rows have a label with a value: all with a key, the only one of a request, one `row` of several."""
+
+    ways: Mapping[str, Ids]
+    placed: pd.MultiIndex
+
+    @classmethod
+    def of(cls, labels: pd.DataFrame) -> Values:
+        import pandas as pd
+
+        valued = labels[labels["label"].notna()]
+        requests = valued["on"] == REQUEST
+        ways = valued[~requests | valued["row"].isna() | (valued["row"] == 0)].groupby("on", sort=False)
+        placed = valued[requests & valued["row"].notna()]
+        index = pd.MultiIndex.from_arrays([Keys.of(placed["id"]).texts, placed["row"].astype(int)])
+        return cls({str(way): Ids.of(part["id"]) for way, part in ways}, index.unique())
+
+    def among(self, rows: pd.DataFrame) -> NDArray[np.bool_]:
+        import pandas as pd
+
+        found = np.zeros(len(rows), dtype=bool)
+        several = rows["rows"].to_numpy() > 1
+        for way, ids in self.ways.items():
+            own = ids.among(Keys.of(rows[column_of(way)]))
+            found |= own & ~several if way == REQUEST else own
+        if several.any() and len(self.placed):
+            asked = pd.MultiIndex.from_arrays([rows[REQUEST], rows["row"].astype(int)])
+            found |= self.placed.get_indexer(asked) >= 0
+        return found
 
 
 def _said(metric: Any) -> str:
