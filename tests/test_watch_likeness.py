@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from livemetrics import live, say, write
 from nbdeploy import parquet
 from nbdeploy.capture.profile import Profile, profile
 from nbdeploy.errors import UnsupportedData
+from nbdeploy.run import copies
 from nbdeploy.run.feedback import Feedback
 from nbdeploy.run.piece import Piece
 from nbdeploy.run.predictions import Predictions
@@ -229,3 +231,25 @@ def test_inputs_that_cannot_be_read_hide_no_metrics(
     [said] = found.warnings
     assert said.startswith("Whether the labelled rows are like the rest cannot be said: ")
     assert len(Log(feedback.frame()).columns) < 10
+
+
+def test_a_segment_that_retention_takes_meanwhile_hides_no_metrics(
+    folder: Path, feedback: Feedback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that could not be copied, for a copy that is open stays."""
+
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def rows(piece: Piece, *given: Any) -> pd.DataFrame:
+        piece.path.unlink(missing_ok=True)
+        return whole(piece, *given)
+
+    whole = Piece.rows
+    monkeypatch.setattr(copies, "_copy", full)
+    monkeypatch.setattr(Piece, "rows", rows)
+    label(feedback, ask(folder, people(100))[::2])
+    found = live(Predictions(folder), feedback, "classification", references={"1.0.0": BINS})
+    assert (found.rows, found.labelled) == (100, 50)
+    [said] = found.warnings
+    assert "has 0 of 100 lines that it had" in said

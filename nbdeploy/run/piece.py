@@ -105,7 +105,7 @@ class Piece:
         """The lines of these numbers, in their order; all of `columns`, null where it has none.
 
         Raises:
-            OSError, UnsupportedData: of a copy that is not as it was made.
+            OSError, UnsupportedData: of a copy that is not as it was made, of a segment that is gone meanwhile.
         """
         copied, left = (numbers[numbers < UNCOPIED], numbers[numbers >= UNCOPIED])
         parts = []
@@ -115,6 +115,9 @@ class Piece:
         if len(left):
             lines = self._by_lines([*columns, NUMBER], self._facts, requests=False)
             parts.append(lines[lines[NUMBER].isin(left)])
+        found = sum(map(len, parts))
+        if found < len(numbers):
+            raise UnsupportedData(str(self.path), f"has {found} of {len(numbers)} lines that it had", "look again")
         return _only(parquet.joined(parts), columns)
 
     def _parts(
