@@ -183,11 +183,11 @@ class Look:
         )
         baselines = {version: self._baseline(version) for version in self._versions()}
         labels = self._attempt("labels", self._labels)
-        references = {version: item.profile for version, item in baselines.items() if isinstance(item, Baseline)}
+        known = {version: item for version, item in baselines.items() if isinstance(item, Baseline)}
         manifests = {version: manifest for version in baselines if (manifest := self._manifest(version)) is not None}
         tasks = {version: Task.of(manifest) for version, manifest in manifests.items()}
-        log = None if isinstance(labels, NotComputable) or labels.empty else Log(labels, axis.every, references, tasks)
-        served = self._attempt("log", lambda: self._read(baselines, log))
+        log = None if isinstance(labels, NotComputable) or labels.empty else Log(labels, axis.every, known, tasks)
+        served = self._attempt("log", lambda: self._read(known, log))
         if isinstance(served, NotComputable):
             served, log = {}, None
         versions = tuple(self._compare(version, baselines[version], served, progress) for version in baselines)
@@ -281,9 +281,8 @@ class Look:
         """By schema; of all versions at once, since every segment is asked."""
         return self.log.policies()
 
-    def _read(self, baselines: Mapping[str, Any], log: Log | None) -> dict[str, Served]:
-        known = {version: baseline for version, baseline in baselines.items() if isinstance(baseline, Baseline)}
-        return read(self.view.pieces(), known, self.axis, passing=None if log is None else log.read)
+    def _read(self, baselines: Mapping[str, Baseline], log: Log | None) -> dict[str, Served]:
+        return read(self.view.pieces(), baselines, self.axis, passing=None if log is None else log.read)
 
     @cached_property
     def view(self) -> Predictions:

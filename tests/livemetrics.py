@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from pathlib import Path
 
-    from nbdeploy.capture.profile import Profile
     from nbdeploy.run.feedback import Feedback
     from nbdeploy.run.predictions import Predictions
+    from nbdeploy.watch.baseline import Baseline
     from nbdeploy.watch.live import Live
 
 
@@ -51,10 +51,10 @@ def live(
     task: str,
     *,
     every: timedelta | None = None,
-    references: Mapping[str, Profile] | None = None,
+    baselines: Mapping[str, Baseline] | None = None,
     classes: Sequence[Any] = (),
 ) -> Live:
-    log = Log(feedback.frame(), every, references)
+    log = Log(feedback.frame(), every, baselines)
     for piece in predictions.pieces():
         log.read(piece)
     return log.live(task, classes=classes)

@@ -19,6 +19,7 @@ from nbdeploy.run.piece import Piece
 from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime.manifest import Column, Schema
 from nbdeploy.watch import likeness
+from nbdeploy.watch.baseline import Baseline
 from nbdeploy.watch.likeness import Drawn
 from nbdeploy.watch.live import Log
 
@@ -72,7 +73,8 @@ def label(feedback: Feedback, ids: list[str]) -> None:
 
 def warned(folder: Path, feedback: Feedback, **references: Profile) -> tuple[str, ...]:
     named = {version.removeprefix("v").replace("_", "."): bins for version, bins in references.items()}
-    return live(Predictions(folder), feedback, "classification", references=named or {"1.0.0": BINS}).warnings
+    baselines = {version: Baseline(version, bins) for version, bins in (named or {"1.0.0": BINS}).items()}
+    return live(Predictions(folder), feedback, "classification", baselines=baselines).warnings
 
 
 def test_a_labelled_part_unlike_the_rest_is_warned_of(folder: Path, feedback: Feedback) -> None:
@@ -80,7 +82,7 @@ def test_a_labelled_part_unlike_the_rest_is_warned_of(folder: Path, feedback: Fe
     ids = ask(folder, rows)
     old = [ids[place] for place in rows.index[rows["age"] > 45]]
     label(feedback, old)
-    found = live(Predictions(folder), feedback, "classification", references={"1.0.0": BINS})
+    found = live(Predictions(folder), feedback, "classification", baselines={"1.0.0": Baseline("1.0.0", BINS)})
     assert ["input.age" in found.warnings[0], "prediction" in found.warnings[1], len(found.warnings)] == [True, True, 2]
     assert "unlike the rest in input.age" in str(found)
     few = Feedback(feedback.folder.with_name("few"))
@@ -226,7 +228,7 @@ def test_inputs_that_cannot_be_read_hide_no_metrics(
         return whole(reader, file, described, *rest, **how)
 
     monkeypatch.setattr(parquet.Reader, "frame", frame)
-    found = live(Predictions(folder), feedback, "classification", references={"1.0.0": BINS})
+    found = live(Predictions(folder), feedback, "classification", baselines={"1.0.0": Baseline("1.0.0", BINS)})
     assert (found.rows, found.labelled) == (100, 50)
     [said] = found.warnings
     assert said.startswith("Whether the labelled rows are like the rest cannot be said: ")
@@ -249,7 +251,33 @@ def test_a_segment_that_retention_takes_meanwhile_hides_no_metrics(
     monkeypatch.setattr(copies, "_copy", full)
     monkeypatch.setattr(Piece, "rows", rows)
     label(feedback, ask(folder, people(100))[::2])
-    found = live(Predictions(folder), feedback, "classification", references={"1.0.0": BINS})
+    found = live(Predictions(folder), feedback, "classification", baselines={"1.0.0": Baseline("1.0.0", BINS)})
     assert (found.rows, found.labelled) == (100, 50)
     [said] = found.warnings
-    assert "has 0 of 100 lines that it had" in said
+    assert said.endswith(" has 0 of 100 lines that it had; look again.")
+
+
+def test_a_column_that_is_dropped_by_now_is_not_compared(folder: Path, feedback: Feedback) -> None:
+    """Labels come late, and so for rows of the time when it was kept."""
+    label(feedback, ask(folder, people(600)))
+    ask(folder, people(600, 1).assign(island=None), ids="n")
+    whole, dropped = Baseline("1.0.0", BINS), Baseline("1.0.0", BINS, policy={"island": "drop"})
+    told = [live(Predictions(folder), feedback, "classification", baselines={"1.0.0": own}) for own in (whole, dropped)]
+    assert ["input.island" in str(found.warnings) for found in told] == [True, False]
+
+
+def test_rows_that_are_lists_are_compared_value_by_value(folder: Path, feedback: Feedback) -> None:
+    """Texts beside whole numbers, and what no model of ours would be given: rows of different lengths."""
+    random = np.random.default_rng(0)
+    rows: list[list[Any]] = [[random.choice(["a", "b"]), int(sign)] for sign in random.choice([5, 6], 1_000)]
+    schema = Schema("array", dtype="object", shape=(2,))
+    bins = Profile.from_dict(profile(np.array(rows, dtype=object), schema, predictions=[0, 1] * 500))
+    baselines = {"1.0.0": Baseline("1.0.0", bins, container="array")}
+    write(folder, *({"request_id": f"r{at}", "rows": [row], "predictions": [at % 2]} for at, row in enumerate(rows)))
+    label(feedback, [f"r{at}" for at, row in enumerate(rows) if row[1] == 6][:300])
+    found = live(Predictions(folder), feedback, "classification", baselines=baselines)
+    [said] = found.warnings
+    assert "input.1: every value is 6" in said
+    write(folder, *({"request_id": f"s{at}", "rows": [["a"] * (at % 3)], "predictions": [1]} for at in range(300)))
+    label(feedback, [f"s{at}" for at in range(0, 300, 2)])
+    assert live(Predictions(folder), feedback, "classification", baselines=baselines).labelled == 450

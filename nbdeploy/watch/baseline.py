@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.counts import Bins
+from nbdeploy.capture.profile import Profile
 from nbdeploy.runtime.manifest import KEYED
 from nbdeploy.watch.computable import NotComputable
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from nbdeploy.capture.counts import Counts
-    from nbdeploy.capture.profile import Profile
 
 PREDICTION = "prediction"
 NEEDED = ("time", "row", "version", "method", PREDICTION)
@@ -51,6 +51,15 @@ class Baseline:
             yield part_of(name), counts
         if self.profile.predictions is not None:
             yield PREDICTION, self.profile.predictions
+
+    def profiled(self, rows: int, counts: Mapping[str, Counts]) -> Profile:
+        """What was counted of so many rows, by part."""
+        own = self.profile
+        return Profile(
+            rows=rows,
+            columns={name: counts.get(part_of(name)) or bins.counted([]) for name, bins in own.columns.items()},
+            predictions=own.predictions and (counts.get(PREDICTION) or own.predictions.counted([])),
+        )
 
     def broken(self) -> dict[str, NotComputable]:
         """The parts that cannot be counted, and why."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nbdeploy.capture.counts import Counts
+    from nbdeploy.capture.profile import Profile
     from nbdeploy.watch.baseline import Baseline
 
 PROBA = "predict_proba"
@@ -56,6 +57,17 @@ def counted(
     for place, begin, end in parts:
         found.put(place, Pane(end - begin, counts[place], *hashed[place], samples.get(place, Sample())))
     return found
+
+
+def together(frame: pd.DataFrame, baseline: Baseline) -> Profile:
+    """Answered rows of the baseline's version as one; of a column that cannot be counted nothing."""
+    places = np.zeros(len(frame), dtype=np.int64)
+    counts: dict[str, Counts] = {}
+    for name, *task in _tasks(frame, places, baseline, list(_parts(places))):
+        by_place = _counted(*task)
+        if not isinstance(by_place, NotComputable):
+            counts.update((name, own) for own in by_place.values())
+    return baseline.profiled(len(frame), counts)
 
 
 def _tasks(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nbdeploy import parquet
 from nbdeploy.errors import UnsupportedData
 from nbdeploy.run.piece import NUMBER
+from nbdeploy.watch.baseline import INPUT, columns_of, part_of
 from nbdeploy.watch.budget import Budget
 from nbdeploy.watch.calibration import Calibration
+from nbdeploy.watch.counting import together
 from nbdeploy.watch.distinct import expected, hashes_of
 from nbdeploy.watch.drift import Drift, drift
-from nbdeploy.watch.task import top
 from nbdeploy.watch.window import Window, parts_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from nbdeploy.capture.counts import Counts
     from nbdeploy.capture.profile import Profile
     from nbdeploy.run.piece import Piece
-    from nbdeploy.watch.task import Task
+    from nbdeploy.watch.baseline import Baseline
 
 ONCE_IN = 100.0  # looks at a part that is like the rest, one false warning
 FEWEST = 20  # rows of either part
@@ -87,14 +88,13 @@ class Drawn:
 
 
 class Likeness:
-    """Rows of the log as they pass by, of every version with one of `references`: training profiles, whose bins they are
-    counted over. Inputs are read of those alone that are drawn.
+    """Rows of the log as they pass by, of every version with one of `baselines`, over whose bins they are counted. Inputs
+    are read of those alone that are drawn.
     """
 
-    def __init__(self, references: Mapping[str, Profile], tasks: Mapping[str, Task]) -> None:
-        self._references = references
-        self._labels = {version: task.labels for version, task in tasks.items()}
-        self._drawn = {(version, part): Drawn() for version in references for part in (True, False)}
+    def __init__(self, baselines: Mapping[str, Baseline]) -> None:
+        self._baselines = baselines
+        self._drawn = {(version, part): Drawn() for version in baselines for part in (True, False)}
         self._failed = ""
 
     def add(self, piece: Piece, rows: pd.DataFrame, labelled: NDArray[np.bool_]) -> None:
@@ -102,15 +102,15 @@ class Likeness:
         lots = _lots(piece, rows[NUMBER].to_numpy(dtype=np.uint64))
         versions, drawn = rows["version"].to_numpy(), np.zeros(len(rows), dtype=bool)
         for version in rows["version"].unique():
-            for part in (True, False) if version in self._references else ():
+            for part in (True, False) if version in self._baselines else ():
                 own = np.flatnonzero((versions == version) & (labelled == part))
                 drawn[own[self._drawn[version, part].wanted(lots[own])]] = True
         if not drawn.any():
             return
         try:
-            frame = piece.rows(rows[NUMBER].to_numpy(dtype=np.int64)[drawn], self._columns)
+            frame = piece.rows(rows[NUMBER].to_numpy(dtype=np.int64)[drawn], columns_of(self._baselines.values()))
         except (OSError, UnsupportedData) as exc:
-            self._failed = str(exc)
+            self._failed = str(exc).removesuffix(".")
             return
         lots, labelled = lots[drawn], labelled[drawn]
         for (version, part), found in self._drawn.items():
@@ -122,7 +122,7 @@ class Likeness:
         """Where they differ; nothing of a version with too few rows of either part to say."""
         if self._failed:
             return [f"Whether the labelled rows are like the rest cannot be said: {self._failed}."]
-        pairs = {version: (self._drawn[version, True], self._drawn[version, False]) for version in self._references}
+        pairs = {version: (self._drawn[version, True], self._drawn[version, False]) for version in self._baselines}
         pairs = {version: pair for version, pair in pairs.items() if min(map(len, pair)) >= FEWEST}
         found = []
         for version, pair in pairs.items():
@@ -130,35 +130,26 @@ class Likeness:
             found += self._warnings(version, pair, ONCE_IN * len(pairs), whose)
         return found
 
-    @property
-    def _columns(self) -> list[str]:
-        names = dict.fromkeys(name for profile in self._references.values() for name in profile.columns)
-        return ["prediction", "input", *(f"input.{name}" for name in names)]
-
     def _warnings(self, version: str, pair: Sequence[Drawn], once_in: float, whose: str) -> list[str]:
         """Columns that the log has of neither part count nothing."""
+        baseline = self._baselines[version]
         parts = [drawn.rows() for drawn in pair]
-        there = [name for name in self._columns[1:] if any(part[name].notna().any() for part in parts)]
-        bins = self._references[version]
-        told = [counts for name, counts in bins.columns.items() if "input" in there or f"input.{name}" in there]
+        logged = [name for name in baseline.profile.columns if baseline.has(name)]
+        read = [part_of(name) for name in logged] if baseline.named else [INPUT]
+        there = [name for name in read if any(part[name].notna().any() for part in parts)]
+        told = [baseline.profile.columns[name] for name in logged if not baseline.named or part_of(name) in there]
         if any(len(_independent(part[there], told)) < len(part) for part in parts):
             # Each counts once, and of more rows that is another, more even mix: as many are looked at of both.
             parts = [drawn.rows(min(map(len, pair))) for drawn in pair]
             parts = [part.iloc[_independent(part[there], told)] for part in parts]
         if min(map(len, parts)) < FEWEST:
             return []
-        labelled, rest = (
-            bins.counted(_inputs(part[there]), predictions=self._answers(part, version)) for part in parts
-        )
+        labelled, rest = (together(part, baseline) for part in parts)
         return warnings_of(compared(labelled, rest, once_in), whose)
-
-    def _answers(self, rows: pd.DataFrame, version: str) -> Any:
-        labels = self._labels.get(version, {})
-        return [top(answer, labels) if isinstance(answer, dict) else answer for answer in rows["prediction"].tolist()]
 
 
 def _lots(piece: Piece, numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The same for the same row at every look."""
+    """The same for the same row at every look, once the row is in a copy."""
     import pandas as pd
 
     segment = np.uint64(zlib.crc32(os.fsencode(piece.path.stem)))
@@ -171,10 +162,3 @@ def _independent(rows: pd.DataFrame, told: Iterable[Counts]) -> NDArray[np.intp]
     again = np.setdiff1d(np.arange(len(rows)), first)
     by_chance = min(len(again), round(len(rows) - expected(told, len(rows))))
     return np.sort(np.concatenate([first, again[np.linspace(0, len(again) - 1, by_chance).astype(np.intp)]]))
-
-
-def _inputs(rows: pd.DataFrame) -> Any:
-    """What the model was given: a frame, or an array of what has no names."""
-    if "input" in rows.columns:
-        return np.asarray(rows["input"].tolist())
-    return rows.rename(columns=lambda name: str(name).removeprefix("input."))

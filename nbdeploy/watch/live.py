@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from nbdeploy.capture.profile import Profile
     from nbdeploy.render import Tone
     from nbdeploy.run.piece import Piece
+    from nbdeploy.watch.baseline import Baseline
 
 FIXED = (REQUEST, "time", "row", "version", "method", "status", "rows", "prediction")
 LEADING = {"classification": ("accuracy", "f1_macro", "roc_auc"), "regression": ("mae", "mse", "r2")}
@@ -86,15 +86,15 @@ class Log:
     """The log as its pieces pass by: rows counted by window, and kept only where their request has labels. Memory grows
     with the labels, not with the log.
 
-    `every`: windows of that length, from multiples of it since 1970. `references`: training profiles by version, over whose
-    bins the labelled part is compared with the rest.
+    `every`: windows of that length, from multiples of it since 1970. `baselines`: by version, over whose bins the
+    labelled part is compared with the rest.
     """
 
     def __init__(
         self,
         labels: pd.DataFrame,
         every: timedelta | None = None,
-        references: Mapping[str, Profile] | None = None,
+        baselines: Mapping[str, Baseline] | None = None,
         tasks: Mapping[str, Task] | None = None,
     ) -> None:
         self.labels = labels
@@ -104,7 +104,7 @@ class Log:
         self.rows = 0
         self._ways = {str(way): Ids.of(part["id"]) for way, part in labels.groupby("on", sort=False)}
         self._values = Values.of(labels)
-        self._likeness = Likeness(references or {}, self.tasks)
+        self._likeness = Likeness(baselines or {})
         self._kept: list[pd.DataFrame] = []
 
     @property

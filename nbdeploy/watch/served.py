@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nbdeploy.capture.profile import Profile
-from nbdeploy.watch.baseline import PREDICTION, columns_of, part_of
+from nbdeploy.watch.baseline import columns_of
 from nbdeploy.watch.counting import counted
 from nbdeploy.watch.distinct import expected
 from nbdeploy.watch.pane import Panes
@@ -83,11 +82,7 @@ class Served:
 
     def _window(self, place: int) -> Window:
         profile, pane = self.baseline.profile, self.panes.by_place[place]
-        counted = Profile(
-            rows=pane.rows,
-            columns={name: pane.counts.get(part_of(name)) or own.counted([]) for name, own in profile.columns.items()},
-            predictions=profile.predictions and (pane.counts.get(PREDICTION) or profile.predictions.counted([])),
-        )
+        counted = self.baseline.profiled(pane.rows, pane.counts)
         once = max(pane.given.count, 1)
         told = [counts for name, counts in profile.columns.items() if self.baseline.has(name)]
         repeats = max(1.0, pane.asked.count / once, expected(told, pane.rows) / once)
