@@ -355,8 +355,18 @@ class Look:
         folder = self.deployment.settings.home / THRESHOLDS
         parts = {name: counts for name, counts in parts_of(baseline.profile).items() if name != TARGET}
         calibration = Calibration(parts, budget, folder, called=baseline.called, sizes=SIZES)
-        found = compared(served, calibration)
+        found = compared(served, calibration, self._refused(baseline.version))
         self._attempt("thresholds", calibration.save)
+        return found
+
+    def _refused(self, version: str) -> dict[int, Counter[str]]:
+        """By place the requests that were refused for a column."""
+        requests = self.requests
+        inside = (requests["version"] == version) & (requests["time"] >= self.axis.began)
+        own = requests[inside & requests["refused"].notna()]
+        found: dict[int, Counter[str]] = {}
+        for place, columns in zip(self.axis.places(own["time"]).tolist(), own["refused"], strict=True):
+            found.setdefault(place, Counter()).update(columns)
         return found
 
     def _live(self, log: Log | None, manifests: Mapping[str, Manifest]) -> Live | NotComputable:
@@ -411,6 +421,7 @@ class Look:
             unlogged=self._unlogged(),
             future=int(later["rows"].sum()),
             refusals={str(code): int(count) for code, count in codes.items()},
+            refused=dict(Counter(name for names in inside["refused"].dropna() for name in names).most_common()),
         )
 
     def _unlogged(self) -> int:

@@ -136,15 +136,17 @@ def test_requests_are_told_without_their_rows(tmp_path: Path) -> None:
     found = written(
         tmp_path,
         record(3, rows=[{"x": 1}, {"x": 2}], predictions=["a", "b"]),
-        record(1, status=422, code="invalid_rows", rows=[], predictions=[]),
+        record(1, status=422, code="invalid_rows", rows=[], predictions=[], refused=["x", "y"]),
         record(2, rows=[], predictions=[], count=5),
     )
     frame = found.requests()
-    wanted = ["time", "request_id", "version", "schema", "worker", "method", "status", "code", "milliseconds", "rows"]
+    wanted = ["time", "request_id", "version", "schema", "worker", "method", "status", "code", "milliseconds"]
+    wanted += ["rows", "refused"]
     assert list(frame.columns) == wanted
     assert list(frame["request_id"]) == ["id1", "id2", "id3"]
     assert list(frame["rows"]) == [0, 5, 2]
     assert list(frame["worker"]) == [1, 1, 1]
+    assert list(frame["refused"]) == [["x", "y"], None, None]
     assert list(Predictions(tmp_path / "none").requests().columns) == wanted
 
 

@@ -420,9 +420,15 @@ def test_a_refused_request_is_kept_with_its_code_and_without_rows(tmp_path: Path
     post(app, b'{"rows": [{"x": "secret"}]}')
     asyncio.run(ask(app, "GET", "/nowhere"))
     asyncio.run(ask(app, headers={"content-type": "application/json", "host": "evil"}))
-    [record] = Predictions(tmp_path)
-    assert (record.status, record.code, record.rows) == (422, "invalid_rows", [])
+    post(app, b'{"rows": [{"x": "secret", "no column of ours": 1}, {"x": true}, {}]}')
+    post(app, b"{}")
     app.close()
+    records = list(Predictions(tmp_path))
+    assert [(one.status, one.code, one.rows) for one in records] == [(422, "invalid_rows", [])] * 3
+    assert [one.refused for one in records] == [["x"], ["x"], []], "columns of the model; no text of the request"
+    assert "secret" not in next(tmp_path.glob("*.log")).read_text()
+    assert "no column" not in next(tmp_path.glob("*.log")).read_text()
+    assert [names or [] for names in Predictions(tmp_path).requests()["refused"]] == [["x"], ["x"], []]
 
 
 def test_a_candidates_checks_are_neither_logged_nor_counted(tmp_path: Path) -> None:

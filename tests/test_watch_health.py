@@ -33,6 +33,7 @@ from nbdeploy.watch.baseline import Baseline
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.incumbent import Incumbent, incumbent
 from nbdeploy.watch.lanes import lanes
+from nbdeploy.watch.quality import Quality
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -154,12 +155,22 @@ def test_what_is_wrong_with_the_traffic_is_told_worst_first(world: World, past: 
     windows(past, 6, milliseconds=4.0)
     late = floored(NOW, timedelta(hours=HOURS))
     past.refuse(9, late, status=500, code="failed")
-    past.refuse(30, late, code="invalid_rows")
+    past.refuse(20, late, code="invalid_rows", columns=["mass"])
+    past.refuse(10, late, code="invalid_rows", columns=["mass", "island"])
     past.ask(frame(400, 7), late, NOW, milliseconds=90.0)
     health = world.monitor()
     found = [one.text for one in health.findings]
     assert "9 of 359 requests failed (5xx, 2.5 %)" in found
-    assert "30 of 359 requests were refused (4xx, 8.4 %): 30 invalid_rows" in found
+    assert (
+        "30 of 359 requests were refused (4xx, 8.4 %): 30 invalid_rows; for their columns mass 30, island 10" in found
+    )
+    assert health.version is not None
+    assert isinstance(health.version.quality, Quality)
+    assert {one.name: one.refused for one in health.version.quality.columns if one.refused} == {
+        "mass": 30,
+        "island": 10,
+    }
+    assert "Refused requests by the columns that did not fit: mass 30, island 10." in health.text.replace("\n  ", " ")
     assert any(text.startswith("Answers take longer: p95 is 1") for text in found)
     tones = [one.tone for one in health.findings]
     assert tones == sorted(tones, key=["bad", "warning", "neutral"].index)

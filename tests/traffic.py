@@ -54,13 +54,14 @@ class Past:
         self.write(lines, began)
         return ids
 
-    def refuse(self, count: int, began: datetime, *, status: int = 422, code: str = "invalid_rows") -> None:
+    def refuse(
+        self, count: int, began: datetime, *, status: int = 422, code: str = "invalid_rows", columns: Sequence[str] = ()
+    ) -> None:
         lines = []
         for number in range(count):
             self.ids += 1
-            lines.append(
-                self._head(f"r{self.ids}", "predict", began + timedelta(seconds=number), 1.0, status) | {"code": code}
-            )
+            head = self._head(f"r{self.ids}", "predict", began + timedelta(seconds=number), 1.0, status)
+            lines.append(head | {"code": code} | ({"refused": list(columns)} if columns else {}))
         self.write([dumps(record) for record in lines], began)
 
     def write(self, records: Iterable[bytes], began: datetime) -> Path:

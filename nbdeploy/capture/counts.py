@@ -155,6 +155,8 @@ def _frequencies(values: Sequence[Any]) -> dict[Any, int]:
     import pandas as pd
 
     series = pd.Series(list(values) if not hasattr(values, "dtype") else values)
+    if series.dtype.kind == "f" and not hasattr(values, "dtype"):  # whole numbers beside missing ones would be rounded
+        series = pd.Series(list(values), dtype=object)
     try:
         counted = series.value_counts(dropna=False, sort=False)
     except TypeError:  # lists, dicts: counted by their text

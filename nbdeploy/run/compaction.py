@@ -46,6 +46,7 @@ _REQUEST = {
     "milliseconds": "DOUBLE",
     "code": "VARCHAR",
     "count": "BIGINT",
+    "refused": "VARCHAR[]",
     "predictions": "JSON[]",
 }
 _SOUND = " AND ".join(f"{name} IS NOT NULL" for name in list(_REQUEST)[:7]) + " AND time >= 0 AND time < 253402300800"
@@ -217,6 +218,7 @@ def _fixed(worker: int) -> dict[str, tuple[str, str]]:
         "code": ("code", "VARCHAR"),
         "milliseconds": ("milliseconds", "DOUBLE"),
         "rows": ("asked", "BIGINT"),
+        "refused": ("CASE WHEN refused IS NOT NULL THEN to_json(refused) END", "JSON"),
     }
 
 
@@ -229,7 +231,7 @@ def _flat(columns: Mapping[str, str], keys: list[str]) -> str:
     count = "least(len(rows), len(predictions)" + (", coalesce(nullif(len(keys), 0), len(rows))" if keys else "") + ")"
     return (
         f"CREATE TEMP VIEW flat AS SELECT * EXCLUDE (r{', k' if keys else ''}){rows}{given} FROM ("  # noqa: S608 - quoted
-        "SELECT time, request_id, version, schema, method, status, code, milliseconds, asked, "
+        "SELECT time, request_id, version, schema, method, status, code, milliseconds, asked, refused, "
         "unnest(CASE WHEN n > 0 THEN range(n) ELSE [NULL] END) AS number, "
         f"unnest({pairs.format('predictions')}) AS prediction, unnest({pairs.format('rows')}) AS r{key} FROM ("
         f"SELECT *, coalesce({count}, 0) AS n, coalesce(nullif(len(rows), 0), count, 0) AS asked FROM requests WHERE {_SOUND}))"

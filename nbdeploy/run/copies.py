@@ -1,8 +1,8 @@
 """Parquet copies beside segments: of a closed one wholly, of one that grows as far as it went when the copy was made.
 
 A copy is made at the first reading and can be removed at any time: the segment stays the truth. It holds a line for each
-row, or one for a request without rows, in the columns of `Predictions.frame()` and two more: `rows`, how many the request
-had, and the time in microseconds.
+row, or one for a request without rows, in the columns of `Predictions.frame()` and more: `rows`, how many the request
+had, `refused`, the columns it was refused for, and the time in microseconds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-FORMAT = 4
+FORMAT = 5
 TAIL = 2**20  # bytes at the end of a growing segment that are read line by line rather than copied
 SETTLED = 1.0  # seconds after which no change of a file has the time of the one before it
 THREADS = min(4, os.cpu_count() or 1)

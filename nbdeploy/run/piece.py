@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SIZE = 100_000  # lines of a batch
 NUMBER = "number"  # a column that is made while reading: the line's own number in its piece, ascending
 UNCOPIED = 2**40  # the number of the first line that is in no copy
-SHOWN = tuple(name for name in FIXED if name != "rows")
+SHOWN = tuple(name for name in FIXED if name not in {"rows", "refused"})
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Record:
     """One request. `rows`, `predictions` and `keys` are empty where it was refused; then `code` says why.
 
-    They are empty as well where the log's policy keeps no rows of it: then `count` is how many it had, and it was answered
+    `refused` names the columns it was refused for. They are empty as well where the log's policy keeps no rows of it: then `count` is how many it had, and it was answered
     (200). `worker` is the process that answered. `changed`: what the policy made of columns of these rows; keys are not
     among them.
     """
@@ -45,6 +45,7 @@ class Record:
     rows: list[Any] = field(default_factory=list)
     predictions: list[Any] = field(default_factory=list)
     keys: list[Any] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     code: str | None = None
     count: int = 0
     worker: int = 0
@@ -104,7 +105,7 @@ class Predictions(Shown):
 
     def requests(self) -> pd.DataFrame:
         """A line for each request, by time, without what was asked and answered: cheap where `frame` is not."""
-        return _by_time([*self.parts(_REQUEST, requests=True)], _REQUEST)
+        return _by_time([*self.parts(REQUEST, requests=True)], REQUEST)
 
     def pieces(self) -> Iterator[Piece]:
         """Its segments that lie in this view, one open at a time."""
@@ -225,7 +226,6 @@ class Predictions(Shown):
         return self._bounds.hold(micros(record.time))
 
 
-_REQUEST = (*REQUEST, "rows")
 _FIELDS = {item.name for item in fields(Record)} - {"worker", "changed"}
 
 

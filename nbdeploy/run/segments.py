@@ -19,10 +19,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LAST = 253_402_300_800.0  # the year 10000, in seconds
-REQUEST = ("time", "request_id", "version", "schema", "worker", "method", "status", "code", "milliseconds")
+REQUEST = (
+    "time",
+    "request_id",
+    "version",
+    "schema",
+    "worker",
+    "method",
+    "status",
+    "code",
+    "milliseconds",
+    "rows",
+    "refused",
+)
 FIXED = (
     *("time", "request_id", "row", "version", "schema", "worker", "method", "status", "code", "milliseconds", "rows"),
-    "prediction",
+    *("refused", "prediction"),
 )
 _NEEDED = {"time", "request_id", "version", "schema", "method", "status", "milliseconds"}
 
@@ -82,7 +94,7 @@ class Lines:
 def _sound(raw: Mapping[str, Any]) -> bool:
     """The sum is right; this asks whether it was our runtime that wrote it."""
     time = raw.get("time")
-    lists = all(isinstance(raw.get(name, []), list) for name in ("rows", "predictions", "keys"))
+    lists = all(isinstance(raw.get(name, []), list) for name in ("rows", "predictions", "keys", "refused"))
     return raw.keys() >= _NEEDED and lists and isinstance(time, float | int) and 0 <= time < LAST
 
 
@@ -107,6 +119,7 @@ def table(lines: Iterator[dict[str, Any]] | Lines, worker: int) -> list[Column]:
                 raw["milliseconds"],
             ),
             len(asked) or raw.get("count", 0),
+            raw.get("refused"),
         )
         if not count:
             fixed.append((*start, None, *end, None))

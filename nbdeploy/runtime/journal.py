@@ -31,7 +31,7 @@ NOT_KEPT = frozenset({401, 403, 404, 405})
 # How records end, as patterns.
 ANSWERED = b',"rows":%b,"predictions":%b%b}'
 COUNTED = b',"count":%d}'
-REFUSED = b',"code":%b}'
+REFUSED = b',"code":%b%b}'
 
 
 def strict_json(value: Any) -> bytes:
@@ -54,6 +54,7 @@ class Journal:
     def __init__(self, identity: Identity, schema: Schema, log: PredictionLog | None, metrics: Metrics) -> None:
         self._identity = identity
         self._schema = schema_id(schema)
+        self._names = frozenset(column.name for column in schema.columns)
         self._log = log
         self._metrics = metrics
         self._version: str | None = None
@@ -94,8 +95,15 @@ class Journal:
         self._metrics.request(route.label if route else UNKNOWN, refusal.status)
         if self._log is not None and route is not None and route.kind == "predict" and refusal.status not in NOT_KEPT:
             milliseconds = (time.perf_counter() - exchange.begun) * 1_000
-            filled = (b"%.6f" % time.time(), exchange.request_id.encode(), milliseconds, to_json(refusal.code))
+            columns = self._columns_of(refusal)
+            named = b',"refused":' + to_json(columns) if columns else b""
+            filled = (b"%.6f" % time.time(), exchange.request_id.encode(), milliseconds, to_json(refusal.code), named)
             self._log.write(line(self._pattern(route.served, refusal.status, REFUSED) % filled), 0)
+
+    def _columns_of(self, refusal: Refusal) -> list[str]:
+        """Those of the schema that the refusal names; what else a request calls a column is anybody's text."""
+        named = dict.fromkeys(detail.get("column") for detail in refusal.details)
+        return [name for name in named if name in self._names]
 
     def served(self, route: Route, exchange: Exchange) -> None:
         self._metrics.request(route.label, exchange.status)

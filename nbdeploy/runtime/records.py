@@ -2,7 +2,8 @@ r"""A line of the prediction log: eight hexadecimal figures, the CRC-32 of what 
 
 JSON holds no raw line end, so each line stands for itself: one without its end is torn, one whose sum differs is
 damaged, and a reader goes on with the next. Fields: time (seconds since 1970, UTC), request_id, version, schema,
-method, status, milliseconds; with status 200 also rows, predictions and, where the service has them, keys; else code. A
+method, status, milliseconds; with status 200 also rows, predictions and, where the service has them, keys; else code and,
+in `refused`, the columns that the rows were refused for. A
 request whose rows are not kept has their count in place of them. A segment's first line is no request, but its head: the
 schema of its rows and what the log's policy makes of their columns.
 """

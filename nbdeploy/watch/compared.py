@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -105,8 +106,10 @@ class Compared:
         }
 
 
-def compared(served: Served, calibration: Calibration) -> Compared:
-    """Every window of a version judged in its turn."""
+def compared(
+    served: Served, calibration: Calibration, refused: Mapping[int, Mapping[str, int]] | None = None
+) -> Compared:
+    """Every window of a version judged in its turn. `refused`: by place the requests refused for a column."""
     baseline, windows, places = served.baseline, served.windows(), served.places
     said = calibration.budget.said()
     if not windows:
@@ -115,7 +118,12 @@ def compared(served: Served, calibration: Calibration) -> Compared:
     drifts = [_explained(drift, served) for drift in (doubted(found, calibration) if baseline.fitted else found)]
     whole = served.whole()
     qualities = [
-        quality(baseline.profile, window, distinct=None if baseline.blurred else served.distinct(place))
+        quality(
+            baseline.profile,
+            window,
+            refused=(refused or {}).get(place),
+            distinct=None if baseline.blurred else served.distinct(place),
+        )
         for place, window in zip(places, windows, strict=True)
     ]
     tracks = tuple(tracked(name, places, drifts) for name in calibration.parts)
@@ -128,10 +136,17 @@ def compared(served: Served, calibration: Calibration) -> Compared:
         places=tuple(places),
         drifts=tuple(drifts),
         qualities=tuple(qualities),
-        quality=NO_ROWS if whole is None else quality(baseline.profile, whole),
+        quality=NO_ROWS if whole is None else quality(baseline.profile, whole, refused=_in_all(refused or {})),
         tracks=tracks,
         swapped=tuple(swaps(beyond)),
     )
+
+
+def _in_all(refused: Mapping[int, Mapping[str, int]]) -> Counter[str]:
+    found = Counter[str]()
+    for counts in refused.values():
+        found.update(counts)
+    return found
 
 
 def _explained(drift: Drift, served: Served) -> Drift:

@@ -135,7 +135,9 @@ def _of_traffic(health: Health) -> Iterator[Finding]:
             return
     if whole.refused and whole.refused / whole.requests >= REFUSED:
         codes = ", ".join(f"{count:,} {code}" for code, count in list(health.log.refusals.items())[:3])
+        columns = ", ".join(f"{name} {count:,}" for name, count in list(health.log.refused.items())[:3])
         words = f"{whole.refused:,} of {whole.requests:,} requests were refused (4xx, {percent(whole.refused / whole.requests)}): {codes}"
+        words += f"; for their columns {columns}" if columns else ""
         yield Finding("warning", words, "the answer to each names row, column and problem: ask the callers for it")
     yield from _slower(health)
 

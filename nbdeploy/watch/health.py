@@ -45,6 +45,7 @@ class LogState:
     unlogged: int = 0
     future: int = 0
     refusals: Mapping[str, int] = field(default_factory=dict)  # requests that were refused (4xx), by code
+    refused: Mapping[str, int] = field(default_factory=dict)  # the same by the columns they were refused for
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -55,6 +56,7 @@ class LogState:
             "unlogged": self.unlogged,
             "future": self.future,
             "refusals": dict(self.refusals),
+            "refused": dict(self.refused),
         }
 
 

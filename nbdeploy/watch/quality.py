@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.counts import Bins, Counts, Tally
@@ -17,13 +17,25 @@ if TYPE_CHECKING:
     from nbdeploy.watch.distinct import Distinct
     from nbdeploy.watch.window import Window
 
-HEADERS = ("column", "rows", "missing", "in training", "another type", "below", "above", "unseen", "constant")
+HEADERS = (
+    "column",
+    "rows",
+    "missing",
+    "in training",
+    "another type",
+    "below",
+    "above",
+    "unseen",
+    "constant",
+    "refused",
+)
 
 
 @dataclass(frozen=True)
 class ColumnQuality:
     """Counts of rows. `trained_missing` is the share in training; `below` and `above` its range; `unseen`: values it never
-    had, None where its list of values was cut. `constant`: one value only, where training had several.
+    had, None where its list of values was cut. `constant`: one value only, where training had several. `refused`: requests
+    whose rows were refused for this column, so that none of them was answered.
     """
 
     name: str
@@ -35,6 +47,7 @@ class ColumnQuality:
     above: int = 0
     unseen: int | None = 0
     constant: bool = False
+    refused: int = 0
 
     @property
     def wrong(self) -> int:
@@ -45,13 +58,10 @@ class ColumnQuality:
 
 @dataclass(frozen=True)
 class Quality(Shown):
-    """`refused` counts requests that were not answered, by their code; type refusals are `invalid_rows`.
-    `duplicates` are rows that came before, None where nobody counted them, or the log does not tell rows apart.
-    """
+    """`duplicates` are rows that came before, None where nobody counted them, or the log does not tell rows apart."""
 
     rows: int
     columns: tuple[ColumnQuality, ...]
-    refused: Mapping[str, int] = field(default_factory=dict)
     duplicates: int | None = None
 
     def __getitem__(self, name: str) -> ColumnQuality:
@@ -61,18 +71,16 @@ class Quality(Shown):
         return {
             "rows": self.rows,
             "duplicates": self.duplicates,
-            "refused": dict(self.refused),
             "columns": [asdict(column) for column in self.columns],
         }
 
     def card(self) -> Card:
-        wrong = [column for column in self.columns if column.wrong or column.constant]
-        refused = ", ".join(f"{count} {code}" for code, count in sorted(self.refused.items())) or "none"
+        wrong = [column for column in self.columns if column.wrong or column.constant or column.refused]
         return Card(
             title="data quality",
             status=f"{len(wrong)} columns to look at" if wrong else "as in training",
             tone="warning" if wrong else "good",
-            facts=(("rows", self.rows), ("duplicates", self.duplicates), ("refused requests", refused)),
+            facts=(("rows", self.rows), ("duplicates", self.duplicates)),
             tables=(Table(HEADERS, [_line(column) for column in self.columns]),),
         )
 
@@ -81,10 +89,11 @@ def quality(
     reference: Profile, window: Window, *, refused: Mapping[str, int] | None = None, distinct: Distinct | None = None
 ) -> Quality:
     columns = tuple(
-        _column(name, trained, window.profile.columns.get(name)) for name, trained in reference.columns.items()
+        replace(_column(name, trained, window.profile.columns.get(name)), refused=(refused or {}).get(name, 0))
+        for name, trained in reference.columns.items()
     )
     duplicates = None if distinct is None else distinct.duplicates
-    return Quality(window.profile.rows, columns, refused or {}, duplicates)
+    return Quality(window.profile.rows, columns, duplicates)
 
 
 def _column(name: str, trained: Counts, served: Counts | None) -> ColumnQuality:
@@ -120,4 +129,5 @@ def _line(column: ColumnQuality) -> tuple[Any, ...]:
         column.above,
         column.unseen,
         "constant" if column.constant else None,
+        column.refused,
     )

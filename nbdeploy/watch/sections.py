@@ -204,6 +204,9 @@ def _quality(health: Health) -> Section:
     notes = [f"and {len(wrong) - COLUMNS} more columns"] if len(wrong) > COLUMNS else []
     if not rows:
         notes.append(_as_trained(found.quality))
+    if refused := sorted((column for column in found.quality.columns if column.refused), key=lambda one: -one.refused):
+        named = ", ".join(f"{column.name} {column.refused:,}" for column in refused[:COLUMNS])
+        notes.append(f"Refused requests by the columns that did not fit: {named}.")
     headers = ("column", "missing", "in training", "another type", "out of range", "unseen", "constant")
     return Section(
         f"Rows of {found.version}, in all {found.quality.rows:,}", headers if rows else (), rows, tuple(notes)
