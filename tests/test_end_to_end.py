@@ -117,6 +117,17 @@ def test_a_service_outlives_its_kernel_and_the_next_one_finds_uses_and_stops_it(
     assert list(workspace.services()) == []
 
 
+def test_a_handle_of_before_is_answered_by_the_version_that_is_live_now(workspace: Workspace) -> None:
+    """Its kept connection is the replaced worker's, who would answer once more."""
+    service = deploy_rule(workspace)
+    for factor in (2.0, 3.0):
+        service.client.post("/predict", rows(service))
+        now = deploy_rule(workspace, factor)
+        assert service.client.post("/predict", rows(service))["version"] == now.version
+    back = workspace.rollback("penguins")
+    assert service.client.post("/predict", rows(service))["version"] == back.version == "1.0.1"
+
+
 @pytest.mark.thorough
 def test_redeploys_and_rollbacks_under_load_lose_no_request(workspace: Workspace) -> None:
     """F35, F36: twenty changes of version."""

@@ -232,6 +232,21 @@ def test_a_connection_is_kept() -> None:
     assert len(accepted) == 1
 
 
+def test_a_connection_is_kept_until_another_era_begins() -> None:
+    def handle(connection: socket.socket, _: int) -> None:
+        with connection:
+            while read(connection):
+                connection.sendall(OK)
+
+    eras = [1, 1, 2, 2, 1]
+    with server(handle) as (url, accepted):
+        transport = Http(url, era=iter(eras).__next__)
+        for _ in eras:
+            assert transport.request("GET", "/", None, {}).status == 200
+        transport.close()
+    assert len(accepted) == 3
+
+
 def test_a_kept_connection_that_was_closed_is_replaced() -> None:
     closed = threading.Event()
 

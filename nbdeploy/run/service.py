@@ -82,8 +82,12 @@ class Service(Shown):
         from nbdeploy.run.transport import Http
 
         token = tokens.read(self.folder, self.name) if self.authenticated else None
-        transport = None if self.launcher == "memory" else Http(self.url, before=self._refuse_strangers)
+        transport = None if self.launcher == "memory" else Http(self.url, before=self._refuse_strangers, era=self._era)
         return Client(self.url, token=token, manifest=self.manifest, transport=transport)
+
+    def _era(self) -> int | None:
+        """Another one once another version has taken over: the state is written anew then."""
+        return State.stamp(self.folder)
 
     def _refuse_strangers(self) -> None:
         """The token is for the service alone: once it has ended, anybody may listen at its port."""

@@ -59,6 +59,14 @@ class State:
             file.write(json.dumps(self.to_dict(), indent=1).encode() + b"\n")
         draft.replace(folder / FILE)
 
+    @staticmethod
+    def stamp(folder: Path) -> int | None:
+        """Another one after each writing; None where there is none."""
+        try:
+            return (folder / FILE).stat().st_mtime_ns
+        except OSError:
+            return None
+
     @property
     def process(self) -> Process:
         """The supervisor that said so."""
