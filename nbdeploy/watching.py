@@ -313,7 +313,7 @@ class Look:
             profile=Profile.from_dict(json.loads((found.src / "profile.json").read_bytes())),
             schema=schema_id(schema),
             container=schema.container,
-            columns=frozenset(column.name for column in schema.columns) if schema.keyed else None,
+            columns=tuple(column.name for column in schema.columns) or None,
             labels={str(label): label for label in labels or ()},
             policy=self.policies.get(schema_id(schema), {}),
         )

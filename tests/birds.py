@@ -54,19 +54,20 @@ def classifier() -> Any:
 class World:
     """Homes of its own; `past` is what is written anew."""
 
-    def __init__(self, home: Path) -> None:
-        self.settings = Settings(home=home / "home", bentoml_home=home / "bentoml")
+    def __init__(self, home: Path, **settings: Any) -> None:
+        self.settings = Settings(home=home / "home", bentoml_home=home / "bentoml", **settings)
         self.workspace = Workspace(self.settings)
         self.models: dict[str, Any] = {}
 
     def publish(self, name: str, model: Any, sample: Any, target: Any = None) -> Past:
         bundle = self.workspace.bundle(model, name=name, sample=sample, target=target)
         self.models[name] = model
-        return Past(self.settings.services, self.workspace.publish(bundle), model)
+        return Past(self.settings.services, self.workspace.publish(bundle), model, self.settings.log.get("columns"))
 
     def past(self, name: str) -> Past:
         shutil.rmtree(self.settings.services / name, ignore_errors=True)
-        return Past(self.settings.services, self.workspace.registry.versions(name)[0], self.models[name])
+        version = self.workspace.registry.versions(name)[0]
+        return Past(self.settings.services, version, self.models[name], self.settings.log.get("columns"))
 
     def monitor(
         self, name: str = "birds", last: str = "7d", every: str | None = f"{HOURS}h", now: datetime = NOW
@@ -89,9 +90,9 @@ class World:
         return self.look(last=last).divergence(against, QUIET)
 
 
-def published(home: Path) -> World:
+def published(home: Path, **settings: Any) -> World:
     """With "birds", a classifier of two labels."""
-    made = World(home)
+    made = World(home, **settings)
     rows = frame(2_000)
     made.publish("birds", classifier(), rows, labels_of(rows))
     return made

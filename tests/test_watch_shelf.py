@@ -161,7 +161,7 @@ def test_only_new_segments_are_counted_and_growing_ones_each_time(log: Logged) -
 
 def test_columns_that_cannot_be_counted_and_empty_ones_come_back_as_they_were(log: Logged, trained: Profile) -> None:
     policy = {"island": "drop", "mass": "bucket"}
-    columns = frozenset({"mass", "island", "said"})
+    columns = ("mass", "island", "said")
     log.baselines["1.0.0"] = replace(log.baselines["1.0.0"], policy=policy, columns=columns)
     log.segment(0, ask=rows_of(60, 1).assign(mass=None, said=pd.Series([[1], {"a": 1}] * 30, dtype=object)))
     first, second = log.look(), log.look()
@@ -191,7 +191,7 @@ def test_another_baseline_or_another_length_of_window_is_counted_anew(log: Logge
         {"profile": other},
         {"policy": {"mass": "drop"}},
         {"labels": {"False": False, "True": True}},
-        {"columns": frozenset({"mass"})},
+        {"columns": ("mass",)},
         {"own": False},
     ):
         own = log.baselines["1.0.0"]

@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.runtime.answers import dumps
 from nbdeploy.runtime.identity import schema_id
-from nbdeploy.runtime.records import SUFFIX, line
+from nbdeploy.runtime.policy import Policy
+from nbdeploy.runtime.records import SUFFIX, head, line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from nbdeploy.keep.version import Version
 
 
 class Past:
-    """Writes a closed segment into a service's folder. Answers are the model's own, asked here."""
+    """Writes a closed segment into a service's folder. Answers are the model's own, asked here; `columns` are what the
+    log does not keep as it comes, by name.
+    """
 
-    def __init__(self, services: Path, version: Version, model: Any) -> None:
+    def __init__(self, services: Path, version: Version, model: Any, columns: Mapping[str, str] | None = None) -> None:
         self.folder = services / version.name / "predictions"
         self.version = version
         self.schema = schema_id(version.manifest().schema)
         self.model = model
+        self.policy = Policy(columns or {})
         self.ids = 0
 
     def ask(
@@ -42,6 +46,8 @@ class Past:
         step = (ended - began) / max(requests, 1)
         lines, ids = [], []
         asked = json.loads(rows.to_json(orient="records")) if hasattr(rows, "to_json") else rows.iloc[:].tolist()
+        if kept := self.policy.rows(self.version.manifest().schema):
+            asked = [kept(row) for row in asked]
         answers = {method: self._answers(rows, method) for method in methods}  # in one call, not one a request
         for number in range(requests):
             part = slice(number * batch, (number + 1) * batch)
@@ -68,6 +74,9 @@ class Past:
         self.folder.mkdir(parents=True, exist_ok=True)
         found = sorted(self.folder.glob(f"*-1{SUFFIX}"))
         path = found[0] if found else self.folder / f"{round(began.timestamp() * 1e6):016d}-1{SUFFIX}"
+        if not found and self.policy.columns:
+            schema = self.version.manifest().schema
+            path.write_bytes(head(self.schema, self.policy, self.policy.kinds(schema), schema.keys))
         with path.open("ab") as file:
             file.writelines(line(record) for record in records)
         return path

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.counts import Bins
-from nbdeploy.capture.profile import Profile
+from nbdeploy.capture.profile import MOST_COLUMNS, Profile
 from nbdeploy.runtime.manifest import KEYED
 from nbdeploy.watch.computable import NotComputable
 
@@ -22,7 +22,8 @@ INPUT = "input"
 
 @dataclass(frozen=True)
 class Baseline:
-    """What the rows of a version are counted over. `called` says it in words; `columns` are those the version's rows have.
+    """What the rows of a version are counted over. `called` says it in words; `columns` are those the version's rows have,
+    in the schema's order.
 
     `labels` are the classes of `predict_proba`, by the texts that stand for them in answers; `policy` names the columns
     that the log does not keep as they came; `own` says whether the bins are those that its buckets were made of, `fitted`
@@ -34,7 +35,7 @@ class Baseline:
     schema: str | None = None
     called: str = "training"
     container: str = "frame"
-    columns: frozenset[str] | None = None
+    columns: tuple[str, ...] | None = None
     labels: Mapping[str, Any] = field(default_factory=dict)
     policy: Mapping[str, str] = field(default_factory=dict)
     own: bool = True
@@ -61,9 +62,16 @@ class Baseline:
             predictions=own.predictions and (counts.get(PREDICTION) or own.predictions.counted([])),
         )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of the rows, as far as any are profiled, and others that the profile has: what settings drop before a
+        deploy is in no profile.
+        """
+        return tuple(dict.fromkeys([*(self.columns or ())[:MOST_COLUMNS], *self.profile.columns]))
+
     def broken(self) -> dict[str, NotComputable]:
         """The parts that cannot be counted, and why."""
-        found = {part_of(name): self.lacking(name) for name in self.profile.columns}
+        found = {part_of(name): self.lacking(name) for name in self.names}
         return {part: NotComputable(reason) for part, reason in found.items() if reason is not None}
 
     def lacking(self, name: str) -> str | None:
@@ -73,7 +81,7 @@ class Baseline:
         if name in self.policy and not self.bucketed(name):
             word = {"drop": "dropped", "hash": "hashed", "bucket": "rounded"}.get(self.policy[name], self.policy[name])
             return f"{word} by the log's policy"
-        return None
+        return None if name in self.profile.columns else f"nothing of it is known from {self.called}"
 
     def has(self, name: str) -> bool:
         """Whether the log has anything of that column."""

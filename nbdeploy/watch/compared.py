@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nbdeploy.watch.baseline import part_of
 from nbdeploy.watch.cells import FEWEST
 from nbdeploy.watch.computable import NotComputable, plain
 from nbdeploy.watch.doubt import doubted
@@ -56,7 +57,7 @@ class Track:
 @dataclass(frozen=True)
 class Compared:
     """`drifts` has one for each of `places`, `tracks` one for each column. `called` is what it is compared with;
-    `reason` says why it could not be.
+    `reason` says why it could not be, `lacking` why a column never is, whichever rows come.
     """
 
     version: str
@@ -70,6 +71,7 @@ class Compared:
     tracks: tuple[Track, ...] = ()
     swapped: tuple[Swap, ...] = ()
     reason: NotComputable | None = None
+    lacking: Mapping[str, NotComputable] = field(default_factory=dict)
 
     @property
     def drifted(self) -> tuple[Track, ...]:
@@ -126,7 +128,7 @@ def compared(
         )
         for place, window in zip(places, windows, strict=True)
     ]
-    tracks = tuple(tracked(name, places, drifts) for name in calibration.parts)
+    tracks = tuple(tracked(column.name, places, drifts) for column in drifts[-1].columns)
     beyond = [track.now for track in tracks if track.now.verdict in {DRIFTED, SUSPECTED}]
     return Compared(
         version=baseline.version,
@@ -139,6 +141,7 @@ def compared(
         quality=NO_ROWS if whole is None else quality(baseline.profile, whole, refused=_in_all(refused or {})),
         tracks=tracks,
         swapped=tuple(swaps(beyond)),
+        lacking={track.column: served.broken[track.name] for track in tracks if track.name in served.broken},
     )
 
 
@@ -150,12 +153,11 @@ def _in_all(refused: Mapping[int, Mapping[str, int]]) -> Counter[str]:
 
 
 def _explained(drift: Drift, served: Served) -> Drift:
-    """With the reason for each column that was not counted."""
-    columns = tuple(
-        ColumnDrift(column.name, served.broken[column.name], 0) if column.name in served.broken else column
-        for column in drift.columns
-    )
-    return Drift(drift.window, columns, drift.budget)
+    """With the reason for each column that was not counted, also of those that the profile lacks."""
+    found = {column.name: column for column in drift.columns}
+    found |= {name: ColumnDrift(name, reason, 0) for name, reason in served.broken.items()}
+    order = dict.fromkeys([*map(part_of, served.baseline.names), *found])
+    return Drift(drift.window, tuple(found[name] for name in order), drift.budget)
 
 
 def tracked(name: str, places: list[int], drifts: list[Drift]) -> Track:

@@ -37,13 +37,14 @@ def readings(
     metrics count, and the column that is farthest beyond.
     """
     found = []
+    lacking = dict(_lacking(versions))
     for place, (began, ended) in enumerate(axis):
         values: dict[str, Value] = {}
         if isinstance(traffic, NotComputable):
             values["requests"] = traffic
         else:
             values |= traffic.windows[place].values()
-        values |= dict(_of_quality(versions, place)) | dict(_of_drift(versions, place))
+        values |= dict(_of_quality(versions, place)) | dict(_of_drift(versions, place)) | lacking
         values |= dict(_of_labels(live.get(place, ())))
         values |= dict(_named(expected.get(place, {}), EXPECTED))
         found.append(Reading(began, ended, _version(traffic, place), values))
@@ -66,6 +67,15 @@ def _of_quality(versions: Sequence[Compared], place: int) -> Iterator[tuple[str,
     for name, columns in _by_column(qualities).items():
         for share, value in zip(SHARES, _shares(columns), strict=True):
             yield f"{share}@{name}", value
+
+
+def _lacking(versions: Sequence[Compared]) -> Iterator[tuple[str, Value]]:
+    """What is read of columns in no window, since every version that has them lacks their values."""
+    tracked = [{track.column for track in own.tracks} for own in versions]
+    for name in dict.fromkeys(name for own in versions for name in own.lacking):
+        reasons = [own.lacking.get(name) for own, names in zip(versions, tracked, strict=True) if name in names]
+        if (last := reasons[-1]) is not None and None not in reasons:
+            yield from ((f"{reading}@{name}", last) for reading in (*SHARES, "drift"))
 
 
 def _by_column(qualities: Iterable[Quality]) -> dict[str, list[ColumnQuality]]:

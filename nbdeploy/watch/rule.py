@@ -110,7 +110,8 @@ class Rule:
         """The number to be judged, or why there is none in this window."""
         few = self._too_few(reading)
         if few is not None:
-            return few
+            own = reading.values.get(self.reads) if vocabulary.counted(self.when.metric) == "rows" else None
+            return own if isinstance(own, NotComputable) else few
         value = reading.value(self.reads)
         if isinstance(value, NotComputable):
             return value

@@ -203,7 +203,7 @@ def _quality(health: Health) -> Section:
     )
     notes = [f"and {len(wrong) - COLUMNS} more columns"] if len(wrong) > COLUMNS else []
     if not rows:
-        notes.append(_as_trained(found.quality))
+        notes.append(_as_trained(found.quality, whole=not found.lacking))
     if refused := sorted((column for column in found.quality.columns if column.refused), key=lambda one: -one.refused):
         named = ", ".join(f"{column.name} {column.refused:,}" for column in refused[:COLUMNS])
         notes.append(f"Refused requests by the columns that did not fit: {named}.")
@@ -213,11 +213,12 @@ def _quality(health: Health) -> Section:
     )
 
 
-def _as_trained(found: Quality) -> str:
+def _as_trained(found: Quality, *, whole: bool) -> str:
+    """`whole`: every column of the rows could be compared."""
     counted = [column for column in found.columns if column.rows]
     if not counted and found.columns:
         return "Nothing is known of their values: the log keeps none that could be compared."
-    kept = "" if len(counted) == len(found.columns) else " in the columns that the log keeps"
+    kept = "" if whole and len(counted) == len(found.columns) else " in the columns that the log keeps"
     return f"All {found.rows:,} rows have values as in training{kept}."
 
 
