@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,27 @@ def test_it_stands_on_the_page_in_drift_and_in_the_readings(world: World, past: 
     assert "All 400 rows have values as in training in the columns that the log keeps." in " ".join(health.text.split())
     assert {reading.values["drift@age"] for reading in health.readings} == {REASON}, "also of windows without rows"
     assert {reading.values["missing@age"] for reading in health.readings} == {REASON}
+
+
+def test_rows_that_it_told_apart_are_no_duplicates_and_the_page_says_why(world: World, past: Past) -> None:
+    windows(past, 2)
+    reason = "rows cannot be told apart: age is dropped by the log's policy"
+    health, drift = world.monitor(), world.drift()
+    assert {reading.value("duplicates") for reading in health.readings} == {NotComputable(reason)}
+    assert health.version is not None
+    for found in (health.version, drift.compared):
+        assert found.to_dict()["quality"]["duplicates"] == {"not_computable": reason}
+    for shown in (health.text, html.unescape(health.html())):
+        assert reason in " ".join(shown.split())
+    seen = world.workspace.alerts("birds", when="duplicates>0.5", every="6h", preview=True, last="2d")
+    assert seen.to_dict()["text"] == f"cannot be told: {reason}"
+    baseline = world.look()._baseline("1.0.0")
+    assert isinstance(baseline, Baseline)
+    more = replace(baseline, policy={"age": "drop", "mass": "bucket", "bill": "keep"})
+    assert (
+        str(more.blurred)
+        == "not computable (rows cannot be told apart: mass is rounded by the log's policy, and 1 more)"
+    )
 
 
 def test_a_rule_about_it_is_previewed_with_the_reason(world: World, past: Past) -> None:

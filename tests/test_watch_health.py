@@ -496,8 +496,18 @@ def test_rows_that_the_log_does_not_tell_apart_are_no_duplicates(
     assert found is not None
     assert found.track("island").now.verdict == kept.track("island").now.verdict == "drifted"
     assert found.track("island").now.tests[0].limit.high < 1.5 * kept.track("island").now.tests[0].limit.high
-    assert all(isinstance(reading.value("duplicates"), NotComputable) for reading in health.readings)
+    reason = "rows cannot be told apart: bill is dropped by the log's policy, and 2 more"
+    assert all(reading.value("duplicates") == NotComputable(reason) for reading in health.readings)
     assert "came before in the same window" not in health.text
+
+
+def test_rows_that_came_before_in_their_window_are_counted_over_all_windows(world: World, past: Past) -> None:
+    rows = frame(100, 1)
+    windows(past, 2, lambda _: pd.concat([rows, rows.head(50)]))
+    health = world.monitor()
+    assert health.version is not None
+    assert health.version.to_dict()["quality"]["duplicates"] == 100
+    assert [number(reading, "duplicates") for reading in health.readings[-2:]] == [pytest.approx(1 / 3)] * 2
 
 
 def test_a_bucketed_column_drifts_as_the_kept_one(world: World, past: Past, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def test_duplicates_are_counted_over_batches() -> None:
     rows = people(100)
     counted = Distinct().counted(rows).counted(rows.iloc[:30]).counted(pd.DataFrame({"a": [[1], [1]]}))
     assert (counted.rows, counted.count, counted.duplicates, counted.exact) == (132, 101, 31, True)
-    found = quality(REFERENCE, Window(REFERENCE.counted(rows)), distinct=counted)
+    found = quality(REFERENCE, Window(REFERENCE.counted(rows)), duplicates=counted.duplicates)
     assert found.duplicates == 31
 
 

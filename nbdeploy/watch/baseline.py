@@ -79,8 +79,7 @@ class Baseline:
         if self.columns is not None and name not in self.columns:
             return f"version {self.version} does not have it"
         if name in self.policy and not self.bucketed(name):
-            word = {"drop": "dropped", "hash": "hashed", "bucket": "rounded"}.get(self.policy[name], self.policy[name])
-            return f"{word} by the log's policy"
+            return self._changed(name)
         return None if name in self.profile.columns else f"nothing of it is known from {self.called}"
 
     def has(self, name: str) -> bool:
@@ -88,9 +87,20 @@ class Baseline:
         return (self.columns is None or name in self.columns) and self.policy.get(name) != "drop"
 
     @property
-    def blurred(self) -> bool:
-        """Whether rows may look alike in the log that were not."""
-        return any(self.policy.get(name) in {"drop", "bucket"} for name in self.profile.columns)
+    def blurred(self) -> NotComputable | None:
+        """Why rows may look alike here that were not."""
+        kept = [name for name in self.names if self.policy.get(name) not in {"drop", "bucket"}]
+        reasons = {name: self._changed(name) for name in self.names if name not in kept}
+        reasons |= {name: "not compared" for name in kept if name not in self.profile.columns}
+        if not reasons:
+            return None
+        name, reason = next(iter(reasons.items()))
+        more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+        return NotComputable(f"rows cannot be told apart: {name} is {reason}{more}")
+
+    def _changed(self, name: str) -> str:
+        word = {"drop": "dropped", "hash": "hashed", "bucket": "rounded"}.get(self.policy[name], self.policy[name])
+        return f"{word} by the log's policy"
 
     def bucketed(self, name: str) -> bool:
         """Whether the log has the lower edge of a value's own bin: counted over these bins it is what the value would be."""

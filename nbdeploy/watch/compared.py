@@ -118,15 +118,11 @@ def compared(
         return Compared(baseline.version, baseline.called, said)
     found = history(calibration, windows)
     drifts = [_explained(drift, served) for drift in (doubted(found, calibration) if baseline.fitted else found)]
-    whole = served.whole()
+    whole, blurred = served.whole(), baseline.blurred
+    repeated = [served.distinct(place).duplicates for place in places]
     qualities = [
-        quality(
-            baseline.profile,
-            window,
-            refused=(refused or {}).get(place),
-            distinct=None if baseline.blurred else served.distinct(place),
-        )
-        for place, window in zip(places, windows, strict=True)
+        quality(baseline.profile, window, refused=(refused or {}).get(place), duplicates=blurred or count)
+        for place, window, count in zip(places, windows, repeated, strict=True)
     ]
     tracks = tuple(tracked(column.name, places, drifts) for column in drifts[-1].columns)
     beyond = [track.now for track in tracks if track.now.verdict in {DRIFTED, SUSPECTED}]
@@ -138,7 +134,9 @@ def compared(
         places=tuple(places),
         drifts=tuple(drifts),
         qualities=tuple(qualities),
-        quality=NO_ROWS if whole is None else quality(baseline.profile, whole, refused=_in_all(refused or {})),
+        quality=NO_ROWS
+        if whole is None
+        else quality(baseline.profile, whole, refused=_in_all(refused or {}), duplicates=blurred or sum(repeated)),
         tracks=tracks,
         swapped=tuple(swaps(beyond)),
         lacking={track.column: served.broken[track.name] for track in tracks if track.name in served.broken},

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 from nbdeploy.capture.counts import Bins, Counts, Tally
 from nbdeploy.render import Card, Shown, Table
 from nbdeploy.render.plain import percent
+from nbdeploy.watch.computable import NotComputable, plain
 from nbdeploy.watch.shift import is_constant, outside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nbdeploy.capture.profile import Profile
-    from nbdeploy.watch.distinct import Distinct
     from nbdeploy.watch.window import Window
 
+NOT_COUNTED = NotComputable("nobody counted them")
 HEADERS = (
     "column",
     "rows",
@@ -58,11 +59,11 @@ class ColumnQuality:
 
 @dataclass(frozen=True)
 class Quality(Shown):
-    """`duplicates` are rows that came before, None where nobody counted them, or the log does not tell rows apart."""
+    """`duplicates` are rows that came before in their window, or why nobody can count them."""
 
     rows: int
     columns: tuple[ColumnQuality, ...]
-    duplicates: int | None = None
+    duplicates: int | NotComputable = NOT_COUNTED
 
     def __getitem__(self, name: str) -> ColumnQuality:
         return next(column for column in self.columns if column.name == name)
@@ -70,7 +71,7 @@ class Quality(Shown):
     def to_dict(self) -> dict[str, Any]:
         return {
             "rows": self.rows,
-            "duplicates": self.duplicates,
+            "duplicates": plain(self.duplicates),
             "columns": [asdict(column) for column in self.columns],
         }
 
@@ -80,19 +81,22 @@ class Quality(Shown):
             title="data quality",
             status=f"{len(wrong)} columns to look at" if wrong else "as in training",
             tone="warning" if wrong else "good",
-            facts=(("rows", self.rows), ("duplicates", self.duplicates)),
+            facts=(("rows", self.rows), ("duplicates", _number(self.duplicates))),
             tables=(Table(HEADERS, [_line(column) for column in self.columns]),),
         )
 
 
 def quality(
-    reference: Profile, window: Window, *, refused: Mapping[str, int] | None = None, distinct: Distinct | None = None
+    reference: Profile,
+    window: Window,
+    *,
+    refused: Mapping[str, int] | None = None,
+    duplicates: int | NotComputable = NOT_COUNTED,
 ) -> Quality:
     columns = tuple(
         replace(_column(name, trained, window.profile.columns.get(name)), refused=(refused or {}).get(name, 0))
         for name, trained in reference.columns.items()
     )
-    duplicates = None if distinct is None else distinct.duplicates
     return Quality(window.profile.rows, columns, duplicates)
 
 
@@ -116,6 +120,10 @@ def _column(name: str, trained: Counts, served: Counts | None) -> ColumnQuality:
         return ColumnQuality(**shared, odd=served.odd, below=below, above=above)
     unseen = served.other if isinstance(served, Tally) else 0
     return ColumnQuality(**shared, unseen=None if isinstance(trained, Tally) and trained.other else unseen)
+
+
+def _number(value: int | NotComputable) -> int | str:
+    return str(value) if isinstance(value, NotComputable) else value
 
 
 def _line(column: ColumnQuality) -> tuple[Any, ...]:

@@ -61,16 +61,27 @@ def _version(traffic: Traffic | NotComputable, place: int) -> str | None:
 def _of_quality(versions: Sequence[Compared], place: int) -> Iterator[tuple[str, Value]]:
     """Shares of the rows of all versions that have the column."""
     qualities = [own.qualities[own.places.index(place)] for own in versions if place in own.places]
-    counted = [one for one in qualities if one.duplicates is not None]
-    if rows := sum(one.rows for one in counted):
-        yield "duplicates", sum(one.duplicates or 0 for one in counted) / rows
+    if qualities:
+        yield "duplicates", _duplicates(qualities)
     for name, columns in _by_column(qualities).items():
         for share, value in zip(SHARES, _shares(columns), strict=True):
             yield f"{share}@{name}", value
 
 
+def _duplicates(qualities: Sequence[Quality]) -> Value:
+    """Of the versions whose rows can be told apart; the reason where there are none."""
+    counted = [(one.duplicates, one.rows) for one in qualities if not isinstance(one.duplicates, NotComputable)]
+    if rows := sum(count for _, count in counted):
+        return sum(repeated for repeated, _ in counted) / rows
+    return next((one.duplicates for one in qualities if isinstance(one.duplicates, NotComputable)), NO_ROWS)
+
+
 def _lacking(versions: Sequence[Compared]) -> Iterator[tuple[str, Value]]:
-    """What is read of columns in no window, since every version that has them lacks their values."""
+    """What is read in no window: columns whose values every version that has them lacks, and repeated rows that none tells."""
+    whole = [own.quality.duplicates for own in versions if not isinstance(own.quality, NotComputable)]
+    untold = [reason for reason in whole if isinstance(reason, NotComputable)]
+    if whole and len(untold) == len(whole):
+        yield "duplicates", untold[-1]
     tracked = [{track.column for track in own.tracks} for own in versions]
     for name in dict.fromkeys(name for own in versions for name in own.lacking):
         reasons = [own.lacking.get(name) for own, names in zip(versions, tracked, strict=True) if name in names]

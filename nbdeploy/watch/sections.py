@@ -207,6 +207,8 @@ def _quality(health: Health) -> Section:
     if refused := sorted((column for column in found.quality.columns if column.refused), key=lambda one: -one.refused):
         named = ", ".join(f"{column.name} {column.refused:,}" for column in refused[:COLUMNS])
         notes.append(f"Refused requests by the columns that did not fit: {named}.")
+    if isinstance(repeated := found.quality.duplicates, NotComputable):
+        notes.append(f"Rows that came before: {repeated}.")
     headers = ("column", "missing", "in training", "another type", "out of range", "unseen", "constant")
     return Section(
         f"Rows of {found.version}, in all {found.quality.rows:,}", headers if rows else (), rows, tuple(notes)
