@@ -248,6 +248,38 @@ def test_a_moment_that_went_missing_for_a_while_is_over_when_it_is(reference: Pr
     assert now(back, gone, gone, without) == DRIFTED
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "words"),
+    [
+        ("-sd-------", "from 2026-11-16 01:00 UTC to 2026-11-16 03:00 UTC"),
+        ("-sdd--sd--", "twice, last from 2026-11-16 06:00 UTC to 2026-11-16 08:00 UTC"),
+        (
+            "sd--s-sds-",
+            "twice, last from 2026-11-16 06:00 UTC to 2026-11-16 08:00 UTC",
+        ),  # a suspicion alone is no drift
+        ("sd?sd-dd--", "3 times, last from 2026-11-16 06:00 UTC to 2026-11-16 08:00 UTC"),
+    ],
+)
+def test_of_what_drifted_again_and_again_the_last_time_is_told(verdicts: str, words: str, reference: Profile) -> None:
+    said: dict[str, str | NotComputable] = {
+        "-": STABLE,
+        "s": SUSPECTED,
+        "d": DRIFTED,
+        "?": NotComputable("too few values"),
+    }
+    drifts = [
+        Drift(
+            replace(window(reference, people(1, 1)), began=BEGIN + place * HOUR, ended=BEGIN + (place + 1) * HOUR),
+            (ColumnDrift("input.height", said[letter], 500),),
+            "",
+        )
+        for place, letter in enumerate(verdicts)
+    ]
+    track = tracked("input.height", list(range(10)), drifts)
+    (told,) = ended(Compared("1.0.0", "training", drifts=tuple(drifts), tracks=(track,)))
+    assert told.text == f"height had drifted {words}"
+
+
 def test_a_column_with_too_few_values_now_is_what_it_was(reference: Profile) -> None:
     moved = window(reference, people(500, 1).assign(height=lambda f: f["height"] + 5))
     drifts = history(Calibration(parts_of(reference)), [moved, moved, window(reference, people(10, 2))])

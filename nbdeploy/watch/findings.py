@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.judge.estimate import Estimate
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from nbdeploy.watch.health import Health
     from nbdeploy.watch.incumbent import Incumbent
     from nbdeploy.watch.live import Live
+    from nbdeploy.watch.window import Window
 
 MOST = 6  # columns that are told one by one
 ERRORS = 0.01  # share of requests from which failures are worse than a thing to look at
@@ -295,13 +297,26 @@ def ended(found: Compared) -> Iterator[Finding]:
     """Columns that drifted and are again as they should be."""
     told = []
     for track in found.tracks:
-        past = [drift.window for drift in found.drifts if drift[track.name].verdict == DRIFTED]
-        if past and track.now.verdict not in {DRIFTED, SUSPECTED} and past[0].began and past[-1].ended:
+        past = list(_episodes(found, track.name))
+        if past and track.now.verdict not in {DRIFTED, SUSPECTED} and past[-1][0].began and past[-1][-1].ended:
             subject = "The answers" if track.name == "prediction" else track.column
-            told.append(f"{subject} had drifted from {clock(past[0].began)} to {clock(past[-1].ended)}")
+            times = "" if len(past) == 1 else " twice, last" if len(past) == 2 else f" {len(past)} times, last"
+            began, until = clock(past[-1][0].began), clock(past[-1][-1].ended)
+            told.append(f"{subject} had drifted{times} from {began} to {until}")
     if told:
         more = f", and so {len(told) - MOST} more" if len(told) > MOST else ""
         yield Finding("neutral", "; ".join(told[:MOST]) + more)
+
+
+def _episodes(found: Compared, name: str) -> Iterator[list[Window]]:
+    """Windows on end in which a column had drifted, oldest first, with those before them in which it was suspected."""
+    judged = [(drift[name].verdict, drift.window) for drift in found.drifts]
+    for beyond, stretch in groupby(judged, lambda pair: pair[0] in {DRIFTED, SUSPECTED}):
+        windows = list(stretch)
+        while windows and windows[-1][0] != DRIFTED:
+            windows.pop()
+        if beyond and windows:
+            yield [window for _, window in windows]
 
 
 def drifted(track: Track) -> str:
