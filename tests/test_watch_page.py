@@ -216,3 +216,12 @@ def test_numbers_of_few_values_are_drawn_as_often_as_each_is_there(values: list[
     assert bars(drawn.before, 0.0, max(drawn.before)) == shape
     assert drawn.now == drawn.before
     assert sum(drawn.now) == pytest.approx(1.0)
+
+
+def test_a_table_wider_than_the_screen_scrolls_in_a_box_that_keys_reach(world: World, past: Past) -> None:
+    windows(past, 2, in_kilograms)
+    page = world.monitor().html()
+    boxes = page.count('<div class="wide" role="region" tabindex="0" aria-label="')
+    assert boxes == page.count("<table>") > 1
+    assert ".wide { overflow-x: auto;" in page
+    assert "::-webkit-scrollbar" in page, "to be seen where bars show themselves only while they move"

@@ -137,8 +137,7 @@ def _columns(found: Compared, axis: Axis) -> str:
     heads = ("column", "what", f"{found.called} (behind), now", "over time", "test", "visible from")
     more = _soft(rest) if rest else ""
     return (
-        f"<h2>Columns of {_cut(found.version)} beside {_cut(found.called)}</h2>"
-        f'<div class="wide"><table><thead>{_heads(heads)}</thead><tbody>{rows}</tbody></table></div>{more}'
+        f"<h2>Columns of {_cut(found.version)} beside {_cut(found.called)}</h2>{_table('columns', heads, rows)}{more}"
     )
 
 
@@ -171,9 +170,17 @@ def _section(shown: Section) -> str:
     table = ""
     if shown.rows:
         rows = "".join(f"<tr>{_cells(row)}</tr>" for row in shown.rows)
-        table = f'<div class="wide"><table><thead>{_heads(shown.headers)}</thead><tbody>{rows}</tbody></table></div>'
+        table = _table(shown.title, shown.headers, rows)
     notes = "".join(f"<p>{text(plain.cut(note, 3 * LONGEST))}</p>" for note in shown.notes)
     return f"<h2>{_cut(shown.title)}</h2>{table}{notes}"
+
+
+def _table(called: str, headers: Iterable[str], rows: str) -> str:
+    """Where it is wider than the screen it scrolls in its box, by keys too."""
+    return (
+        f'<div class="wide" role="region" tabindex="0" aria-label="{_cut(called)}">'
+        f"<table><thead>{_heads(headers)}</thead><tbody>{rows}</tbody></table></div>"
+    )
 
 
 def _heads(headers: Iterable[str]) -> str:
