@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
-from birds import NOW, World, in_kilograms, normal, published, told, windows
+from birds import NOW, World, in_kilograms, normal, number, published, told, windows
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from nbdeploy import cli
 from nbdeploy.capture.counts import counts_of
 from nbdeploy.errors import DiskFailed
+from nbdeploy.render.plain import figures
 from nbdeploy.watch import null, power
 from nbdeploy.watch.axis import floored
 from nbdeploy.watch.computable import NotComputable
@@ -225,3 +226,26 @@ def test_a_table_wider_than_the_screen_scrolls_in_a_box_that_keys_reach(world: W
     assert boxes == page.count("<table>") > 1
     assert ".wide { overflow-x: auto;" in page
     assert "::-webkit-scrollbar" in page, "to be seen where bars show themselves only while they move"
+
+
+def test_a_lane_says_which_line_is_which_and_how_high_it_goes(world: World, past: Past) -> None:
+    windows(past, 6, in_kilograms)
+    past.refuse(10, NOW - timedelta(hours=8))
+    health = world.monitor()
+    page = health.html()
+    shown = {lane.title: lane for lane in lanes(health)}
+    keys = [
+        '<i class="accent line"></i>p95', '<i class="plain line"></i>p50',
+        '<i class="accent bars"></i>refused (4xx)', '<i class="bad bars"></i>failed (5xx)',
+        '<i class="plain bars"></i>times its threshold', '<i class="bad bars"></i>beyond it',
+    ]  # fmt: skip
+    assert [key for key in keys if key not in page] == []
+    assert page.count('<div class="key">') == sum(not lane.empty for lane in shown.values())
+    assert not shown["requests per second"].legend
+    tops = {title: lane.scaled for title, lane in shown.items() if not lane.empty}
+    slowest = max(number(reading, "p95_ms") for reading in health.readings[-6:])
+    assert tops["latency in ms"] == f"0 to {figures(slowest)}"
+    assert tops["failed and refused"] == "0 to 20 %"
+    assert tops["odd rows, worst column"] == "0 to 100 %"
+    assert tops["drift, worst column"] == "0 to 3"
+    assert all(f"<span>{top}</span>" in page for top in tops.values())

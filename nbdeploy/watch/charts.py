@@ -20,9 +20,7 @@ SEPARATE = 45  # bars that are drawn apart; more stand side by side
 
 def lane(shown: Lane, marks: Sequence[float] = ()) -> str:
     """`marks` are places of events on the axis, from 0 to 1."""
-    points = [point for one in shown.series for point in (*one.points, *one.high) if point is not None]
-    top = shown.top if shown.top is not None else max(points, default=1.0)
-    scale = (shown.bottom, top if top > shown.bottom else shown.bottom + 1.0)
+    scale = shown.scale
     parts = [f'<path class="mark" d="M{_x(mark)} 0V{HEIGHT}"/>' for mark in marks]
     if shown.limit is not None:
         parts.append(f'<path class="limit" d="M0 {_y(shown.limit, scale)}H{WIDTH}"/>')

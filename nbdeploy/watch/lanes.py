@@ -38,7 +38,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Lane:
-    """`top` is the value at the upper end, None: the largest. `limit` is drawn as a line across."""
+    """`top` is the value at the upper end, None: the largest. `limit` is drawn as a line across; `form` writes a value."""
 
     title: str
     words: str
@@ -46,6 +46,26 @@ class Lane:
     bottom: float = 0.0
     top: float | None = None
     limit: float | None = None
+    form: Callable[[float], str] = figures
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The values at the lower and at the upper end."""
+        points = [point for one in self.series for point in (*one.points, *one.high) if point is not None]
+        top = self.top if self.top is not None else max(points, default=1.0)
+        return self.bottom, top if top > self.bottom else self.bottom + 1.0
+
+    @property
+    def scaled(self) -> str:
+        """Between which values it is drawn."""
+        low, high = self.scale
+        return f"{self.form(low) if low else '0'} to {self.form(high)}"
+
+    @property
+    def legend(self) -> tuple[Series, ...]:
+        """What must be told apart; nothing of one alone."""
+        drawn = tuple(one for one in self.series if any(point is not None for point in one.points))
+        return drawn if len(drawn) > 1 else ()
 
     @property
     def empty(self) -> bool:
@@ -77,7 +97,7 @@ def _requests(health: Health) -> Lane:
     points = _points(health, "requests_per_second")
     peak = max((point for point in points if point is not None), default=0.0)
     words = f"{whole.requests:,}, {whole.rows:,} rows answered" if whole.requests else "none"
-    return Lane("requests per second", f"{words}; peak {rate(peak)}", (Series("requests", "bars", points),))
+    return Lane("requests per second", f"{words}; peak {rate(peak)}", (Series("requests", "bars", points),), form=rate)
 
 
 def _latency(health: Health) -> Lane:
@@ -110,7 +130,7 @@ def _refusals(health: Health) -> Lane:
         Series("failed (5xx)", "bars", _points(health, "error_rate"), tone="bad"),
     )
     largest = max((point or 0.0 for one in series for point in one.points), default=0.0)
-    return Lane("failed and refused", words, series, top=max(largest, 0.05))
+    return Lane("failed and refused", words, series, top=max(largest, 0.05), form=percent)
 
 
 def _quality(health: Health) -> Lane:
@@ -128,7 +148,9 @@ def _quality(health: Health) -> Lane:
     points = tuple(places.get(place) for place in range(health.axis.count))
     words = f"at most {percent(worst[0])} of a window, in {worst[1]}" if worst[0] else "none: as in training"
     top = max(worst[0], 0.1)
-    return Lane("odd rows, worst column", words, (Series("odd rows", "bars", points, tone="accent"),), top=top)
+    return Lane(
+        "odd rows, worst column", words, (Series("odd rows", "bars", points, tone="accent"),), top=top, form=percent
+    )
 
 
 def _drift(health: Health) -> Lane:
@@ -146,7 +168,7 @@ def _drift(health: Health) -> Lane:
     )
     beyond = tuple(point if point is not None and point >= 1 else None for point in points)
     top = max(1.5, *(point for point in points if point is not None))
-    series = (Series("over its threshold", "bars", points), Series("beyond it", "bars", beyond, tone="bad"))
+    series = (Series("times its threshold", "bars", points), Series("beyond it", "bars", beyond, tone="bad"))
     return Lane(title, f"{_drifted(health)} (line: threshold)", series, top=top, limit=1.0)
 
 
@@ -189,7 +211,7 @@ def _metrics(health: Health) -> Iterator[Lane]:
     if not isinstance(health.live, NotComputable):
         words = f"{health.live.labelled:,} of {health.live.rows:,} ({received.share(health.live.coverage)})"
         coverage = Series("coverage", "bars", _points(health, "coverage"))
-        yield Lane("rows with a label", words, (coverage,), top=1.0)
+        yield Lane("rows with a label", words, (coverage,), top=1.0, form=percent)
 
 
 def leading(health: Health) -> str | None:

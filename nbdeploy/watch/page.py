@@ -106,8 +106,14 @@ def _lanes(health: Health) -> str:
 
 
 def _lane(shown: Lane, at: Sequence[float]) -> str:
-    drawn = "<span></span>" if shown.empty else charts.lane(shown, at)
+    drawn = "<span></span>" if shown.empty else f"<div>{charts.lane(shown, at)}{_key(shown)}</div>"
     return f'<div class="lane"><b>{_cut(shown.title)}</b>{drawn}<span>{_cut(shown.words)}</span></div>'
+
+
+def _key(shown: Lane) -> str:
+    """Which line is which, and what is at the upper end."""
+    names = "".join(f'<span><i class="{one.tone} {one.kind}"></i>{_cut(one.name)}</span>' for one in shown.legend)
+    return f'<div class="key">{names}<span>{_cut(shown.scaled)}</span></div>'
 
 
 def _versions(health: Health, at: Sequence[float]) -> str:
