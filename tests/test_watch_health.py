@@ -34,6 +34,7 @@ from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.incumbent import Incumbent, incumbent
 from nbdeploy.watch.lanes import lanes
 from nbdeploy.watch.quality import Quality
+from nbdeploy.watch.sections import sections
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -228,6 +229,20 @@ def twice(tmp_path: Path) -> tuple[World, Past, Past]:
     second = made.publish("birds", LogisticRegression().fit(less, labels_of(rows)), less, labels_of(rows))
     second.ids = 10_000
     return made, first, second
+
+
+def test_several_versions_have_their_own_requests_on_the_page(twice: tuple[World, Past, Past]) -> None:
+    world, first, second = twice
+    first.ask(frame(200, 1), NOW - timedelta(hours=9), NOW - timedelta(hours=5), milliseconds=4.0)
+    second.ask(frame(100, 2)[["mass", "age"]], NOW - timedelta(hours=4), NOW, milliseconds=40.0)
+    second.refuse(5, NOW - timedelta(hours=1))
+    health = world.monitor()
+    [found] = [section for section in sections(health) if section.title == "Requests by version and worker"]
+    assert [(row[0], row[1], row[4]) for row in found.rows] == [
+        ("version 1.0.0", "40", "0.00 %"),
+        (f"version {second.version.version}", "25", "20.00 %"),
+    ]
+    assert max(map(len, health.text.splitlines())) <= 80
 
 
 def live(health: Health, version: Past, back: Past | None, requests: pd.DataFrame) -> Health:

@@ -15,6 +15,7 @@ from nbdeploy.watch.expected import Expected
 from nbdeploy.watch.findings import blind
 from nbdeploy.watch.received import share
 from nbdeploy.watch.tenure import moment
+from nbdeploy.watch.traffic import HEADERS, cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from nbdeploy.watch.performance import Performance
     from nbdeploy.watch.promise import Promise
     from nbdeploy.watch.quality import Quality
+    from nbdeploy.watch.traffic import Flow
 
 COLUMNS = 12  # that are shown; the rest is counted
 QUIET = 6  # of them, where nothing is wrong
@@ -116,7 +118,7 @@ def what(track: Track, called: str) -> str:
 
 
 def sections(health: Health) -> list[Section]:
-    made = [_metrics(health), _quality(health), _events(health), _alerts(health), _sure(health)]
+    made = [_metrics(health), _traffic(health), _quality(health), _events(health), _alerts(health), _sure(health)]
     return [section for section in made if section.rows or section.notes]
 
 
@@ -181,6 +183,23 @@ def _shown(value: Any) -> str:
     low, high = value.low, value.high
     said = figures(value.value)
     return said if low is None or high is None else f"{said} ({figures(low)} to {figures(high)})"
+
+
+def _traffic(health: Health) -> Section:
+    """Of each version and each worker, where there are several; the busiest of many."""
+    parts = [] if isinstance(health.traffic, NotComputable) else health.traffic.parts
+    busiest = sorted(parts, key=lambda split: -split.whole.requests)[:COLUMNS]
+    rows = tuple((split.title, *_told(split.whole)) for split in parts if split in busiest)
+    notes = (f"and {counted(len(parts) - COLUMNS, 'more worker')}",) if len(parts) > COLUMNS else ()
+    return Section("Requests by version and worker", ("of", *HEADERS) if rows else (), rows, notes)
+
+
+def _told(flow: Flow) -> tuple[str, ...]:
+    """Without saying beside each quantile of how few requests it is."""
+    return tuple(
+        "-" if cell is None else f"{cell:,}" if isinstance(cell, int) else str(cell).partition(" (")[0]
+        for cell in cells(flow)
+    )
 
 
 def _quality(health: Health) -> Section:

@@ -110,13 +110,18 @@ class Traffic(Shown):
             "outside": self.outside,
         }
 
+    @property
+    def parts(self) -> list[Split]:
+        """Versions, and workers, where there are several."""
+        return [split for several in (self.versions, self.workers) if len(several) > 1 for split in several.values()]
+
     def card(self) -> Card:
-        parts = [*self.versions.values(), *(self.workers.values() if len(self.workers) > 1 else ())]
+        parts = self.parts
         tables = []
         if len(self.windows) > 1:
             lines = [(_moment(flow.began), *cells(flow)) for flow in self.windows[-SHOWN:]]
             tables.append(Table(("from (UTC)", *HEADERS), lines))
-        if len(parts) > 1:
+        if parts:
             tables.append(Table(("of", *HEADERS), [(split.title, *cells(split.whole)) for split in parts]))
         told = notes(self.whole)
         if len(self.windows) > SHOWN:
