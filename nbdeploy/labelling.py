@@ -20,6 +20,7 @@ from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime.retention import clean
 from nbdeploy.turns import turn
 from nbdeploy.watch.coding import coding, listed, written
+from nbdeploy.watch.forms import Forms
 from nbdeploy.watch.labels import REQUEST, Keys, column_of, join, no_key, of_frame, unchanged
 from nbdeploy.watch.live import Log
 from nbdeploy.watch.received import Received
@@ -86,30 +87,34 @@ class Labelled:
             yield
 
     def _taken(self, table: pd.DataFrame, on: str) -> Received:
-        import pandas as pd
-
         feedback = Feedback(self.folder / FOLDER)
         before = feedback.frame()
         log = self._passed(before, table, on)
-        table = self._as_logged(table, log.kept(), on)
         rows = log.kept()
-        earlier, now = join(rows, before), join(rows, table)
-        fresh = table[~unchanged(before, table, earlier, now)]
+        forms = self._forms(table, rows, on)
+        spread = forms.spread()
+        earlier, now, after = _joins(rows, before, spread)
+        fresh = spread[~unchanged(before, spread, earlier, now)]
         feedback.add(fresh, after=before["time"].max().timestamp() if len(before) else 0.0)
         uncleaned = self._clean(feedback.folder)
-        after = join(rows, pd.concat([part for part in (before, table) if len(part)] or [table], ignore_index=True))
+        labelled = len(after.labelled)
+        if forms.both:  # counted is what was given, not each of its forms
+            own = before["on"] == on
+            before = before.assign(id=before["id"].mask(own, forms.united(before["id"])))
+            rows = rows.assign(**{column_of(on): forms.united(rows[column_of(on)])})
+            earlier, now, after = _joins(rows, before, forms.labels)
         counts = {name: after.counts[name] - earlier.counts[name] for name in ("repeated", "corrections")}
         return Received(
             name=self.name,
             on=on,
             **{**now.counts, **counts},
-            kept=len(fresh),
+            kept=fresh.index.nunique(),
             matched=len(now.labelled),
             rows=log.rows,
-            labelled=len(after.labelled),
+            labelled=labelled,
             earlier_unknown=max(after.unknown - now.unknown, 0),
             earlier_surplus=max(after.surplus - now.surplus, 0),
-            warnings=(*self._warnings(now, table), *uncleaned),
+            warnings=(*self._warnings(now, forms.labels), *uncleaned),
         )
 
     def _clean(self, folder: Path) -> Iterable[str]:
@@ -166,27 +171,18 @@ class Labelled:
 
     def _passed(self, before: pd.DataFrame, table: pd.DataFrame, on: str) -> Log:
         """The log, read once, with all rows that have a label."""
-        import pandas as pd
-
         asked = [before, table]
         if on != REQUEST and (self.folder / secret.FILE).exists():
             asked.append(table.assign(id=_objects(self._hashes(table["id"]))))
-        log = Log(pd.concat([part for part in asked if len(part)] or [table], ignore_index=True))
+        log = Log(_together(*asked))
         for batch in Predictions(self.folder / "predictions").batches(log.columns):
             log.add(batch)
         return log
 
-    def _as_logged(self, table: pd.DataFrame, rows: pd.DataFrame, on: str) -> pd.DataFrame:
-        """With hashes for ids, where the log's policy has hashed that key: then the labels do not tell it either."""
-        if on == REQUEST or not (self.folder / secret.FILE).exists():
-            return table
-        hashes = self._hashes(table["id"])
-        own = set(Keys.of(rows[column_of(on)]).texts)
-        if not own & set(hashes):
-            return table
-        plain = Keys.of(table["id"]).texts
-        ids = [text if text in own else hashed for text, hashed in zip(plain, hashes, strict=True)]
-        return table.assign(id=_objects(ids))
+    def _forms(self, table: pd.DataFrame, rows: pd.DataFrame, on: str) -> Forms:
+        """Where the log's policy has hashed that key, the labels do not tell it either."""
+        hashed = on != REQUEST and (self.folder / secret.FILE).exists()
+        return Forms.of(table, rows[column_of(on)] if hashed else [], self._hashes(table["id"]) if hashed else [])
 
     def _hashes(self, ids: pd.Series[Any]) -> list[str | None]:
         hasher = secret.hasher(self.folder)
@@ -252,6 +248,17 @@ def manifests_of(registry: Registry, name: str) -> Iterator[Manifest]:
     for version in (*((live,) if live is not None else ()), *others):
         with suppress(Corrupt):
             yield store.manifest_of(version)
+
+
+def _joins(rows: pd.DataFrame, before: pd.DataFrame, labels: pd.DataFrame) -> tuple[Joined, Joined, Joined]:
+    """Of the labels that came before, of these, and of both."""
+    return join(rows, before), join(rows, labels), join(rows, _together(before, labels))
+
+
+def _together(*parts: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat([part for part in parts if len(part)] or [parts[-1]], ignore_index=True)
 
 
 # what the user gave

@@ -346,6 +346,38 @@ def test_keys_that_the_log_hashes_are_hashed_with_the_labels(world: World) -> No
     assert world.accuracy().value == 1
 
 
+@pytest.mark.parametrize("kind", [str, int], ids=["texts", "numbers"])
+def test_a_key_that_is_logged_in_plain_and_hashed_gives_its_label_to_all_of_its_rows(world: World, kind: type) -> None:
+    secret.ensure(world.folder)
+    hasher = secret.hasher(world.folder)
+    one, two, none = (kind(key) for key in "123")
+    world.log(("a", ["no", "no", "yes"]), keys=[one, two, one])
+    given = pd.DataFrame({"customer": [one], "label": ["yes"]})
+    assert world.take(given, "customer").matched == 2
+    world.log(("b", ["no", "yes"]), keys=[hasher(one), hasher(two)])  # the policy has changed
+    labels: list[str | None] = ["no", "yes", "no"]
+    table = pd.DataFrame({"customer": [one, two, none], "label": labels})
+    told = world.take(table, "customer")
+    assert (told.given, told.kept, told.matched, told.labelled, told.shared) == (3, 3, 5, 5, 5)
+    assert (told.unknown, told.repeated, told.corrections, told.earlier_unknown) == (1, 0, 1, 0)
+    assert {name for name, _, _ in world.kept[1:]} == {"1", hasher("1"), "2", hasher("2"), hasher("3")}
+    assert world.accuracy().value == 0.6
+    labels = ["no", "no", None]
+    again = world.take(table.assign(label=pd.Series(labels, dtype=object)), "customer")
+    assert (again.given, again.kept, again.empty, again.matched, again.labelled) == (3, 1, 1, 5, 5)
+    assert (again.repeated, again.corrections, again.unknown) == (1, 1, 0)
+    assert world.take(table.assign(label=pd.Series(labels, dtype=object)), "customer").kept == 0
+
+
+def test_a_label_of_a_file_goes_by_the_number_that_was_logged_in_plain(world: World) -> None:
+    secret.ensure(world.folder)
+    hasher = secret.hasher(world.folder)
+    world.log(("a", ["no", "no"]), ("b", ["no"]), keys=[7, 8, 9])
+    world.log(("c", ["no"]), keys=[hasher(8)])
+    told = world.take(pd.DataFrame({"customer": ["007", "8"], "label": ["no", "no"]}), "customer")
+    assert (told.matched, told.unknown, told.labelled) == (3, 0, 3)
+
+
 def test_requests_whose_rows_the_policy_did_not_keep_are_told_apart(world: World) -> None:
     world.log(("a", ["no"]))
     world.log(("b", []), rows=[], predictions=[], count=1)
