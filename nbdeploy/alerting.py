@@ -143,7 +143,7 @@ class Desk:
         table = {key: given[key] for key in ("when", "clear", "windows", "every", "rows", "repeat") if key in given}
         if "send" in given:
             table["send"] = list(given["send"])
-        rule = self.plan.check(Rule.of(given.get("rule"), table, "notebook"))
+        rule = self.plan.check(Rule.of(given.get("rule"), table, "notebook").check_shares())
         vocabulary.check(rule.when, self._columns())
         vocabulary.check_task(rule.when, str(self._manifest.model.get("task") or ""))
         preview = self._preview(rule, span(given.get("last", LAST)))

@@ -108,6 +108,7 @@ def test_a_preview_reads_rows_only_where_a_rule_is_about_them(
     [
         ({"when": "drift@masss>1"}, 'no column "masss". Did you mean "mass"'),
         ({"when": "eror_rate>1"}, 'Did you mean "error_rate"'),
+        ({"when": "error_rate>5"}, "error_rate is a share between 0 and 1; 5 % is 0.05"),
         ({"when": "error_rate>nan"}, '"nan" is no finite number'),
         ({"when": "p99_ms>9", "clear": "p99_ms<-inf"}, '"-inf" is no finite number'),
         ({"when": "p99_ms>1", "send": ["slack"]}, 'no channel .* "slack"'),

@@ -70,6 +70,35 @@ def test_what_cannot_be_judged_is_refused_with_what_was_meant(when: str, meant: 
     assert "live*1.02" not in str(caught.value).replace(when, "")  # gates know it, rules do not
 
 
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"when": "error_rate>5"}, 'rate>5" would never hold: error_rate is a share between 0 and 1; 5 % is 0.05.'),
+        ({"when": "missing@age>=20"}, "missing is a share between 0 and 1; 20 % is 0.2."),
+        ({"when": "accuracy.low<90"}, 'low<90" would always hold: accuracy is a share between 0 and 1; 90 % is 0.9.'),
+        ({"when": "expected_accuracy==80"}, "would never hold: expected_accuracy is a share"),
+        ({"when": "coverage<-0.5"}, "coverage is a share between 0 and 1."),
+        ({"when": "refused_rate>1"}, "would never hold: refused_rate is a share between 0 and 1; 1 % is 0.01."),
+        ({"when": "duplicates<0"}, "duplicates is a share between 0 and 1."),
+        ({"when": "accuracy<0.8", "clear": "accuracy>=84"}, '"accuracy>=84" would never hold'),
+    ],
+)
+def test_a_bound_that_no_share_can_reach_is_refused(table: dict[str, Any], said: str) -> None:
+    with pytest.raises(WrongUse, match=re.escape(said)):
+        rule(**table).check_shares()
+    with pytest.raises(WrongUse, match=re.escape(said)):
+        Plan.of({"rules": {"mine": table}})
+
+
+@pytest.mark.parametrize(
+    "when",
+    ["p99_ms>200", "drift@age>3", "requests>5", "mae>3", "mape>5", "r2<-1", "log_loss>2", "brier>1.5", "down>0",
+     "drifted_columns==2", "error_rate>0", "accuracy<1", "error_rate>=1", "coverage<=0", "requests_per_second>20"],
+)  # fmt: skip
+def test_what_is_no_share_may_have_any_bound_and_a_share_its_ends(when: str) -> None:
+    assert rule(when).check_shares().when.text == when
+
+
 def test_a_rule_can_be_about_all_that_is_expected_without_labels_and_nothing_else() -> None:
     metrics = expected(np.array([[0.8, 0.2], [0.3, 0.7]] * 20)).metrics
     assert set(metrics) == set(vocabulary.FORESEEN)
@@ -106,6 +135,7 @@ def test_a_column_the_service_has_not_is_refused_with_the_nearest() -> None:
     ("when", "over"),
     [
         ("error_rate>0.05", "error_rate<=0.04"),
+        ("accuracy<1", "accuracy>=1"),
         ("p99_ms>=200", "p99_ms<160"),
         ("drift@age>1", "drift@age<=0.8"),
         ("drifted_columns>0", "drifted_columns<=0"),

@@ -92,7 +92,7 @@ def _rules(tables: Mapping[str, Any]) -> dict[str, Rule]:
         where = f"{WHERE[:-1]}.rules.{name}]"
         if not isinstance(table, dict):
             raise WrongUse(f'{where} is {table!r}, no table: write when = "error_rate>0.05" in a table of that name.')
-        found[name] = replace(Rule.of(name, table, "settings", where), source="settings")
+        found[name] = replace(Rule.of(name, table, "settings", where).check_shares(), source="settings")
     return found
 
 

@@ -125,6 +125,12 @@ class Rule:
             return not self.beyond(value)
         return COMPARE[self.clear.compare](value, self.clear.bound.number)
 
+    def check_shares(self) -> Rule:
+        """Raises WrongUse where one of its bounds is none that a share can reach."""
+        for condition in filter(None, (self.when, self.clear)):
+            vocabulary.check_share(condition)
+        return self
+
     def warning(self) -> str | None:
         """Where it fires on the better side of what it is about."""
         better = vocabulary.better(self.when.metric)
@@ -211,7 +217,8 @@ def _back(when: Condition) -> float:
         back = bound - BACK * abs(bound)
     else:
         back = bound + BACK * (min(bound, 1 - bound) if 0 < bound < 1 else abs(bound))
-    return float(f"{back:.12g}")
+    most = 1.0 if vocabulary.is_share(when.metric) else math.inf
+    return min(float(f"{back:.12g}"), most)
 
 
 def _every(metric: str, given: Any, where: str) -> timedelta | None:

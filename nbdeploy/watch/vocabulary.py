@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbdeploy.errors import NotFound, UnknownOption, WrongUse, an, did_you_mean
+from nbdeploy.judge.conditions import COMPARE
 from nbdeploy.judge.metrics import METRICS
 from nbdeploy.watch.reading import EXPECTED, READ, known
 
@@ -30,6 +31,10 @@ LABELLED = (
     *(f"{kind}_{how}" for kind in ("precision", "recall", "f1") for how in ("macro", "weighted")),
 )
 LATE = frozenset(LABELLED)
+SHARES = (
+    *(name for name, metric in READ.items() if metric.unit == "share"),
+    *(name for name in LABELLED if name not in {"log_loss", "brier", *OF_NUMBERS}),
+)
 FORESEEN = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "roc_auc")  # without labels: expected.py
 NAMES = (*STATES, *READ, *LABELLED, *(f"{EXPECTED}{name}" for name in FORESEEN))
 WITHOUT_COLUMN = "prediction"  # drift@prediction: what a rule may name beside the columns
@@ -38,6 +43,10 @@ OF_TASK = {"classification": tuple(name for name in LABELLED if name not in OF_N
 
 def is_state(metric: str) -> bool:
     return metric in STATES
+
+
+def is_share(metric: str) -> bool:
+    return metric.removeprefix(EXPECTED) in SHARES
 
 
 def title(metric: str) -> str:
@@ -73,6 +82,21 @@ def check(condition: Condition, columns: Sequence[str] = ()) -> None:
     known_columns = [*columns, WITHOUT_COLUMN] if name == "drift" else list(columns)
     if columns and condition.slice and condition.slice not in known_columns:
         raise NotFound("column", condition.slice, known_columns)
+
+
+def check_share(condition: Condition) -> None:
+    """A share is never beyond a bound that none can reach, or always.
+
+    Raises:
+        WrongUse: with what was probably meant.
+    """
+    name, bound = condition.metric, condition.bound.number
+    never = (condition.compare == ">" and bound == 1) or (condition.compare == "<" and bound == 0)
+    if not is_share(name) or (0 <= bound <= 1 and not never):
+        return
+    meant = f"; {bound:g} % is {bound / 100:g}" if 0 < bound <= 100 else ""
+    often = "always" if COMPARE[condition.compare](0.5, bound) else "never"
+    raise WrongUse(f'"{condition.text}" would {often} hold: {name} is a share between 0 and 1{meant}.')
 
 
 def check_task(condition: Condition, task: str) -> None:
