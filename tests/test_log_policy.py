@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,13 @@ import pytest
 from ofage import OfAge
 
 from nbdeploy.capture import policy
-from nbdeploy.errors import Refused, UnknownOption, WrongUse
+from nbdeploy.errors import Refused, ServiceFailed, UnknownOption, WrongUse
 from nbdeploy.run import rules, secret
+from nbdeploy.run.predictions import Predictions
 from nbdeploy.runtime.manifest import Column, Schema
 from nbdeploy.runtime.model import ServedModel
+from nbdeploy.runtime.policy import Policy
+from nbdeploy.runtime.records import head
 from nbdeploy.runtime.rules import Rules
 from nbdeploy.settings import Settings
 from nbdeploy.workspace import Workspace
@@ -174,6 +178,28 @@ def test_each_column_is_logged_as_its_policy_says(served: tuple[Workspace, Servi
     found, given = np.asarray(frame["input.age"]), np.asarray(rows["age"])
     assert list(np.searchsorted(edges, found, "right")) == list(np.searchsorted(edges, given, "right"))
     assert list(found) != list(given)
+
+
+@pytest.mark.parametrize("word", ["keep", "drop"])
+def test_where_nothing_was_hashed_that_is_said_and_how_to_ask_for_it(tmp_path: Path, word: str) -> None:
+    log = segment(tmp_path / "people" / "predictions", word)
+    with pytest.raises(WrongUse, match=r'Nothing of people was hashed so far.*columns = \{COLUMN = "hash"\}'):
+        log.hashed(7)
+
+
+def test_a_secret_that_is_gone_is_told_as_a_loss(tmp_path: Path) -> None:
+    log = segment(tmp_path / "people" / "predictions", "hash")
+    with pytest.raises(ServiceFailed, match=r"log\.key is gone"):
+        log.within(until=datetime.fromtimestamp(1, UTC)).hashed(7)
+    secret.ensure(tmp_path / "people")
+    assert log.hashed(7) == log.hashed("7")
+
+
+def segment(folder: Path, word: str) -> Predictions:
+    """A log whose policy says so of its key."""
+    folder.mkdir(parents=True)
+    (folder / "0-1.log").write_bytes(head("s", Policy({"customer": word}), {"x": "number"}, ["customer"]))
+    return Predictions(folder)
 
 
 def test_readers_are_told_what_is_missing_and_why(served: tuple[Workspace, Service]) -> None:

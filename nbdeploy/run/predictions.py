@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy import parquet
+from nbdeploy.errors import WrongUse
 from nbdeploy.homes import refuse_file, writing
 from nbdeploy.render import Card, Shown
 from nbdeploy.run import copies, onetable, secret
@@ -189,7 +190,18 @@ class Predictions(Shown):
         return self._keys_under("drop")
 
     def hashed(self, value: object) -> str | None:
-        """What a value has become in a column that is hashed: to look for it, or to join by it."""
+        """What a value has become in a column that is hashed: to look for it, or to join by it.
+
+        Raises:
+            WrongUse: nothing was hashed here.
+            ServiceFailed: the secret is gone, or damaged.
+        """
+        if not (self.folder.parent / secret.FILE).exists() and not self._any_hashed():
+            raise WrongUse(
+                f"Nothing of {self.folder.parent.name} was hashed so far, so there are no hashes to look for. Ask for them with "
+                'columns = {COLUMN = "hash"} under [log] of nbdeploy.toml (or [tool.nbdeploy.log]), for what is logged '
+                "after the next deploy or serve."
+            )
         return secret.hasher(self.folder.parent)(value)
 
     def segments(self) -> list[Path]:
@@ -211,6 +223,10 @@ class Predictions(Shown):
     def _pass_over(self, read: Lines | Piece) -> None:
         self.torn += read.torn
         self.damaged += read.damaged
+
+    def _any_hashed(self) -> bool:
+        """In the whole log, not in this view alone."""
+        return any("hash" in words.values() for words in Predictions(self.folder).policies().values())
 
     def _keys_under(self, asked: str) -> frozenset[str]:
         heads = (head.get("keys_policy", {}).items() for head in self._heads())
