@@ -22,7 +22,7 @@ from nbdeploy.watch.alert import Alert
 from nbdeploy.watch.alerts import Alerts, Watch
 from nbdeploy.watch.book import PATIENCE, WAITING
 from nbdeploy.watch.computable import NotComputable
-from nbdeploy.watch.firing import firing
+from nbdeploy.watch.firing import Firing, firing
 from nbdeploy.watch.ledger import Ledger
 from nbdeploy.watch.look import SETTLED, look
 from nbdeploy.watch.message import Message
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nbdeploy.watch.reading import Reading
+
+
+SECOND = timedelta(seconds=1)
 
 
 def rule_of(**table: Any) -> Rule:
@@ -67,6 +70,50 @@ def test_a_reading_that_wavers_around_its_bound_fires_once() -> None:
 
 def test_a_rule_may_ask_for_several_windows_on_end() -> None:
     assert told(error_rates(0.1, 0, 0.1, 0.1, 0, 0.1, 0.1, 0.1, 0), windows=3) == [("firing", 8), ("resolved", 9)]
+
+
+@pytest.mark.parametrize(
+    ("alert", "text"),
+    [
+        (Alert("a", "down", "down>0", "firing", 1, 1, BEGIN, BEGIN, BEGIN), "a: down fires at 2026-11-16 00:00 UTC"),
+        (
+            Alert("a", "gone", "down >= 1", "firing", 1, 1, BEGIN, BEGIN + HOUR, BEGIN + HOUR, "1.0.0"),
+            "a: gone (down) fires at 2026-11-16 01:00 UTC, since 2026-11-16 00:00 UTC, version 1.0.0",
+        ),
+        (
+            Alert("a", "down", "down>0", "resolved", 0, 1, BEGIN, BEGIN + HOUR, BEGIN + HOUR),
+            "a: down is over; it lasted 1 h, from 2026-11-16 00:00 UTC",
+        ),
+        (
+            Alert("a", "up", "down<1", "firing", 0, 0, BEGIN, BEGIN, BEGIN),
+            "a: up (down<1) fires: 0 at 2026-11-16 00:00 UTC",
+        ),
+    ],
+)
+def test_how_the_service_is_is_told_without_a_number(alert: Alert, text: str) -> None:
+    assert alert.text == text
+
+
+def test_a_page_tells_how_the_service_is_without_a_number() -> None:
+    words = (BEGIN + SECOND, 1, 1, BEGIN)
+    assert Firing("down", "down>0", *words).text == "down fires since 2026-11-16 00:00 UTC"
+    assert Firing("gone", "down>0", *words).text == "gone (down) fires since 2026-11-16 00:00 UTC"
+    assert Firing("r", "drifted_columns>0", *words).text.endswith(", now 1")
+
+
+def test_windows_of_less_than_a_minute_are_told_with_seconds() -> None:
+    words = ("a", "r", "error_rate>0.05")
+    short = Alert(*words, "firing", 1, 1, BEGIN, BEGIN + 30 * SECOND, BEGIN + 60 * SECOND)
+    assert short.text == (
+        "a: r (error_rate>0.05) fires: 1 from 2026-11-16 00:00:30 to 00:01:00 UTC, since 2026-11-16 00:00:00 UTC"
+    )
+    first = Alert(*words, "firing", 1, 1, BEGIN, BEGIN, BEGIN + 30 * SECOND)
+    assert "from 2026-11-16 00:00:00 to 00:00:30 UTC" in first.text
+    over = Alert(*words, "resolved", 0, 1, BEGIN + 30 * SECOND, BEGIN + 60 * SECOND, BEGIN + 90 * SECOND)
+    assert over.text.endswith("it lasted 30 s, from 2026-11-16 00:00:30 UTC")
+    assert "since 2026-11-16 00:00:30 UTC" in Firing("r", words[2], BEGIN + 30 * SECOND, 1, 1, BEGIN).text
+    night = Alert(*words, "firing", 1, 1, BEGIN, BEGIN - 30 * SECOND, BEGIN)
+    assert "from 2026-11-15 23:59:30 to 2026-11-16 00:00:00 UTC" in night.text
 
 
 def test_what_is_not_computable_neither_fires_nor_interrupts_nor_ends() -> None:

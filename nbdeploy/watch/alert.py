@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from nbdeploy.judge.conditions import COMPARE, Condition
 from nbdeploy.render.plain import number
+from nbdeploy.watch.vocabulary import STATES, is_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,16 +48,19 @@ class Alert:
     @property
     def text(self) -> str:
         """One sentence, for people."""
-        rule = self.when if self.rule == self.when else f"{self.rule} ({self.when})"
-        now = None if self.value is None else number(self.value)
+        state = state_of(self.when)
+        rule = called(self.rule, self.when)
+        now = None if state or self.value is None else number(self.value)
         if self.state == "resolved":
             value = "" if now is None else f", now {now}"
             why = f", {self.note}" if self.note else ""
-            return f"{self.name}: {rule} is over{value}{why}; it lasted {lasted(self.began - self.since)}, from {clock(self.since)}"
+            return f"{self.name}: {rule} is over{value}{why}; it lasted {lasted(self.began - self.since)}, from {self._clock(self.since)}"
         held = f"; it fired {self.held} more time{'s' if self.held > 1 else ''} meanwhile" if self.held else ""
         version = f", version {self.version}" if self.version else ""
-        more = f", since {clock(self.since)}" if self.since != self.began else ""
-        return f"{self.name}: {rule} fires: {now} {self._window()}{more}{version}{held}"
+        since = self._clock(self.since)
+        more = f", since {since}" if since != self._clock(self.began) else ""
+        value = "" if state else f": {now}"
+        return f"{self.name}: {rule} fires{value} {self._window()}{more}{version}{held}"
 
     def to_dict(self) -> dict[str, Any]:
         times = {key: getattr(self, key).isoformat() for key in TIMES}
@@ -71,17 +76,37 @@ class Alert:
 
     def _window(self) -> str:
         if self.began == self.ended:
-            return f"at {clock(self.ended)}"
-        same = self.began.astimezone(UTC).date() == self.ended.astimezone(UTC).date()
-        return (
-            f"from {clock(self.began, zone=False)} to {self.ended.astimezone(UTC):%H:%M} UTC"
-            if same
-            else (f"from {clock(self.began, zone=False)} to {clock(self.ended)}")
-        )
+            return f"at {self._clock(self.ended)}"
+        began, ended = self._clock(self.began), self._clock(self.ended)
+        same = began[:_DAY] == ended[:_DAY]
+        return f"from {began.removesuffix(' UTC')} to {ended[_DAY + 1 :] if same else ended}"
+
+    def _clock(self, moment: datetime) -> str:
+        """With seconds where its window has them."""
+        short = self.began != self.ended and any(getattr(self, key).second for key in TIMES)
+        return clock(moment, seconds=short)
 
 
-def clock(moment: datetime, *, zone: bool = True) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}{' UTC' if zone else ''}"
+def state_of(when: str) -> str:
+    """What the service is where the condition holds: down, of down>0. Empty for any other condition."""
+    if not when.strip().startswith((*STATES,)):
+        return ""  # and what is kept of a column need not be as a user writes it
+    condition = Condition.parse(when)
+    holds = [COMPARE[condition.compare](value, condition.bound.number) for value in (0, 1)]
+    return condition.metric if is_state(condition.metric) and holds == [False, True] else ""
+
+
+def called(rule: str, when: str) -> str:
+    """A rule by its name, and what it is about where that does not say it."""
+    about = state_of(when) or when
+    return about if rule in {about, when} else f"{rule} ({about})"
+
+
+_DAY = len("2026-11-16")
+
+
+def clock(moment: datetime, *, zone: bool = True, seconds: bool = False) -> str:
+    return f"{moment.astimezone(UTC):{'%Y-%m-%d %H:%M:%S' if seconds else '%Y-%m-%d %H:%M'}}{' UTC' if zone else ''}"
 
 
 def lasted(length: timedelta) -> str:

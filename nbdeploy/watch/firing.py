@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.render.plain import number
-from nbdeploy.watch.alert import clock
+from nbdeploy.watch.alert import called, clock, state_of
 from nbdeploy.watch.ledger import FOLDER, Ledger
 from nbdeploy.watch.standing import about
 
@@ -29,10 +29,11 @@ class Firing:
 
     @property
     def text(self) -> str:
-        rule = self.when if self.rule == self.when else f"{self.rule} ({self.when})"
-        value = "" if self.value is None else f", {'last' if self.why else 'now'} {number(self.value)}"
+        state = state_of(self.when)
+        told = "" if state or self.value is None else f", {'last' if self.why else 'now'} {number(self.value)}"
         why = f"; not computable now: {self.why}" if self.why else ""
-        return f"{rule} fires since {clock(self.since)}{value}{why}"
+        since = clock(self.since, seconds=not state and self.since.second > 0)  # of a window; looks begin at any second
+        return f"{called(self.rule, self.when)} fires since {since}{told}{why}"
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -104,7 +104,12 @@ class Preview(Shown):
         status = ("replaced" if self.replaced else "switched on") if self.added else "preview: not switched on"
         facts = [("when", self.rule.when.text), ("judged", self.rule.said()), ("history", self.text)]
         rows = [
-            (clock(item.began), lasted((item.ended or self.until) - item.began), _number(item.worst), self._how(item))
+            (
+                clock(item.began, seconds=item.began.second > 0),
+                lasted((item.ended or self.until) - item.began),
+                _number(item.worst),
+                self._how(item),
+            )
             for item in self.firings[::-1]
         ]
         tables = (Table(("fires at", "for", "worst", ""), rows),) if rows else ()
