@@ -209,7 +209,7 @@ class Look:
             tenures=tuple(tenures(events, axis.began, self.now)),
             events=tuple(within(events, axis.began, self.now)),
             alerts=self._firing(),
-            log=LogState() if isinstance(requests, NotComputable) else self._log_state(requests, served),
+            log=LogState() if isinstance(requests, NotComputable) else self._log_state(requests, served, live),
             failed=self.failed,
             incumbent=None if isinstance(live_version, NotComputable) else live_version,
         )
@@ -407,7 +407,7 @@ class Look:
                 back = rollback_target(self.deployment.registry, self.name).version
         return incumbent(events, back, None if "log" in self.failed else self.requests)
 
-    def _log_state(self, requests: pd.DataFrame, served: Mapping[str, Served]) -> LogState:
+    def _log_state(self, requests: pd.DataFrame, served: Mapping[str, Served], live: Live | NotComputable) -> LogState:
         inside = requests[requests["time"] >= self.axis.began]
         answered = inside["status"] == 200
         later = self._asked[(self._asked["time"] > self.until) & (self._asked["status"] == 200)]
@@ -420,9 +420,14 @@ class Look:
             damaged=self.view.damaged,
             unlogged=self._unlogged(),
             future=int(later["rows"].sum()),
+            older=not isinstance(live, NotComputable) and bool(live.labels.get("unknown")) and self._older(),
             refusals={str(code): int(count) for code, count in codes.items()},
             refused=dict(Counter(name for names in inside["refused"].dropna() for name in names).most_common()),
         )
+
+    def _older(self) -> bool:
+        found = self._attempt("log", Predictions(self.log.folder).within(until=self.axis.began).empty)
+        return found is False
 
     def _unlogged(self) -> int:
         """Since the service began; a folder without counters has none."""

@@ -356,12 +356,27 @@ def test_labels_that_say_nothing_are_findings(world: World, past: Past) -> None:
     labelled(past, world, [*ids, "nobody"], ["light"] * 21)
     health = world.monitor()
     assert "1 label is of no request in the log of the last" in told(health)
+    (found,) = [one for one in health.findings if "of no request" in one.text]
+    assert found.next.startswith(
+        "the log has no older requests, as where they got too old for it; else give the request_id"
+    )
+    assert "--last" not in found.next
     assert "Intervals are of 95 %.\n" in health.text  # nothing is expected without probabilities
     assert not isinstance(health.live, NotComputable)
     bare = tuple(replace(one, metrics={"accuracy": NotComputable("so")}) for one in health.live.versions)
     assert "20 rows have a label, and no live metric can be computed: so" in told(
         replace(health, live=replace(health.live, versions=bare))
     )
+
+
+def test_a_longer_span_is_named_where_the_log_has_requests_before_this_one(world: World, past: Past) -> None:
+    week = timedelta(days=9)
+    (old,) = past.ask(frame(5, 5), NOW - week, NOW - week + timedelta(minutes=1))
+    ids = past.ask(frame(20, 5), NOW - timedelta(hours=1), NOW)
+    labelled(past, world, [*ids, old], ["light"] * 21)
+    health = world.monitor(last="7d")
+    (found,) = [one for one in health.findings if "1 label is of no request" in one.text]
+    assert found.next.startswith("of older requests that the log still has they count with a longer --last; else give")
 
 
 def test_without_labels_probabilities_say_how_good_the_answers_probably_are(world: World, past: Past) -> None:

@@ -137,6 +137,15 @@ class Predictions(Shown):
                     found = _by_time([frame, found] if len(found) else [frame], SHOWN).tail(count)
         return found.reset_index(drop=True)
 
+    def empty(self) -> bool:
+        """Whether this view has no request; read as far as the first one."""
+        with parquet.reading() as reader:
+            for path in self.segments():
+                with piece(reader, path, self._bounds) as one:
+                    if one is not None and len(one.frame([SHOWN[0]], last=1)):
+                        return False
+        return True
+
     def batches(
         self, columns: Sequence[str] | None = None, size: int = SIZE, *, categories: bool = False
     ) -> Iterator[pd.DataFrame]:

@@ -200,7 +200,10 @@ def _of_labels(health: Health, live: Live) -> Iterator[Finding]:
         step = "compare the labels with the answers: are they written as the model's classes are?"
         yield Finding("warning", f"{live.labelled:,} rows have a label, and no live metric can be computed{why}", step)
     span = health.axis.said().partition(" in ")[0]
-    step = "of older requests they count with a longer --last; else give the request_id that came with the answer"
+    step = "give the request_id that came with the answer, or a key that was logged with it"
+    older = "of older requests that the log still has they count with a longer --last; else "
+    gone = "the log has no older requests, as where they got too old for it; else "
+    step = (older if health.log.older else gone) + step
     if count := live.labels.get("unknown", 0):
         tone: Tone = "neutral" if live.labelled else "warning"
         yield Finding(tone, f"{count:,} label{_s(count)} of no request in the log of the last {span}", step)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 class LogState:
     """What the reading of the log passed over. `kept` of `answered` rows are in it; the others its policy left out.
     `unlogged` rows could not be written, whenever that was: workers count them without times. `future` ones were answered
-    after the look, by a clock that went wrong.
+    after the look, by a clock that went wrong. `older`: whether it has requests from before this span; asked only where
+    labels found none in it.
     """
 
     answered: int = 0
@@ -44,6 +45,7 @@ class LogState:
     damaged: int = 0
     unlogged: int = 0
     future: int = 0
+    older: bool = False
     refusals: Mapping[str, int] = field(default_factory=dict)  # requests that were refused (4xx), by code
     refused: Mapping[str, int] = field(default_factory=dict)  # the same by the columns they were refused for
 
