@@ -219,6 +219,23 @@ def test_only_keys_that_labels_can_go_by_are_suggested(world: World, word: str |
         world.take(pd.DataFrame({"customer": [7], "label": ["no"]}))
 
 
+@pytest.mark.parametrize(
+    ("columns", "on", "said"),
+    [
+        (["id", "outcome"], "customer", r"has id, outcome\.$"),
+        (["outcome", "label"], "customer", r"has outcome, label\.$"),
+        (["customer_outcome", "x"], "customer", r"has customer_outcome, x\.$"),
+        (["label", "row"], "labels", r"has label, row\. A key .* with --on: customer\.$"),
+        (["customer", "outcome"], "custmer", r'has customer, outcome\. Did you mean "customer"\?$'),
+        (["Customer", "label"], "customer", r'has Customer, label\. Did you mean "Customer"\?$'),
+    ],
+)
+def test_what_may_be_the_labels_is_not_suggested_to_go_by(world: World, columns: list[str], on: str, said: str) -> None:
+    world.log(("a", ["no"]), keys=[7])
+    with pytest.raises(WrongUse, match=said):
+        world.take(pd.DataFrame({name: ["no"] for name in columns}), on)
+
+
 def test_a_key_that_was_never_kept_is_wrong_use(world: World) -> None:
     with pytest.raises(WrongUse, match=r'no key "order".*has request_id, customer. `--keys order` at deploy'):
         world.take(pd.DataFrame({"order": [1], "label": ["no"]}), "order")

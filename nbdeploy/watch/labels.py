@@ -105,13 +105,20 @@ def _columns_wanted(on: str, names: Sequence[str], keys: Iterable[str]) -> str:
     told = f'Labels need a column "{on}" and one called "label"; this table has {", ".join(names) or "no columns"}.'
     if on in names:
         return f'{told} Name the one that holds them: labels.rename(columns={{"...": "label"}})'
-    if near := did_you_mean(on, names):
+    logged = [key for key in keys if key != on]
+    there = [key for key in logged if key in names and key != "label"]
+    if near := did_you_mean(on, there or _like(on, names)):
         return told + near
-    logged = list(keys)
-    there = [key for key in logged if key in names]
     if there:
         return f"{told} The log has a key {there[0]}: feedback NAME labels --on {there[0]}."
     return f"{told} A key of the log will do as well, with --on: {', '.join(logged)}." if logged else told
+
+
+def _like(on: str, names: Sequence[str]) -> list[str]:
+    """Columns that are `on` written longer or shorter; none where any of them may be the one of labels."""
+    own = on.lower()
+    others = [name for name in names if name != "label"] if "label" in names else []
+    return [name for name in others if name.lower() in own or own in name.lower()]
 
 
 def _values(column: pd.Series[Any], name: str) -> list[Any]:
