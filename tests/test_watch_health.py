@@ -31,6 +31,7 @@ from nbdeploy.runtime.policy import bucket
 from nbdeploy.watch.axis import floored
 from nbdeploy.watch.baseline import Baseline
 from nbdeploy.watch.computable import NotComputable
+from nbdeploy.watch.health import LogState
 from nbdeploy.watch.incumbent import Incumbent, incumbent
 from nbdeploy.watch.lanes import lanes
 from nbdeploy.watch.quality import Quality
@@ -367,6 +368,26 @@ def test_labels_that_say_nothing_are_findings(world: World, past: Past) -> None:
     assert "20 rows have a label, and no live metric can be computed: so" in told(
         replace(health, live=replace(health.live, versions=bare))
     )
+
+
+def test_one_of_a_kind_is_told_as_one(world: World, past: Past) -> None:
+    (name,) = past.ask(frame(1, 5), NOW - timedelta(minutes=30), NOW - timedelta(minutes=29))
+    labelled(past, world, [name], ["light"])
+    health = world.monitor(last="1h")
+    assert "1 of 1 row (100 %) has a label." in health.text
+    assert "1, 1 row answered" in health.text
+    assert "1 rows" not in health.text + health.html()
+    assert not isinstance(health.live, NotComputable)
+    bare = tuple(replace(one, metrics={}) for one in health.live.versions)
+    for log, said in (
+        (LogState(damaged=1), "1 record of the log is damaged and 0 torn; it is passed over"),
+        (LogState(damaged=2, torn=1), "2 records of the log are damaged and 1 torn; they are passed over"),
+        (LogState(unlogged=1), "1 answered row could not be written"),
+        (LogState(future=1), "1 answered row has a time in the future"),
+        (LogState(kept=0, answered=1), "keeps 0 of 1 answered row;"),
+    ):
+        assert said in told(replace(health, log=log))
+    assert "1 row has a label, and no live metric" in told(replace(health, live=replace(health.live, versions=bare)))
 
 
 def test_a_longer_span_is_named_where_the_log_has_requests_before_this_one(world: World, past: Past) -> None:

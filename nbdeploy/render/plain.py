@@ -89,6 +89,11 @@ def percent(share: float, digits: int | None = None) -> str:
     return f"{share * 100:.2g} %" if share < 0.1 else f"{share * 100:.0f} %"
 
 
+def counted(count: int, word: str) -> str:
+    """1 row, 2,340 rows."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
 def figures(value: float, digits: int = 3) -> str:
     """The first so many; a large number is written out: 1,000 and not 1e+03."""
     rounded = float(f"{value:.{digits}g}")

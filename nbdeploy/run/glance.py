@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.render import Card, Table
+from nbdeploy.render.plain import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,7 +122,12 @@ class Glance:
                     ("neutral", f"not kept as they came, in all or part of this time, by the log's policy: {told}")
                 )
         if self.unsampled:
-            notes.append(("neutral", f"of {self.unsampled:,} requests no rows were kept: they were not sampled"))
+            notes.append(
+                (
+                    "neutral",
+                    f"of {counted(self.unsampled, 'request')} no rows were kept: {'it was' if self.unsampled == 1 else 'they were'} not sampled",
+                )
+            )
         if self.torn or self.damaged:
             notes.append(("warning", f"{self.damaged} damaged and {self.torn} torn records were passed over"))
         if self.requests:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.judge.estimate import Estimate
 from nbdeploy.judge.metrics import metric
-from nbdeploy.render.plain import ICONS, percent
+from nbdeploy.render.plain import ICONS, counted, percent
 from nbdeploy.watch.axis import clock
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.drift import DRIFTED, SUSPECTED
@@ -128,7 +128,7 @@ def _of_traffic(health: Health) -> Iterator[Finding]:
         return
     if whole.errors:
         share = whole.errors / whole.requests
-        words = f"{whole.errors:,} of {whole.requests:,} requests failed (5xx, {percent(share)})"
+        words = f"{whole.errors:,} of {counted(whole.requests, 'request')} failed (5xx, {percent(share)})"
         yield Finding("bad" if share >= ERRORS else "warning", words, f"nbdeploy logs {health.name} has the tracebacks")
     now = health.incumbent
     if now is not None and now.refuses:
@@ -138,7 +138,7 @@ def _of_traffic(health: Health) -> Iterator[Finding]:
     if whole.refused and whole.refused / whole.requests >= REFUSED:
         codes = ", ".join(f"{count:,} {code}" for code, count in list(health.log.refusals.items())[:3])
         columns = ", ".join(f"{name} {count:,}" for name, count in list(health.log.refused.items())[:3])
-        words = f"{whole.refused:,} of {whole.requests:,} requests were refused (4xx, {percent(whole.refused / whole.requests)}): {codes}"
+        words = f"{whole.refused:,} of {counted(whole.requests, 'request')} {_were(whole.refused)} refused (4xx, {percent(whole.refused / whole.requests)}): {codes}"
         words += f"; for their columns {columns}" if columns else ""
         yield Finding("warning", words, "the answer to each names row, column and problem: ask the callers for it")
     yield from _slower(health)
@@ -147,7 +147,7 @@ def _of_traffic(health: Health) -> Iterator[Finding]:
 def refusing(now: Incumbent) -> str:
     """That the live version is not what its callers need."""
     beside = "" if now.before is None else f"; of the version before, {percent(now.before)}"
-    words = f"Since {now.version} went live {now.refused:,} of {now.requests:,} requests are refused ({UNFIT})"
+    words = f"Since {now.version} went live {now.refused:,} of {counted(now.requests, 'request')} {_are(now.refused)} refused ({UNFIT})"
     return f"{words}: {now.code or 'without a code'}{beside}"
 
 
@@ -179,7 +179,7 @@ def _number(value: float | NotComputable) -> float:
 def _of_metrics(health: Health) -> Iterator[Finding]:
     if not isinstance(health.live, NotComputable):
         for one in _latest(health, {one.version: one for one in health.live.versions}):
-            yield from _worse(health, one.version, one.metrics, f"on {one.labelled:,} labelled rows", "bad")
+            yield from _worse(health, one.version, one.metrics, f"on {counted(one.labelled, 'labelled row')}", "bad")
         yield from _of_labels(health, health.live)
         if told := [warning.replace(" input.", " ") for warning in health.live.warnings]:
             more = f" And so in {len(told) - 1} more." if len(told) > 1 else ""
@@ -198,7 +198,11 @@ def _of_labels(health: Health, live: Live) -> Iterator[Finding]:
     if live.labelled and not computed:
         why = f": {reasons[0].reason}" if reasons else ""
         step = "compare the labels with the answers: are they written as the model's classes are?"
-        yield Finding("warning", f"{live.labelled:,} rows have a label, and no live metric can be computed{why}", step)
+        yield Finding(
+            "warning",
+            f"{counted(live.labelled, 'row')} {_have(live.labelled)} a label, and no live metric can be computed{why}",
+            step,
+        )
     span = health.axis.said().partition(" in ")[0]
     step = "give the request_id that came with the answer, or a key that was logged with it"
     older = "of older requests that the log still has they count with a longer --last; else "
@@ -210,6 +214,18 @@ def _of_labels(health: Health, live: Live) -> Iterator[Finding]:
     if count := live.labels.get("surplus", 0):
         words = f"{count:,} label{_s(count)} of a row that the request does not have"
         yield Finding("warning", words, "rows are counted from 0, a label for each row of the request")
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
 
 
 def _s(count: int) -> str:
@@ -354,16 +370,18 @@ def _of_rows(health: Health) -> Iterator[Finding]:
 def _of_log(health: Health) -> Iterator[Finding]:
     log = health.log
     if log.damaged or log.torn:
-        words = f"{log.damaged:,} records of the log are damaged and {log.torn:,} torn; they are passed over"
+        words = f"{counted(log.damaged, 'record')} of the log {_are(log.damaged)} damaged and {log.torn:,} torn; {'it is' if log.damaged + log.torn == 1 else 'they are'} passed over"
         yield Finding("warning", words, "a disk that fails, or a machine that lost power: look at its own log")
     if log.unlogged:
-        words = f"{log.unlogged:,} answered rows could not be written to the log; nothing here speaks of them"
+        words = f"{counted(log.unlogged, 'answered row')} could not be written to the log; nothing here speaks of them"
         yield Finding("warning", words, f"make room on the disk; nbdeploy logs {health.name} says what failed")
     if log.future:
-        words = f"{log.future:,} answered rows have a time in the future; nothing here speaks of them"
+        words = f"{counted(log.future, 'answered row')} {_have(log.future)} a time in the future; nothing here speaks of them"
         yield Finding("warning", words, "the machine's clock was ahead of its time, or is behind it now: see to it")
     if log.answered > log.kept:
-        words = f"The log keeps {log.kept:,} of {log.answered:,} answered rows; drift and quality speak of these"
+        words = (
+            f"The log keeps {log.kept:,} of {counted(log.answered, 'answered row')}; drift and quality speak of these"
+        )
         yield Finding("neutral", words)
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from nbdeploy.judge.metrics import metric
-from nbdeploy.render.plain import figures, percent
+from nbdeploy.render.plain import counted, figures, percent
 from nbdeploy.watch import received
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.reading import EXPECTED
@@ -96,7 +96,7 @@ def _requests(health: Health) -> Lane:
     whole = health.traffic.whole
     points = _points(health, "requests_per_second")
     peak = max((point for point in points if point is not None), default=0.0)
-    words = f"{whole.requests:,}, {whole.rows:,} rows answered" if whole.requests else "none"
+    words = f"{whole.requests:,}, {counted(whole.rows, 'row')} answered" if whole.requests else "none"
     return Lane("requests per second", f"{words}; peak {rate(peak)}", (Series("requests", "bars", points),), form=rate)
 
 

@@ -49,9 +49,7 @@ def fragment(health: Health) -> str:
 def divergence(found: Divergence) -> str:
     state = _mark(found.tone, found.status)
     head = f"<header><h1>{_cut(found.name)}: drift</h1>{state}{_soft(found.axis.text)}</header>"
-    against = (
-        f"<p>{found.compared.rows:,} rows of {_cut(found.compared.version)} beside {_cut(found.compared.called)}</p>"
-    )
+    against = f"<p>{plain.counted(found.compared.rows, 'row')} of {_cut(found.compared.version)} beside {_cut(found.compared.called)}</p>"
     swapped = "".join(f"<p>{_mark('bad', swap.text)}</p>" for swap in found.compared.swapped)
     return _framed(f"{head}{against}{swapped}{_columns(found.compared, found.axis)}")
 

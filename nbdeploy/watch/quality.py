@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.counts import Bins, Counts, Tally
 from nbdeploy.render import Card, Shown, Table
-from nbdeploy.render.plain import percent
+from nbdeploy.render.plain import counted, percent
 from nbdeploy.watch.computable import NotComputable, plain
 from nbdeploy.watch.shift import is_constant, outside
 
@@ -79,7 +79,7 @@ class Quality(Shown):
         wrong = [column for column in self.columns if column.wrong or column.constant or column.refused]
         return Card(
             title="data quality",
-            status=f"{len(wrong)} columns to look at" if wrong else "as in training",
+            status=f"{counted(len(wrong), 'column')} to look at" if wrong else "as in training",
             tone="warning" if wrong else "good",
             facts=(("rows", self.rows), ("duplicates", _number(self.duplicates))),
             tables=(Table(HEADERS, [_line(column) for column in self.columns]),),

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.render import Card, Shown
-from nbdeploy.render.plain import percent
+from nbdeploy.render.plain import counted, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ class Received(Shown):
         }
         always = {"labels given", "rows they belong to"}
         facts = [(label, f"{count:,}") for label, count in counts.items() if count or label in always]
-        covered = f"{self.labelled:,} of {self.rows:,} rows have a label ({share(self.coverage)})"
+        covered = f"{self.labelled:,} of {counted(self.rows, 'row')} {'has' if self.labelled == 1 else 'have'} a label ({share(self.coverage)})"
         return Card(
             f"labels of {self.name}",
             "warning" if notes else "good",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbdeploy.capture.counts import Bins
 from nbdeploy.judge.metrics import metric
-from nbdeploy.render.plain import figures, percent
+from nbdeploy.render.plain import counted, figures, percent
 from nbdeploy.watch.axis import clock, said
 from nbdeploy.watch.computable import NotComputable
 from nbdeploy.watch.drift import DRIFTED, SUSPECTED
@@ -86,10 +86,6 @@ def _unknown(tracks: Iterable[Track]) -> Iterator[str]:
         yield f"{len(names)} {reason}: {', '.join(names[:NAMED])}{more}"
 
 
-def counted(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
-
-
 def tone_of(track: Track) -> Tone:
     return TONES.get(str(track.now.verdict), "neutral" if isinstance(track.now.verdict, NotComputable) else "good")
 
@@ -157,7 +153,7 @@ def _of_labels(health: Health, found: Performance | None) -> Iterator[str]:
         if "no label" in health.live.reason:
             yield f"Labels come with: nbdeploy feedback {health.name} labels.csv --on request_id"
     elif found is not None:
-        yield f"{found.labelled:,} of {found.rows:,} rows ({share(found.coverage)}) have a label."
+        yield f"{found.labelled:,} of {counted(found.rows, 'row')} ({share(found.coverage)}) {'has' if found.labelled == 1 else 'have'} a label."
 
 
 def _of_before(
@@ -236,11 +232,12 @@ def _quality(health: Health) -> Section:
 
 def _as_trained(found: Quality, *, whole: bool) -> str:
     """`whole`: every column of the rows could be compared."""
-    counted = [column for column in found.columns if column.rows]
-    if not counted and found.columns:
+    known = [column for column in found.columns if column.rows]
+    if not known and found.columns:
         return "Nothing is known of their values: the log keeps none that could be compared."
-    kept = "" if whole and len(counted) == len(found.columns) else " in the columns that the log keeps"
-    return f"All {found.rows:,} rows have values as in training{kept}."
+    kept = "" if whole and len(known) == len(found.columns) else " in the columns that the log keeps"
+    told = "The 1 row has" if found.rows == 1 else f"All {found.rows:,} rows have"
+    return f"{told} values as in training{kept}."
 
 
 def _of(count: int, rows: int) -> str:
@@ -280,7 +277,7 @@ def _sure(health: Health) -> Section:
             if count
             else "no column had drifted"
         )
-        notes.append(f"{other.version}, which answered before, {other.rows:,} rows: {word}.")
+        notes.append(f"{other.version}, which answered before, {counted(other.rows, 'row')}: {word}.")
     return Section("How sure this is", notes=tuple(notes))
 
 

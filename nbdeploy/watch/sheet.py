@@ -52,7 +52,7 @@ def divergence(found: Divergence, *, colour: bool = False) -> str:
     lines = [
         f"{plain.text(found.name)}: drift  {_mark(found.tone, found.status, colour=colour)}",
         found.axis.text,
-        f"{own.rows:,} rows{f' of {plain.text(own.version)}' if own.version else ''} beside {plain.text(own.called)}",
+        f"{plain.counted(own.rows, 'row')}{f' of {plain.text(own.version)}' if own.version else ''} beside {plain.text(own.called)}",
     ]
     for swap in own.swapped:
         lines += _told("bad", swap.text, "", colour=colour)

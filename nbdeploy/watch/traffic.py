@@ -15,7 +15,7 @@ import numpy as np
 
 from nbdeploy.errors import WrongUse
 from nbdeploy.render import Card, Shown, Table
-from nbdeploy.render.plain import percent
+from nbdeploy.render.plain import counted, percent
 from nbdeploy.watch.axis import floored
 from nbdeploy.watch.computable import NotComputable, plain
 
@@ -127,10 +127,15 @@ class Traffic(Shown):
         if len(self.windows) > SHOWN:
             told.append(("neutral", f"the last {SHOWN} of {len(self.windows)} windows; .windows has them all"))
         if self.outside:
-            told.append(("warning", f"{self.outside} requests have a time outside this span and are not counted"))
+            told.append(
+                (
+                    "warning",
+                    f"{counted(self.outside, 'request')} {'has' if self.outside == 1 else 'have'} a time outside this span and {'is' if self.outside == 1 else 'are'} not counted",
+                )
+            )
         return Card(
             title=f"traffic, {_span(self.whole)}",
-            status=f"{self.whole.requests} requests",
+            status=counted(self.whole.requests, "request"),
             facts=tuple(zip(HEADERS[1:], cells(self.whole)[1:], strict=True)),
             tables=tuple(tables),
             notes=told,
