@@ -416,7 +416,7 @@ def test_without_labels_probabilities_say_how_good_the_answers_probably_are(worl
     labelled(past, world, ["r1"], ["light"])
     few = world.monitor()
     assert "so that these assumptions are in doubt: believe labels." in few.text
-    assert re.search(r"\b1 of [\d,]+ rows \(0\.\d\d %\) have a label", few.text)
+    assert re.search(r"\b1 of [\d,]+ rows \(0\.\d\d %\) has a label", few.text)
     assert re.search(r"\b1 of [\d,]+\s+\(0\.\d\d %\)$", few.text, re.MULTILINE)
     windows(world.past("birds"), 2)
     assert "no request asked for probabilities" in str(world.monitor().expected["1.0.0"])
@@ -449,7 +449,7 @@ def test_a_damaged_log_is_told_and_the_rest_is_read(world: World, past: Past) ->
     first, _, rest = text.partition(b"\n")
     path.write_bytes(b"00000000" + first[8:] + b"\n" + rest + first[:50])
     health = world.monitor()
-    assert "1 records of the log are damaged and 1 torn" in told(health)
+    assert "1 record of the log is damaged and 1 torn" in told(health)
     assert health.version is not None
     assert health.version.rows == 395
 
