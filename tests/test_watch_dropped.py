@@ -13,6 +13,8 @@ from nbdeploy.watch.baseline import Baseline
 from nbdeploy.watch.computable import NotComputable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from traffic import Past
 
 pytestmark = pytest.mark.slow
@@ -83,3 +85,10 @@ def test_a_column_kept_again_is_not_in_the_profile_still(world: World, past: Pas
     assert isinstance(baseline, Baseline)
     kept = replace(baseline, policy={})
     assert kept.broken() == {"input.age": NotComputable("nothing of it is known from training")}
+
+
+def test_of_several_reasons_the_most_frequent_is_told(tmp_path: Path) -> None:
+    world = published(tmp_path, log={"columns": {"island": "drop"}})
+    windows(world.past("birds"), 1, rows=3)
+    found = next(one.text for one in world.monitor().findings if one.text.startswith("No column can be compared"))
+    assert "too few values: 3, at least" in found

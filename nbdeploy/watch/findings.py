@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -364,7 +365,8 @@ def _of_rows(health: Health) -> Iterator[Finding]:
     found = health.version
     broken = [track for track in found.tracks if isinstance(track.now.verdict, NotComputable)] if found else []
     if found is not None and broken and len(broken) == len(found.tracks) and found.rows:
-        yield Finding("neutral", f"No column can be compared with {found.called}: {broken[0].now.verdict}")
+        [(reason, _)] = Counter(str(track.now.verdict) for track in broken).most_common(1)
+        yield Finding("neutral", f"No column can be compared with {found.called}: {reason}")
 
 
 def _of_log(health: Health) -> Iterator[Finding]:
