@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -294,28 +295,38 @@ def test_the_list_reads_without_a_log_of_rows(workspace: Workspace, capsys: pyte
 # with a service that runs
 
 
+@pytest.fixture
+def ends() -> Iterator[ExitStack]:
+    """What is begun is ended, also where a test fails in between."""
+    with ExitStack() as stack:
+        yield stack
+
+
 @pytest.mark.thorough
-def test_a_watcher_without_a_kernel_tells_what_happens_to_a_real_service(settings: Settings, tmp_path: Path) -> None:
+def test_a_watcher_without_a_kernel_tells_what_happens_to_a_real_service(
+    settings: Settings, tmp_path: Path, ends: ExitStack
+) -> None:
     """Traffic fires a rule; the watcher is killed and begun again; the service dies, and is removed."""
     from sklearn.linear_model import LinearRegression
 
     workspace = Workspace(settings)
     X = np.arange(12.0).reshape(6, 2)
     service = workspace.deploy(LinearRegression().fit(X, X.sum(axis=1)), name="sums", sample=X)
+    ends.callback(stop_all, workspace)
     with receiving("200") as other:
         (tmp_path / "nbdeploy.toml").write_text(
             f'[alerts]\nallow = ["127.0.0.1"]\n[alerts.channels]\nops = "{other.url}"\n'
             '[alerts.rules.busy]\nwhen = "requests>0"\nevery = "1s"\nrepeat = "1h"\n',
             encoding="utf-8",
         )
-        watcher = begun(tmp_path)
+        watcher = begun(tmp_path, ends)
         service.predict(X)
         wait_for(lambda: any(alert["rule"] == "busy" for body in other.bodies for alert in body["alerts"]), 60)
         ledger = Ledger(settings.services / "sums" / "alerts")
         wait_for(lambda: ledger.read().post("ops").sent, 60)  # killed before that is noted, it would come again
         watcher.kill()
         watcher.communicate(timeout=20)
-        watcher = begun(tmp_path)
+        watcher = begun(tmp_path, ends)
         (state,) = workspace.services()
         assert state.pid is not None
         os.kill(state.pid, signal.SIGKILL)
@@ -330,9 +341,16 @@ def test_a_watcher_without_a_kernel_tells_what_happens_to_a_real_service(setting
     assert "s3cret" not in out
 
 
-def begun(folder: Path) -> subprocess.Popen[str]:
+def stop_all(workspace: Workspace) -> None:
+    for one in workspace.services():
+        workspace.stop(one.name)
+
+
+def begun(folder: Path, ends: ExitStack) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "nbdeploy", "monitor", "sums", "--watch", "--interval", "1s"]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    ends.enter_context(process)
+    ends.callback(process.kill)
     assert process.stdout is not None
     assert "watching sums every 1 s; channels: notebook, log, ops" in process.stdout.readline()
     return process

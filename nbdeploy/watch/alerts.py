@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nbdeploy.render import Card, Shown, Table
-from nbdeploy.render.plain import number
+from nbdeploy.render.plain import counted, number
 from nbdeploy.watch import vocabulary
 from nbdeploy.watch.alert import Alert, clock
 from nbdeploy.watch.channels import NOTEBOOK
@@ -214,7 +214,7 @@ def _delivery(post: Post) -> tuple[Any, ...]:
 
 
 def _some(post: Post) -> str:
-    return "1 message waits" if len(post.waiting) == 1 else f"{len(post.waiting)} messages wait"
+    return f"{counted(len(post.waiting), 'message')} {'waits' if len(post.waiting) == 1 else 'wait'}"
 
 
 def _stands(standing: Standing) -> dict[str, Any]:
